@@ -1,0 +1,90 @@
+namespace InferenceService.Compute;
+
+/// <summary>The arithmetic of a decoder on one device. Inputs first, output last.</summary>
+/// <remarks>
+/// Operations allocate nothing, run in the order of the calls, and take no decision that depends on tensor contents, so that a
+/// decode step can be recorded once and replayed. Only <see cref="Download"/> and <see cref="Read"/> wait. One thread at a time.
+/// Activations are f32 on the CPU. A row's result never depends on which other rows are in the call: the CPU backend is
+/// bit-identical for any batch.
+/// All operations throw <see cref="ShapeException"/> when shapes or types do not fit.
+/// </remarks>
+public interface IBackend : IDisposable
+{
+    /// <summary>Name for logs and metrics: "cpu", "cuda".</summary>
+    string Name { get; }
+
+    /// <summary>Zeroed memory that lives until the backend is disposed.</summary>
+    Tensor Allocate(DType type, int rows, int columns);
+
+    /// <summary>Makes a host tensor (mapped file or host memory) readable by the other verbs: itself on the CPU, a copy on a device.</summary>
+    Tensor Place(Tensor host);
+
+    /// <summary>Copies to the device; <paramref name="host"/> may be reused on return. Shorter data fills the first bytes of a dense tensor.</summary>
+    void Upload(ReadOnlySpan<byte> host, Tensor device);
+
+    /// <summary>Waits for all operations, then copies to the host.</summary>
+    void Download(Tensor device, Span<byte> host);
+
+    /// <summary>Waits, then returns the contents of a dense tensor: the memory itself where host and device share it, else <paramref name="staging"/>.</summary>
+    ReadOnlySpan<byte> Read(Tensor device, Span<byte> staging)
+    {
+        Download(device, staging);
+        return staging[..checked((int)device.ByteLength)];
+    }
+
+    /// <summary>output[i] = table[ids[i]], widened. Also gathers rows of activations.</summary>
+    /// <param name="table">[entries, n], f32, f16 or bf16.</param>
+    /// <param name="ids">i32 [1, rows]; every id lies inside the table (checked by the caller).</param>
+    /// <param name="output">[rows, n].</param>
+    void Embed(Tensor table, Tensor ids, Tensor output);
+
+    /// <summary>Root-mean-square norm (arXiv:1910.07467) of every run of <c>weight.Columns</c> columns.</summary>
+    /// <param name="x">[rows, k·n]; k = 1 for a layer norm, k = heads for a per-head norm.</param>
+    /// <param name="weight">[1, n].</param>
+    /// <param name="output">[rows, k·n]; may be <paramref name="x"/>.</param>
+    void RmsNorm(Tensor x, Tensor weight, float epsilon, Tensor output);
+
+    /// <summary>residual += x; output = RmsNorm(residual).</summary>
+    void AddRmsNorm(Tensor x, Tensor residual, Tensor weight, float epsilon, Tensor output)
+    {
+        Add(x, residual);
+        RmsNorm(residual, weight, epsilon, output);
+    }
+
+    /// <summary>output = x · weightᵀ.</summary>
+    /// <param name="x">[rows, in] f32.</param>
+    /// <param name="weight">[out, in], f32, f16 or bf16 as stored; widened in registers, accumulated in f32.</param>
+    /// <param name="output">[rows, out] f32; must not overlap <paramref name="x"/>.</param>
+    void MatMul(Tensor x, Tensor weight, Tensor output);
+
+    /// <summary>x[r] += bias for every row.</summary>
+    /// <param name="bias">[1, n], f32, f16 or bf16.</param>
+    void AddBias(Tensor x, Tensor bias);
+
+    /// <summary>Rotates the first <c>cosSin.Columns</c> elements of every head in place; pairs are (i, i + half), as Hugging Face stores weights (arXiv:2104.09864).</summary>
+    /// <param name="x">[rows, heads·headDim].</param>
+    /// <param name="cosSin">f32 [rows, rotaryDim]: first half cosines, second half sines, any attention factor already in them.</param>
+    /// <param name="headDim">Elements a head; rotaryDim ≤ headDim.</param>
+    void Rope(Tensor x, Tensor cosSin, int headDim);
+
+    /// <summary>output = gate · σ(gate) · up (arXiv:2002.05202). Output may be either input.</summary>
+    void SiluMultiply(Tensor gate, Tensor up, Tensor output);
+
+    /// <summary>residual += x.</summary>
+    void Add(Tensor x, Tensor residual);
+
+    /// <summary>Writes K and V of this step's rows into their slots (length + row) of every lane of the layer.</summary>
+    /// <param name="k">[rows, kvHeads·headDim], rotated; read only.</param>
+    /// <param name="v">Same shape.</param>
+    void WriteKv(Tensor k, Tensor v, in PagedKv cache);
+
+    /// <summary>Softmax attention of every row over the slots it sees; a row that sees none gives zeros, never NaN.</summary>
+    /// <param name="q">[rows, heads·headDim], rotated; heads is a multiple of the layer's KV heads.</param>
+    /// <param name="probe">Sums to accumulate on the way.</param>
+    /// <param name="output">[rows, heads·headDim].</param>
+    void Attention(Tensor q, in PagedKv cache, in AttentionProbe probe, Tensor output);
+
+    /// <summary>Copies slots (all lanes of the block) inside the pool, in order.</summary>
+    /// <param name="pool">u8 [blocks, blockBytes].</param>
+    void MoveSlots(ReadOnlySpan<SlotMove> moves, Tensor pool, KvBlockFormat format);
+}
