@@ -1,0 +1,23 @@
+using InferenceService.Compute;
+
+namespace InferenceService.Models;
+
+/// <summary>One forward pass: rows of all sequences, concatenated, and what they see of the cache.</summary>
+/// <remarks>Host spans are copied before <see cref="DecoderModel.Forward"/> returns.</remarks>
+public readonly ref struct ForwardInput
+{
+    /// <summary>[rows] token ids, each inside the vocabulary.</summary>
+    public required ReadOnlySpan<int> TokenIds { get; init; }
+
+    /// <summary>[rows] position of each token in its text (RoPE), fixed for life.</summary>
+    public required ReadOnlySpan<int> Positions { get; init; }
+
+    /// <summary>Rows whose logits are wanted, ascending; may be empty.</summary>
+    public required ReadOnlySpan<int> LogitRows { get; init; }
+
+    /// <summary>Cache tables before the step, covering the slots of this step.</summary>
+    public required KvBatch Kv { get; init; }
+
+    /// <summary>Sums over attention rows to accumulate; <see cref="AttentionProbe.LayerRow"/> is set by the model.</summary>
+    public AttentionProbe Probe { get; init; }
+}

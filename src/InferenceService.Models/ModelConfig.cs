@@ -1,0 +1,111 @@
+using System.Collections.Immutable;
+
+namespace InferenceService.Models;
+
+/// <summary>Shape of a decoder, read from <c>config.json</c> and the same for every architecture.</summary>
+public sealed record ModelConfig
+{
+    /// <summary>Entry of <c>architectures</c>, for example <c>LlamaForCausalLM</c>.</summary>
+    public required string Architecture { get; init; }
+
+    /// <summary>Width of the residual stream.</summary>
+    public required int HiddenSize { get; init; }
+
+    /// <summary>Decoder layers.</summary>
+    public required int Layers { get; init; }
+
+    /// <summary>Query heads a layer.</summary>
+    public required int Heads { get; init; }
+
+    /// <summary>KV heads a layer; divides <see cref="Heads"/>.</summary>
+    public required int KvHeads { get; init; }
+
+    /// <summary>Elements a head.</summary>
+    public required int HeadDim { get; init; }
+
+    /// <summary>Width of the MLP.</summary>
+    public required int IntermediateSize { get; init; }
+
+    /// <summary>Rows of the embedding; ids at or above it do not exist.</summary>
+    public required int VocabularySize { get; init; }
+
+    /// <summary>Longest sequence, prompt and output together, that the checkpoint allows (rope scaling included).</summary>
+    public required int MaxPositions { get; init; }
+
+    /// <summary>ε of every RMS norm.</summary>
+    public required float RmsNormEpsilon { get; init; }
+
+    /// <summary>Rotary embedding.</summary>
+    public required RopeConfig Rope { get; init; }
+
+    /// <summary>Sliding window of each layer in tokens, the own token included; 0 = full attention.</summary>
+    public required ImmutableArray<int> Windows { get; init; }
+
+    /// <summary>Layers that rotate q and k; SmolLM3 leaves some out.</summary>
+    public required ImmutableArray<bool> UsesRope { get; init; }
+
+    /// <summary>The output head is the embedding.</summary>
+    public bool TiedEmbeddings { get; init; }
+
+    /// <summary>Element type that config.json states for the weights, for the KV cache's <c>auto</c>; null when it states none.</summary>
+    public Compute.DType? StatedType { get; init; }
+
+    /// <summary>Ids that end a generation (config.json and generation_config.json together).</summary>
+    public ImmutableArray<int> EosTokenIds { get; init; } = [];
+
+    /// <summary>Id that begins a text, when the checkpoint names one.</summary>
+    public int? BosTokenId { get; init; }
+}
+
+/// <summary>Rotary embedding (arXiv:2104.09864) and the scaling rule that stretches it.</summary>
+public sealed record RopeConfig
+{
+    /// <summary>Base of the frequencies.</summary>
+    public required double Theta { get; init; }
+
+    /// <summary>Elements of a head that rotate; the rest pass through.</summary>
+    public required int RotaryDim { get; init; }
+
+    /// <summary>Scaling rule; null = none.</summary>
+    public RopeScaling? Scaling { get; init; }
+}
+
+/// <summary>One <c>rope_scaling</c> object: kind and parameters. Parameters a kind does not use stay null.</summary>
+public sealed record RopeScaling
+{
+    /// <summary><c>linear</c>, <c>dynamic</c>, <c>llama3</c>, <c>yarn</c> or <c>longrope</c>.</summary>
+    public required string Kind { get; init; }
+
+    /// <summary>Stretch factor.</summary>
+    public double Factor { get; init; } = 1;
+
+    /// <summary>Context of the unscaled training.</summary>
+    public int? OriginalMaxPositions { get; init; }
+
+    /// <summary>llama3: <c>low_freq_factor</c>.</summary>
+    public double? LowFrequencyFactor { get; init; }
+
+    /// <summary>llama3: <c>high_freq_factor</c>.</summary>
+    public double? HighFrequencyFactor { get; init; }
+
+    /// <summary>yarn: <c>beta_fast</c>.</summary>
+    public double? BetaFast { get; init; }
+
+    /// <summary>yarn: <c>beta_slow</c>.</summary>
+    public double? BetaSlow { get; init; }
+
+    /// <summary>yarn and longrope: factor on cosines and sines, when stated.</summary>
+    public double? AttentionFactor { get; init; }
+
+    /// <summary>yarn: <c>mscale</c>.</summary>
+    public double? MScale { get; init; }
+
+    /// <summary>yarn: <c>mscale_all_dim</c>.</summary>
+    public double? MScaleAllDim { get; init; }
+
+    /// <summary>longrope: per-frequency factors up to the original context.</summary>
+    public ImmutableArray<double> ShortFactors { get; init; } = [];
+
+    /// <summary>longrope: per-frequency factors beyond it.</summary>
+    public ImmutableArray<double> LongFactors { get; init; } = [];
+}
