@@ -28,7 +28,7 @@ public sealed class DecoderModel
     /// <summary>Runs all layers; writes K and V of every row into the cache.</summary>
     /// <returns>f32 [input.LogitRows.Length, vocabulary], valid until the next call.</returns>
     /// <remarks>Allocates no managed memory.</remarks>
-    public Tensor Forward(in ForwardInput input) => throw new CheckpointException("not built yet");
+    public Tensor Forward(in ForwardInput input) => throw new CheckpointException($"{Config.Architecture} is not built yet");
 }
 
 /// <summary>How far loading has come.</summary>
