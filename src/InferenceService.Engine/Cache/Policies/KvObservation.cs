@@ -1,0 +1,31 @@
+using InferenceService.Models;
+
+namespace InferenceService.Engine.Cache.Policies;
+
+/// <summary>What a selector may look at after a step. Must not outlive the call.</summary>
+public readonly ref struct KvObservation
+{
+    /// <summary>Groups and lanes of the model.</summary>
+    public required KvLayout Layout { get; init; }
+
+    /// <summary>Prompt length in tokens.</summary>
+    public required int PromptTokens { get; init; }
+
+    /// <summary>Tokens whose K and V have been computed so far.</summary>
+    public required int ComputedTokens { get; init; }
+
+    /// <summary>[groups] slots in use.</summary>
+    public required ReadOnlySpan<int> Lengths { get; init; }
+
+    /// <summary>
+    /// [ownerLayers × kvHeads, slots], row-major with stride <see cref="SumStride"/>: attention sums the policy asked for,
+    /// accumulated since the prompt began; empty when it asked for none.
+    /// </summary>
+    public required ReadOnlySpan<float> ColumnSums { get; init; }
+
+    /// <summary>Elements from one row of <see cref="ColumnSums"/> to the next.</summary>
+    public required int SumStride { get; init; }
+
+    /// <summary>True once the whole prompt is computed.</summary>
+    public bool PromptComplete => ComputedTokens >= PromptTokens;
+}

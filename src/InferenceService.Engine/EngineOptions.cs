@@ -1,0 +1,56 @@
+using InferenceService.Compute;
+
+namespace InferenceService.Engine;
+
+/// <summary>Order of waiting requests.</summary>
+public enum SchedulingPolicy
+{
+    /// <summary>First come, first served.</summary>
+    Fcfs,
+
+    /// <summary>Lower <see cref="GenerationRequest.Priority"/> first, then arrival.</summary>
+    Priority,
+}
+
+/// <summary>Sizes and bounds of one engine.</summary>
+public sealed record EngineOptions
+{
+    /// <summary>Most sequences in a batch.</summary>
+    public int MaxNumSeqs { get; init; } = 16;
+
+    /// <summary>Most tokens of a step, decode and prompt chunks together.</summary>
+    public int MaxBatchTokens { get; init; } = 2048;
+
+    /// <summary>Most tokens of one sequence's prompt chunk; null = whatever the budget leaves.</summary>
+    public int? MaxChunkTokens { get; init; }
+
+    /// <summary>Prompt and output together, at most; within the checkpoint's own limit.</summary>
+    public required int MaxModelLength { get; init; }
+
+    /// <summary>Slots a block.</summary>
+    public int BlockSize { get; init; } = 16;
+
+    /// <summary>Bytes of the KV pool.</summary>
+    public required long KvCacheBytes { get; init; }
+
+    /// <summary>Element type of K and V in the pool: f32, f16 or bf16.</summary>
+    public DType KvType { get; init; } = DType.F32;
+
+    /// <summary>Reuse full prompt blocks between requests.</summary>
+    public bool PrefixCaching { get; init; } = true;
+
+    /// <summary>Order of waiting requests.</summary>
+    public SchedulingPolicy Scheduling { get; init; } = SchedulingPolicy.Fcfs;
+
+    /// <summary>Most waiting choices (a request with n = 4 counts 4).</summary>
+    public int MaxQueuedRequests { get; init; } = 1024;
+
+    /// <summary>Most waiting prompt tokens.</summary>
+    public int MaxQueuedTokens { get; init; } = 1_000_000;
+
+    /// <summary>Events a caller may leave unread before its choices pause.</summary>
+    public int StreamCapacity { get; init; } = 1024;
+
+    /// <summary>Seed from which requests without one draw theirs; null = random.</summary>
+    public long? Seed { get; init; }
+}

@@ -1,0 +1,35 @@
+using System.Collections.Immutable;
+using InferenceService.Engine.Sampling;
+
+namespace InferenceService.Engine;
+
+/// <summary>An order from outside: token ids in, token ids out. Immutable; knows no text.</summary>
+public sealed record GenerationRequest
+{
+    /// <summary>Prompt, at least one id, each inside the vocabulary.</summary>
+    public required ReadOnlyMemory<int> PromptTokens { get; init; }
+
+    /// <summary>How tokens are chosen.</summary>
+    public required SamplingParams Sampling { get; init; }
+
+    /// <summary>Most tokens to generate per choice; 0 only scores the prompt.</summary>
+    public required int MaxTokens { get; init; }
+
+    /// <summary>Independent continuations (n); they share one prefill.</summary>
+    public int Choices { get; init; } = 1;
+
+    /// <summary>Ids that end a choice besides the model's own EOS ids.</summary>
+    public ImmutableArray<int> StopTokenIds { get; init; } = [];
+
+    /// <summary>The model's EOS ids do not end a choice.</summary>
+    public bool IgnoreEos { get; init; }
+
+    /// <summary>Lower runs first; only under <see cref="SchedulingPolicy.Priority"/>.</summary>
+    public int Priority { get; init; }
+
+    /// <summary>Mixed into the first block hash: isolates prefix reuse between tenants. Null = shared.</summary>
+    public string? CacheSalt { get; init; }
+
+    /// <summary>KV policy by name; null = the model's default.</summary>
+    public string? KvPolicy { get; init; }
+}
