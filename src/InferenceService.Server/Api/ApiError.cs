@@ -1,0 +1,22 @@
+namespace InferenceService.Server.Api;
+
+/// <summary>An error as the API reports it; <see cref="OpenAiError"/> is the only place that turns it into JSON.</summary>
+/// <param name="Status">HTTP status.</param>
+/// <param name="Type">Class of error, for example <c>invalid_request_error</c>.</param>
+/// <param name="Code">Machine-readable code, for example <c>invalid_value</c>.</param>
+/// <param name="Message">One sentence: field, received value, allowed range. No paths, no stack.</param>
+/// <param name="Param">Dotted path of the field, when one is at fault.</param>
+public sealed record ApiError(int Status, string Type, string Code, string Message, string? Param = null)
+{
+    /// <summary>Seconds for <c>Retry-After</c>; null = no header.</summary>
+    public int? RetryAfterSeconds { get; init; }
+
+    /// <summary>Value of <c>x-should-retry</c>; null = no header.</summary>
+    public bool? ShouldRetry { get; init; }
+
+    /// <summary>A field is missing, of the wrong type or out of range.</summary>
+    public static ApiError InvalidValue(string param, string message) => new(400, "invalid_request_error", "invalid_value", message, param);
+
+    /// <summary>A field is known but not supported here.</summary>
+    public static ApiError Unsupported(string param, string message) => new(400, "invalid_request_error", "unsupported_parameter", message, param);
+}
