@@ -1,0 +1,28 @@
+# What CI runs, by name. `just` lists them.
+default:
+    @just --list
+
+# Compile everything; warnings are errors.
+build:
+    dotnet build -c Release
+
+# All tests.
+test:
+    dotnet test -c Release
+
+# Micro benchmarks and the load generator: `just bench --help`.
+bench *ARGS:
+    dotnet run -c Release --project tests/InferenceService.Benchmarks -- {{ARGS}}
+
+# Make the golden files again and show what changed.
+golden:
+    python3 tests/golden/architectures/make_goldens.py
+    git diff --stat tests/golden
+
+# Put every file into the house style.
+format:
+    dotnet format
+
+# Serve the embedded model, or whatever the arguments name.
+serve *ARGS:
+    dotnet run -c Release --project src/InferenceService.Server -- {{ARGS}}
