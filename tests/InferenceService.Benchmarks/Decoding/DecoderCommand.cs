@@ -1,0 +1,96 @@
+using System.CommandLine;
+using InferenceService.Benchmarks.Machine;
+using InferenceService.Benchmarks.Reports;
+using InferenceService.Compute;
+using InferenceService.Compute.Cpu;
+using InferenceService.Engine;
+using InferenceService.Engine.Cache.Policies;
+using InferenceService.Models;
+using InferenceService.Models.Checkpoints;
+
+namespace InferenceService.Benchmarks.Decoding;
+
+/// <summary><c>decoder</c>: prefill and decode tokens a second through the real engine, beside what the machine allows.</summary>
+internal static class DecoderCommand
+{
+    public static Command Create()
+    {
+        var model = new Option<string?>("--model") { Description = "Checkpoint folder." };
+        var shape = new Option<string>("--shape") { Description = "Random weights instead: tiny, small or tinyllama.", DefaultValueFactory = _ => "small" };
+        var weights = new Option<DType>("--weights") { Description = "Element type of random weights.", DefaultValueFactory = _ => DType.BF16 };
+        var kvType = new Option<DType>("--kv-type") { Description = "Element type of the KV cache.", DefaultValueFactory = _ => DType.BF16 };
+        var threads = new Option<int>("--threads") { Description = "Worker threads.", DefaultValueFactory = _ => Environment.ProcessorCount };
+        var prompt = new Option<int>("--prompt") { Description = "Prompt tokens.", DefaultValueFactory = _ => 512 };
+        var generate = new Option<int>("--generate") { Description = "Generated tokens.", DefaultValueFactory = _ => 128 };
+        var batches = new Option<int[]>("--batch")
+        {
+            Description = "Sequences at once; several allowed.",
+            AllowMultipleArgumentsPerToken = true,
+            DefaultValueFactory = _ => [1, 4, 16],
+        };
+        var rounds = new Option<int>("--rounds") { Description = "Rounds; medians are reported.", DefaultValueFactory = _ => 5 };
+        var output = ResultFile.OutOption();
+        var command = new Command("decoder", "Prefill and decode tokens/s with the fraction of measured peak and bandwidth.")
+        {
+            model, shape, weights, kvType, threads, prompt, generate, batches, rounds, output,
+        };
+        command.SetAction(async (parsed, cancellation) =>
+        {
+            Roofline roofline = Roofline.Measure(parsed.GetValue(threads));
+            string? folder = parsed.GetValue(model);
+            using Checkpoint? checkpoint = folder is null ? null : Checkpoint.Open(folder);
+            ModelConfig config = checkpoint?.Config ?? BenchmarkShape.Config(parsed.GetRequiredValue(shape));
+            DType type = checkpoint is null ? parsed.GetValue(weights) : config.StatedType ?? DType.BF16;
+            int tokens = parsed.GetValue(prompt), generated = parsed.GetValue(generate);
+            int[] sequences = parsed.GetRequiredValue(batches);
+            using var backend = new CpuBackend(parsed.GetValue(threads));
+            IKvPolicy policy = KvPolicyRegistry.Find("full")!;
+            EngineOptions options = Options(config, tokens + generated + 1, sequences.Max(), parsed.GetValue(kvType));
+            IWeightSource source = checkpoint is not null ? checkpoint : new RandomWeights(config, seed: 1234, type);
+            DecoderModel decoder = DecoderModel.Load(config, source, backend, policy.Layout(config),
+                new DecoderLimits(options.MaxBatchTokens, options.MaxNumSeqs));
+            await using var engine = new InferenceEngine(decoder, policy, options, TimeProvider.System);
+            var run = new DecoderRun(engine, tokens, generated);
+            var table = new ResultTable("Sequences", "Prefill tokens/s", "of fp32 peak", "Decode tokens/s", "of read bandwidth", "of fp32 peak");
+            await run.MeasureAsync(1, cancellation);
+            foreach (int count in sequences)
+            {
+                var prefill = new Distribution();
+                var decode = new Distribution();
+                for (int round = 0; round < parsed.GetValue(rounds); round++)
+                {
+                    (double prefillRate, double decodeRate) = await run.MeasureAsync(count, cancellation);
+                    prefill.Add(prefillRate);
+                    decode.Add(decodeRate);
+                }
+
+                double flopsPerToken = 2.0 * BenchmarkShape.MatrixElements(config);
+                double bytesPerStep = (double)BenchmarkShape.MatrixElements(config) * type.Size()
+                    + (double)count * (tokens + generated / 2.0) * BenchmarkShape.KvBytesPerToken(config, options.KvType.Size());
+                table.Add(
+                    $"{count}",
+                    $"{prefill.Median:F0}",
+                    $"{prefill.Median * flopsPerToken / roofline.FlopsPerSecond:P0}",
+                    $"{decode.Median:F1}",
+                    $"{decode.Median / count * bytesPerStep / roofline.BytesPerSecond:P0}",
+                    $"{decode.Median * flopsPerToken / roofline.FlopsPerSecond:P0}");
+            }
+
+            string name = folder is null ? parsed.GetRequiredValue(shape) : Path.GetFileName(Path.TrimEndingDirectorySeparator(folder));
+            ResultFile.Publish(
+                $"decoder {name}, {type} weights, {options.KvType} KV, prompt {tokens}, generate {generated}, {parsed.GetValue(threads)} threads; "
+                + $"machine reads {roofline.BytesPerSecond / 1e9:F1} GB/s, computes {roofline.FlopsPerSecond / 1e9:F0} GFLOP/s",
+                table, parsed.GetValue(output));
+        });
+        return command;
+    }
+
+    private static EngineOptions Options(ModelConfig config, int length, int sequences, DType kvType) => new()
+    {
+        MaxModelLength = Math.Min(config.MaxPositions, length),
+        MaxNumSeqs = sequences,
+        KvType = kvType,
+        KvCacheBytes = (long)sequences * (length + 64) * BenchmarkShape.KvBytesPerToken(config, kvType.Size()),
+        PrefixCaching = false,
+    };
+}

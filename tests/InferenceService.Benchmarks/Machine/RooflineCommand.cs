@@ -1,0 +1,24 @@
+using System.CommandLine;
+using InferenceService.Benchmarks.Reports;
+
+namespace InferenceService.Benchmarks.Machine;
+
+/// <summary><c>roofline</c>: what this machine can do at best.</summary>
+internal static class RooflineCommand
+{
+    public static Command Create()
+    {
+        var threads = new Option<int>("--threads") { Description = "Worker threads.", DefaultValueFactory = _ => Environment.ProcessorCount };
+        var output = ResultFile.OutOption();
+        var command = new Command("roofline", "Measures read bandwidth and fp32 multiply-add peak.") { threads, output };
+        command.SetAction(parsed =>
+        {
+            Roofline roofline = Roofline.Measure(parsed.GetValue(threads));
+            var table = new ResultTable("Ceiling", "Measured");
+            table.Add("read bandwidth", $"{roofline.BytesPerSecond / 1e9:F1} GB/s");
+            table.Add("fp32 multiply-add", $"{roofline.FlopsPerSecond / 1e9:F0} GFLOP/s");
+            ResultFile.Publish($"roofline, {parsed.GetValue(threads)} threads", table, parsed.GetValue(output));
+        });
+        return command;
+    }
+}
