@@ -1,0 +1,1 @@
+"""Training of the embedded storyteller: data, tokenizer, model, training, export, goldens."""

@@ -1,0 +1,116 @@
+"""The training loop: warm-up, constant rate, linear decay to zero; checkpoints that resume exactly; a CSV of the loss.
+
+The decay is the last `decay_steps` of `steps`. Both may be changed when a run is resumed, so a run whose speed
+was not known can be told late when to end.
+"""
+import contextlib
+import csv
+import os
+import signal
+import time
+
+import torch
+import torch.nn.functional as F
+
+from .mixture import IGNORED, Stream
+from .model import Llama
+from .optim import Optimiser
+
+
+def autocast(device):
+    """bf16 matrix products where the machine has them in hardware; PyTorch falls back by itself elsewhere."""
+    if os.environ.get("STORYTELLER_FP32"):
+        return contextlib.nullcontext()
+    return torch.autocast(device, dtype=torch.bfloat16)
+
+
+def rate(step, steps, warmup, decay_steps):
+    return min(1.0, (step + 1) / warmup, max(0.0, (steps - step) / decay_steps))
+
+
+def loss_of(model, inputs, targets, device, reduction="mean"):
+    """Cross-entropy of the learned positions only: the output head never sees the others."""
+    with autocast(device):
+        hidden = model.hidden(inputs)
+        keep = targets.reshape(-1) != IGNORED
+        logits = F.linear(hidden.reshape(-1, hidden.shape[-1])[keep], model.model.embed_tokens.weight)
+    return F.cross_entropy(logits.float(), targets.reshape(-1)[keep], reduction=reduction)
+
+
+@torch.no_grad()
+def held_out_loss(model, corpus, tokenizer, device, count=64):
+    """Mean loss per token of the first held-out stories, without dropout: a curve to watch, not the reported figure."""
+    model.eval()
+    total = tokens = 0
+    for doc in corpus["tinystories"]["held_out"][:count]:
+        ids = torch.tensor([[tokenizer.bos, *tokenizer.encode(doc["text"]), tokenizer.eos]], device=device)
+        total += float(loss_of(model, ids[:, :-1], ids[:, 1:], device, "sum"))
+        tokens += ids.shape[1] - 1
+    model.train()
+    return total / tokens
+
+
+def save(path, model, optimiser, stream, step, tokens, config):
+    torch.save({"model": model.state_dict(), "optimiser": optimiser.state_dict(), "stream": stream.state_dict(),
+                "random": torch.get_rng_state(), "step": step, "tokens": tokens, "config": vars(config)}, path + ".part")
+    os.replace(path + ".part", path)
+
+
+def _begin_curve(path, step):
+    """Keeps the rows up to `step`: those after the checkpoint are written again."""
+    rows = []
+    if os.path.exists(path):
+        with open(path, newline="") as f:
+            rows = [r for r in list(csv.reader(f))[1:] if int(r[0]) <= step]
+    with open(path, "w", newline="") as f:
+        csv.writer(f).writerows([["step", "tokens", "loss", "held_out_stories", "rate", "seconds"], *rows])
+
+
+def train(run, corpus, tokenizer, config, options):
+    device = options.device
+    torch.manual_seed(options.seed)
+    model = Llama(config).to(device)
+    optimiser = Optimiser(model)
+    stream = Stream(corpus, tokenizer, config, options.seed, options.batch_tokens)
+    checkpoint, curve = os.path.join(run, "checkpoint.pt"), os.path.join(run, "loss.csv")
+    step = tokens = 0
+    if os.path.exists(checkpoint):
+        state = torch.load(checkpoint, map_location=device)
+        model.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+        stream.load_state_dict(state["stream"])
+        if "random" in state:
+            torch.set_rng_state(state["random"].cpu())
+        step, tokens = state["step"], state["tokens"]
+        print(f"resumed at step {step}, {tokens} tokens", flush=True)
+    _begin_curve(curve, step)
+    began = last_save = time.monotonic()
+    losses, mark, mark_tokens = [], time.monotonic(), tokens
+    stop = []
+    signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
+    while step < options.steps:
+        inputs, targets = stream.next(step / options.steps)
+        inputs, targets = inputs.to(device), targets.to(device)
+        loss = loss_of(model, inputs, targets, device)
+        loss.backward()
+        scale = rate(step, options.steps, options.warmup, options.decay_steps)
+        optimiser.step(scale)
+        optimiser.zero_grad()
+        losses.append(float(loss.detach()))
+        step, tokens = step + 1, tokens + inputs.numel()
+        if step % 20 == 0 or step == options.steps:
+            now = time.monotonic()
+            mean = sum(losses) / len(losses)
+            held = held_out_loss(model, corpus, tokenizer, device) if step % 200 == 0 or step == options.steps else None
+            shown = "" if held is None else f"{held:.4f}"
+            print(f"step {step}/{options.steps} tokens {tokens} loss {mean:.4f} held-out [{shown}] rate {scale:.3f} "
+                  f"{(tokens - mark_tokens) / (now - mark):.0f} tokens/s", flush=True)
+            with open(curve, "a", newline="") as f:
+                csv.writer(f).writerow([step, tokens, f"{mean:.4f}", shown, f"{scale:.4f}", f"{now - began:.0f}"])
+            losses, mark, mark_tokens = [], now, tokens
+            if stop or step == options.steps or now - last_save > options.save_every:
+                save(checkpoint, model, optimiser, stream, step, tokens, config)
+                last_save = now
+            if stop:
+                print("stopped; the same command resumes", flush=True)
+                break
