@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using InferenceService.Models.Checkpoints;
 
 namespace InferenceService.Models;
 
@@ -44,6 +45,12 @@ public sealed record ModelConfig
     /// <summary>Layers that rotate q and k; SmolLM3 leaves some out.</summary>
     public required ImmutableArray<bool> UsesRope { get; init; }
 
+    /// <summary><c>attention_bias</c>: the attention projections add biases, where the architecture lets config.json choose.</summary>
+    public bool AttentionBias { get; init; }
+
+    /// <summary><c>mlp_bias</c>: the MLP projections add biases, where the architecture lets config.json choose.</summary>
+    public bool MlpBias { get; init; }
+
     /// <summary>The output head is the embedding.</summary>
     public bool TiedEmbeddings { get; init; }
 
@@ -55,6 +62,14 @@ public sealed record ModelConfig
 
     /// <summary>Id that begins a text, when the checkpoint names one.</summary>
     public int? BosTokenId { get; init; }
+
+    /// <summary>Reads <c>config.json</c> and, where there is one, <c>generation_config.json</c> (empty bytes = none).</summary>
+    /// <exception cref="CheckpointException">
+    /// Not JSON, an architecture that is not supported, or a field that is missing or out of range; one line that names it.
+    /// </exception>
+    public static ModelConfig FromJson(ReadOnlySpan<byte> configJson, ReadOnlySpan<byte> generationConfigJson) => ModelConfigJson.Read(
+        ConfigJson.Parse(configJson, "config.json"),
+        generationConfigJson.IsEmpty ? null : ConfigJson.Parse(generationConfigJson, "generation_config.json"));
 }
 
 /// <summary>Rotary embedding (arXiv:2104.09864) and the scaling rule that stretches it.</summary>
@@ -73,6 +88,8 @@ public sealed record RopeConfig
 /// <summary>One <c>rope_scaling</c> object: kind and parameters. Parameters a kind does not use stay null.</summary>
 public sealed record RopeScaling
 {
+    internal const string Linear = "linear", Dynamic = "dynamic", Llama3 = "llama3", Yarn = "yarn", LongRope = "longrope";
+
     /// <summary><c>linear</c>, <c>dynamic</c>, <c>llama3</c>, <c>yarn</c> or <c>longrope</c>.</summary>
     public required string Kind { get; init; }
 
@@ -96,6 +113,9 @@ public sealed record RopeScaling
 
     /// <summary>yarn and longrope: factor on cosines and sines, when stated.</summary>
     public double? AttentionFactor { get; init; }
+
+    /// <summary>yarn: <c>truncate</c>, whether the ramp begins and ends on whole pairs.</summary>
+    public bool Truncate { get; init; } = true;
 
     /// <summary>yarn: <c>mscale</c>.</summary>
     public double? MScale { get; init; }

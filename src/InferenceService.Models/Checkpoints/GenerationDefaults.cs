@@ -26,4 +26,20 @@ public sealed record GenerationDefaults
 
     /// <summary>Most new tokens, when stated.</summary>
     public int? MaxNewTokens { get; init; }
+
+    /// <summary>Reads generation_config.json; empty bytes stand for no file.</summary>
+    /// <exception cref="CheckpointException">A field is out of range; one line that names field, value and range.</exception>
+    public static GenerationDefaults FromJson(ReadOnlySpan<byte> generationConfigJson) =>
+        generationConfigJson.IsEmpty ? None : Read(ConfigJson.Parse(generationConfigJson, "generation_config.json"));
+
+    internal static GenerationDefaults Read(ConfigJson json) => new()
+    {
+        DoSample = json.OptionalFlag("do_sample"),
+        Temperature = (float?)json.OptionalNumber("temperature", 0, 100),
+        TopP = (float?)json.OptionalNumber("top_p", 1e-6, 1),
+        TopK = json.OptionalInt("top_k", 0, int.MaxValue),
+        MinP = (float?)json.OptionalNumber("min_p", 0, 1),
+        RepetitionPenalty = (float?)json.OptionalNumber("repetition_penalty", 1e-3, 1000),
+        MaxNewTokens = json.OptionalInt("max_new_tokens", 1, int.MaxValue),
+    };
 }

@@ -1,0 +1,90 @@
+using InferenceService.Compute;
+using InferenceService.Models.Architectures;
+
+namespace InferenceService.Models.Layers;
+
+/// <summary>Grouped-query attention (arXiv:2305.13245) of one layer over the paged cache.</summary>
+internal sealed class Attention
+{
+    private readonly IBackend _backend;
+    private readonly Workspace _work;
+    private readonly CacheLanes _lanes;
+    private readonly int _headDim;
+    private readonly int _queryColumns;
+    private readonly int _keyColumns;
+    private readonly float _epsilon;
+    private readonly float _scale;
+    private readonly int _window;
+    private readonly bool _rotates;
+    private readonly Tensor _qkv;
+    private readonly Tensor? _qkvBias;
+    private readonly Tensor? _queryNorm;
+    private readonly Tensor? _keyNorm;
+    private readonly Tensor _output;
+    private readonly Tensor? _outputBias;
+
+    /// <summary>Loads the weights of one layer.</summary>
+    public Attention(ModelConfig config, int layer, LayerWeights weights, WeightLoader loader, IBackend backend, Workspace work, CacheLanes lanes)
+    {
+        _backend = backend;
+        _work = work;
+        _lanes = lanes;
+        _headDim = config.HeadDim;
+        _queryColumns = config.Heads * config.HeadDim;
+        _keyColumns = config.KvHeads * config.HeadDim;
+        _epsilon = config.RmsNormEpsilon;
+        _scale = (float)(1 / Math.Sqrt(config.HeadDim));
+        _window = config.Windows[layer];
+        _rotates = config.UsesRope[layer];
+        _qkv = loader.Stack(weights.Qkv);
+        _qkvBias = weights.QkvBias.IsEmpty ? null : loader.Vector(weights.QkvBias.AsSpan());
+        _queryNorm = weights.QueryNorm is { } queryNorm ? loader.Vector(queryNorm) : null;
+        _keyNorm = weights.KeyNorm is { } keyNorm ? loader.Vector(keyNorm) : null;
+        _output = loader.Matrix(weights.AttentionOutput);
+        _outputBias = weights.AttentionOutputBias is { } outputBias ? loader.Vector(outputBias) : null;
+    }
+
+    /// <summary>Projects to q, k and v, norms and rotates them, and writes K and V of every row into the cache.</summary>
+    /// <param name="x">[rows, hidden].</param>
+    public void WriteKv(Tensor x, in LayerStep step)
+    {
+        Tensor qkv = _work.Qkv.RowRange(0, step.Rows);
+        _backend.MatMul(x, _qkv, qkv);
+        if (_qkvBias is { } bias)
+            _backend.AddBias(qkv, bias);
+        Tensor q = qkv.ColumnRange(0, _queryColumns), k = qkv.ColumnRange(_queryColumns, _keyColumns);
+        if (_queryNorm is { } queryNorm)
+            _backend.RmsNorm(q, queryNorm, _epsilon, q);
+        if (_keyNorm is { } keyNorm)
+            _backend.RmsNorm(k, keyNorm, _epsilon, k);
+        if (_rotates)
+        {
+            Tensor cosSin = _work.CosSin.RowRange(0, step.Rows);
+            _backend.Rope(q, cosSin, _headDim);
+            _backend.Rope(k, cosSin, _headDim);
+        }
+
+        _backend.WriteKv(k, qkv.ColumnRange(_queryColumns + _keyColumns, _keyColumns), Cache(step));
+    }
+
+    /// <summary>Attends with the queries that <see cref="WriteKv"/> left behind.</summary>
+    /// <returns>[rows, heads·headDim], valid until the next layer attends.</returns>
+    public Tensor Attend(in LayerStep step)
+    {
+        Tensor q = _work.Qkv.RowRange(0, step.Rows).ColumnRange(0, _queryColumns), attended = _work.Attended.RowRange(0, step.Rows);
+        _backend.Attention(q, Cache(step), step.Probe with { LayerRow = _lanes.ProbeRow }, attended);
+        return attended;
+    }
+
+    /// <summary>Brings heads back to the width of the residual stream.</summary>
+    /// <param name="attended">[rows, heads·headDim].</param>
+    /// <param name="output">[rows, hidden].</param>
+    public void Project(Tensor attended, Tensor output)
+    {
+        _backend.MatMul(attended, _output, output);
+        if (_outputBias is { } bias)
+            _backend.AddBias(output, bias);
+    }
+
+    private PagedKv Cache(in LayerStep step) => new(step.Kv, _lanes.Group, _lanes.Offset, _scale, _window);
+}

@@ -1,0 +1,9 @@
+using InferenceService.Compute;
+
+namespace InferenceService.Models.Layers;
+
+/// <summary>What every layer of one step shares.</summary>
+/// <param name="Rows">Rows of the step.</param>
+/// <param name="Kv">The cache before the step.</param>
+/// <param name="Probe">Sums over attention rows to accumulate; each layer sets its own first row.</param>
+internal readonly record struct LayerStep(int Rows, KvBatch Kv, AttentionProbe Probe);

@@ -1,0 +1,79 @@
+using InferenceService.Compute;
+
+namespace InferenceService.Models.Layers;
+
+/// <summary>The memory in which a forward pass computes, taken once when a model loads. All f32 unless said otherwise.</summary>
+internal sealed class Workspace
+{
+    private readonly DecoderLimits _limits;
+
+    /// <summary>Takes workspaces for a model of this shape.</summary>
+    public Workspace(ModelConfig config, DecoderLimits limits, IBackend backend)
+    {
+        _limits = limits;
+        int rows = limits.MaxRows, picked = Math.Min(limits.MaxLogitRows, rows);
+        int queries = config.Heads * config.HeadDim, keys = config.KvHeads * config.HeadDim;
+        TokenIds = backend.Allocate(DType.I32, 1, rows);
+        LogitRows = backend.Allocate(DType.I32, 1, Math.Max(1, picked));
+        CosSin = backend.Allocate(DType.F32, rows, config.Rope.RotaryDim);
+        Residual = backend.Allocate(DType.F32, rows, config.HiddenSize);
+        Normed = backend.Allocate(DType.F32, rows, config.HiddenSize);
+        Projected = backend.Allocate(DType.F32, rows, config.HiddenSize);
+        Qkv = backend.Allocate(DType.F32, rows, queries + 2 * keys);
+        Attended = backend.Allocate(DType.F32, rows, queries);
+        GateUp = backend.Allocate(DType.F32, rows, 2 * config.IntermediateSize);
+        Activated = backend.Allocate(DType.F32, rows, config.IntermediateSize);
+        PickedAttended = backend.Allocate(DType.F32, Math.Max(1, picked), queries);
+        PickedResidual = backend.Allocate(DType.F32, Math.Max(1, picked), config.HiddenSize);
+        Logits = backend.Allocate(DType.F32, Math.Max(1, limits.MaxLogitRows), config.VocabularySize);
+    }
+
+    /// <summary>i32 [1, rows].</summary>
+    public Tensor TokenIds { get; }
+
+    /// <summary>i32 [1, logit rows].</summary>
+    public Tensor LogitRows { get; }
+
+    /// <summary>[rows, rotaryDim].</summary>
+    public Tensor CosSin { get; }
+
+    /// <summary>[rows, hidden]: the residual stream.</summary>
+    public Tensor Residual { get; }
+
+    /// <summary>[rows, hidden]: input of attention and MLP.</summary>
+    public Tensor Normed { get; }
+
+    /// <summary>[rows, hidden]: output of attention and MLP.</summary>
+    public Tensor Projected { get; }
+
+    /// <summary>[rows, (heads + 2·kvHeads)·headDim].</summary>
+    public Tensor Qkv { get; }
+
+    /// <summary>[rows, heads·headDim].</summary>
+    public Tensor Attended { get; }
+
+    /// <summary>[rows, 2·intermediate].</summary>
+    public Tensor GateUp { get; }
+
+    /// <summary>[rows, intermediate].</summary>
+    public Tensor Activated { get; }
+
+    /// <summary>[logit rows, heads·headDim]: rows of <see cref="Attended"/> whose logits are wanted.</summary>
+    public Tensor PickedAttended { get; }
+
+    /// <summary>[logit rows, hidden]: rows of <see cref="Residual"/> whose logits are wanted.</summary>
+    public Tensor PickedResidual { get; }
+
+    /// <summary>[logit rows, vocabulary].</summary>
+    public Tensor Logits { get; }
+
+    /// <summary>Checks that a step fits.</summary>
+    /// <exception cref="ArgumentException">It has no rows, or more than the model was loaded for.</exception>
+    public void CheckFits(int rows, int logitRows)
+    {
+        if (rows < 1 || rows > _limits.MaxRows)
+            throw new ArgumentException($"A step of {rows} rows; allowed: 1 to {_limits.MaxRows}.");
+        if (logitRows > Math.Min(rows, _limits.MaxLogitRows))
+            throw new ArgumentException($"A step with {logitRows} logit rows; allowed: 0 to {Math.Min(rows, _limits.MaxLogitRows)}.");
+    }
+}

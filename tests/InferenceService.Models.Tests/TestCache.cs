@@ -1,0 +1,84 @@
+using System.Runtime.InteropServices;
+using InferenceService.Compute;
+
+namespace InferenceService.Models.Tests;
+
+/// <summary>A paged cache by hand: every sequence owns all its blocks from the start, in shuffled order, poisoned with NaN.</summary>
+internal sealed class TestCache
+{
+    private readonly DecoderModel _model;
+    private readonly Tensor _pool;
+    private readonly Tensor _groups;
+    private readonly Tensor _tables;
+    private readonly Tensor _rowStarts;
+    private readonly int _blocksEach;
+    private readonly int[] _lengths;
+    private readonly KvBlockFormat _format;
+
+    public TestCache(DecoderModel model, int sequences, int maxTokens, int blockSize = 16, DType type = DType.F32)
+    {
+        _model = model;
+        _lengths = new int[sequences];
+        int groups = sequences * model.Layout.Groups;
+        _blocksEach = (maxTokens + blockSize - 1) / blockSize;
+        _format = new KvBlockFormat(type, blockSize, model.Config.HeadDim, model.Layout.LanesPerGroup);
+        IBackend backend = model.Backend;
+        _pool = backend.Allocate(DType.U8, groups * _blocksEach, _format.BlockBytes);
+        var poison = new byte[_pool.ByteLength];
+        poison.AsSpan().Fill(0xFF);
+        backend.Upload(poison, _pool);
+        var ids = Enumerable.Range(0, groups * _blocksEach).ToArray();
+        new Random(7).Shuffle(ids);
+        _tables = backend.Allocate(DType.I32, 1, ids.Length);
+        backend.Upload(MemoryMarshal.AsBytes<int>(ids), _tables);
+        _groups = backend.Allocate(DType.I32, groups, 4);
+        _rowStarts = backend.Allocate(DType.I32, 1, sequences + 1);
+    }
+
+    /// <summary>Tokens that a sequence has in the cache.</summary>
+    public int Length(int sequence) => _lengths[sequence];
+
+    /// <summary>Runs new tokens of one sequence; returns logits of the rows asked for (all by default).</summary>
+    public float[][] Run(ReadOnlySpan<int> tokens, int[]? logitRows = null) => Run([tokens.ToArray()], logitRows);
+
+    /// <summary>Runs new tokens of every sequence in one step; an empty list leaves a sequence out of it.</summary>
+    public float[][] Run(int[][] tokens, int[]? logitRows = null)
+    {
+        int[] ids = [.. tokens.SelectMany(t => t)];
+        int[] positions = [.. tokens.SelectMany((t, s) => Enumerable.Range(_lengths[s], t.Length))];
+        int[] wanted = logitRows ?? [.. Enumerable.Range(0, ids.Length)];
+        Tensor logits = _model.Forward(new ForwardInput { TokenIds = ids, Positions = positions, LogitRows = wanted, Kv = Batch(tokens) });
+        for (int s = 0; s < tokens.Length; s++)
+            _lengths[s] += tokens[s].Length;
+        return Rows(_model.Backend, logits);
+    }
+
+    /// <summary>The tables before a step that brings these tokens.</summary>
+    public KvBatch Batch(int[][] tokens)
+    {
+        int groupsEach = _model.Layout.Groups;
+        var rows = new int[tokens.Length * groupsEach * 4];
+        var starts = new int[tokens.Length + 1];
+        for (int s = 0; s < tokens.Length; s++)
+        {
+            starts[s + 1] = starts[s] + tokens[s].Length;
+            for (int g = 0; g < groupsEach; g++)
+            {
+                int row = s * groupsEach + g;
+                (rows[4 * row], rows[4 * row + 1]) = (row * _blocksEach, _lengths[s]);
+            }
+        }
+
+        _model.Backend.Upload(MemoryMarshal.AsBytes<int>(rows), _groups);
+        _model.Backend.Upload(MemoryMarshal.AsBytes<int>(starts), _rowStarts);
+        return new KvBatch(_pool, _format, tokens.Length, groupsEach, _groups, _tables, _rowStarts, tokens.Max(t => t.Length));
+    }
+
+    /// <summary>A device matrix as rows.</summary>
+    public static float[][] Rows(IBackend backend, Tensor matrix)
+    {
+        var bytes = new byte[matrix.ByteLength];
+        backend.Download(matrix, bytes);
+        return [.. MemoryMarshal.Cast<byte, float>(bytes).ToArray().Chunk(Math.Max(1, matrix.Columns))];
+    }
+}
