@@ -140,6 +140,24 @@ internal readonly struct ConfigJson
         return texts.MoveToImmutable();
     }
 
+    /// <summary>An object whose values are strings.</summary>
+    public Dictionary<string, string> TextMap(string name, int maxCount)
+    {
+        JsonElement value = Find(name) ?? throw Missing(name);
+        if (value.ValueKind != JsonValueKind.Object || value.GetPropertyCount() > maxCount)
+            throw Refuse(name, value, $"an object of at most {maxCount} strings");
+        var map = new Dictionary<string, string>(value.GetPropertyCount(), StringComparer.Ordinal);
+        foreach (JsonProperty entry in value.EnumerateObject())
+        {
+            if (!TryName(entry, out string key) || entry.Value.ValueKind != JsonValueKind.String || !TryText(entry.Value, out string text))
+                throw Refuse(name, entry.Value, "an object of strings");
+            if (!map.TryAdd(key, text))
+                throw Error(name, $"lists {Quote.Value(key)} twice");
+        }
+
+        return map;
+    }
+
     /// <summary>An error about a field whose value is understood but not acceptable.</summary>
     public CheckpointException Error(string name, string fact) => new($"{_file}: {_prefix}{name} {fact}.");
 
@@ -177,6 +195,20 @@ internal readonly struct ConfigJson
         catch (InvalidOperationException)
         {
             text = "";
+            return false;
+        }
+    }
+
+    private static bool TryName(JsonProperty property, out string name)
+    {
+        try
+        {
+            name = property.Name;
+            return true;
+        }
+        catch (InvalidOperationException)
+        {
+            name = "";
             return false;
         }
     }
