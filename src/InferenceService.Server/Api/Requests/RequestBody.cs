@@ -1,0 +1,138 @@
+using System.Buffers;
+using System.IO.Pipelines;
+using System.Text.Json;
+using System.Text.Unicode;
+using InferenceService.Server.Configuration;
+using Microsoft.Net.Http.Headers;
+
+namespace InferenceService.Server.Api.Requests;
+
+/// <summary>A request body as JSON, or the error that says why it is not. Owns the pooled bytes: dispose it after the request is read.</summary>
+internal sealed class RequestBody : IDisposable
+{
+    /// <summary>Nesting that a body may have; the framework's own limit of 64 is too small for tool schemas.</summary>
+    internal const int MaxDepth = 128;
+
+    /// <summary>Fields that one object may have: bounds the cost of looking fields up by name.</summary>
+    internal const int MaxFields = 512;
+
+    private readonly byte[] _bytes;
+    private readonly JsonDocument? _document;
+
+    private RequestBody(byte[] bytes, JsonDocument? document, ApiError? error) => (_bytes, _document, Error) = (bytes, document, error);
+
+    /// <summary>Why the body cannot be used; null when <see cref="Root"/> can be read.</summary>
+    public ApiError? Error { get; }
+
+    /// <summary>The top-level object. Valid until disposal.</summary>
+    public JsonElement Root => _document!.RootElement;
+
+    /// <summary>Reads the whole body, at most <see cref="LimitOptions.MaxRequestBytes"/>.</summary>
+    public static async Task<RequestBody> ReadAsync(HttpRequest request, LimitOptions limits, CancellationToken cancellationToken)
+    {
+        if (!IsJson(request.ContentType))
+            return Refused(new ApiError(415, "invalid_request_error", "unsupported_media_type", "Content-Type must be application/json in UTF-8."));
+        if (request.ContentLength > limits.MaxRequestBytes)
+            return Refused(TooLarge(limits));
+
+        byte[] bytes = ArrayPool<byte>.Shared.Rent((int)Math.Clamp(request.ContentLength ?? 0, 1024, 1 << 20));
+        int length = 0;
+        try
+        {
+            while (true)
+            {
+                ReadResult read = await request.BodyReader.ReadAsync(cancellationToken);
+                long total = length + read.Buffer.Length;
+                if (total > limits.MaxRequestBytes || total > Array.MaxLength)
+                {
+                    request.BodyReader.AdvanceTo(read.Buffer.End);
+                    ArrayPool<byte>.Shared.Return(bytes);
+                    return Refused(TooLarge(limits));
+                }
+
+                bytes = Grow(bytes, length, (int)total);
+                read.Buffer.CopyTo(bytes.AsSpan(length));
+                length = (int)total;
+                request.BodyReader.AdvanceTo(read.Buffer.End);
+                if (read.IsCompleted)
+                    return Parse(bytes, length);
+            }
+        }
+        catch (BadHttpRequestException e)
+        {
+            ArrayPool<byte>.Shared.Return(bytes);
+            return Refused(e.StatusCode == StatusCodes.Status413PayloadTooLarge
+                ? TooLarge(limits)
+                : new ApiError(e.StatusCode, "invalid_request_error", "invalid_json", "The body could not be read to its end."));
+        }
+    }
+
+    /// <summary>Parses bytes rented from the shared pool, which this object then owns.</summary>
+    internal static RequestBody Parse(byte[] rented, int length)
+    {
+        ReadOnlyMemory<byte> json = rented.AsMemory(0, length);
+        if (json.Span.StartsWith("\uFEFF"u8))
+            json = json[3..];
+        if (Problem(json, out JsonDocument? document) is { } problem)
+        {
+            document?.Dispose();
+            return new RequestBody(rented, null, problem);
+        }
+
+        return new RequestBody(rented, document, null);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _document?.Dispose();
+        if (_bytes.Length > 0)
+            ArrayPool<byte>.Shared.Return(_bytes);
+    }
+
+    private static ApiError? Problem(ReadOnlyMemory<byte> json, out JsonDocument? document)
+    {
+        document = null;
+        if (!Utf8.IsValid(json.Span))
+            return NotJson($"it is not valid UTF-8 (byte offset {JsonText.FirstInvalidUtf8(json.Span)})");
+        try
+        {
+            document = JsonDocument.Parse(json, new JsonDocumentOptions { MaxDepth = MaxDepth });
+        }
+        catch (JsonException e)
+        {
+            return NotJson($"syntax error or nesting deeper than {MaxDepth} at byte offset {JsonText.Offset(json.Span, e)}");
+        }
+
+        int lone = JsonText.FirstLoneSurrogate(json.Span);
+        if (lone >= 0)
+            return NotJson($"an escaped surrogate has no partner at byte offset {lone}");
+        if (document.RootElement.ValueKind != JsonValueKind.Object)
+            return new ApiError(400, "invalid_request_error", "invalid_value", "The body must be a JSON object.");
+        return document.RootElement.GetPropertyCount() > MaxFields
+            ? new ApiError(400, "invalid_request_error", "invalid_value", $"The body has more than {MaxFields} fields.")
+            : null;
+    }
+
+    private static RequestBody Refused(ApiError error) => new([], null, error);
+
+    private static ApiError NotJson(string why) => new(400, "invalid_request_error", "invalid_json", $"The body is not usable JSON: {why}.");
+
+    private static ApiError TooLarge(LimitOptions limits) =>
+        new(413, "invalid_request_error", "request_too_large", $"The body is larger than {limits.MaxRequestBytes} bytes.");
+
+    private static bool IsJson(string? contentType) =>
+        MediaTypeHeaderValue.TryParse(contentType, out MediaTypeHeaderValue? type)
+        && type.MediaType.Equals("application/json", StringComparison.OrdinalIgnoreCase)
+        && (!type.Charset.HasValue || type.Charset.Value.Trim('"').Equals("utf-8", StringComparison.OrdinalIgnoreCase));
+
+    private static byte[] Grow(byte[] bytes, int used, int needed)
+    {
+        if (needed <= bytes.Length)
+            return bytes;
+        byte[] larger = ArrayPool<byte>.Shared.Rent((int)Math.Min(Array.MaxLength, Math.Max(needed, bytes.Length * 2L)));
+        bytes.AsSpan(0, used).CopyTo(larger);
+        ArrayPool<byte>.Shared.Return(bytes);
+        return larger;
+    }
+}

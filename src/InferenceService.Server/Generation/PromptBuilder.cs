@@ -1,0 +1,153 @@
+using InferenceService.Engine;
+using InferenceService.Engine.Sampling;
+using InferenceService.Server.Api;
+using InferenceService.Server.Api.ChatCompletions;
+using InferenceService.Server.Api.Requests;
+using InferenceService.Server.Hosting;
+using InferenceService.Text.Templates;
+using InferenceService.Text.Tokenization;
+
+namespace InferenceService.Server.Generation;
+
+/// <summary>Turns a checked request into what the engine takes: messages to text, text to ids, ids cut to size or refused.</summary>
+/// <param name="model">Whose template, tokenizer and limits apply.</param>
+internal sealed class PromptBuilder(ServedModel model)
+{
+    /// <summary>Ids of a completions prompt; null after a problem.</summary>
+    /// <param name="param">How the client knows this prompt, for example <c>prompt[2]</c>.</param>
+    public Prompt? FromInput(PromptInput input, string param, bool addSpecialTokens, Problems problems)
+    {
+        Prompt prompt = input.Ids is { } ids ? new Prompt(ids, null) : Encode(input.Text!, addSpecialTokens);
+        if (prompt.Ids.Length > 0)
+            return prompt;
+        problems.Invalid(param, $"{param} has no tokens; it must have at least one.");
+        return null;
+    }
+
+    /// <summary>Renders a conversation and encodes it; null after a problem.</summary>
+    public Prompt? FromChat(ChatPromptFields chat, Problems problems)
+    {
+        if (TemplateOf(chat, problems) is not { } template || Render(template, chat, problems) is not { } text)
+            return null;
+        Prompt prompt = Encode(text, chat.AddSpecialTokens);
+        if (prompt.Ids.Length > 0)
+            return prompt;
+        problems.Add(InvalidMessages("The chat template made an empty prompt of these messages."));
+        return null;
+    }
+
+    /// <summary>Cuts the prompt if the request asks for that and completes the order to the engine; null after a problem.</summary>
+    /// <param name="defaultMaxTokens">Output limit of requests that state none; null = what the context leaves.</param>
+    /// <param name="param">The field at fault when the prompt is too long: <c>messages</c> or <c>prompt</c>.</param>
+    public GenerationRequest? Order(
+        ref Prompt prompt, GenerationFields fields, SamplingParams sampling, int choices, int? defaultMaxTokens, string param, Problems problems)
+    {
+        int context = model.MaxModelLength;
+        prompt = Truncate(prompt, fields, context);
+        int left = Math.Min(context, model.Engine.MaxSequenceTokens) - prompt.Ids.Length;
+        int output = fields.MaxTokens ?? Math.Max(1, Math.Min(left, defaultMaxTokens ?? int.MaxValue));
+        if (prompt.Ids.Length + (long)output > context)
+        {
+            problems.Add(ContextExceeded(context, prompt.Ids.Length, output, param));
+            return null;
+        }
+
+        if (fields.MinTokens > output)
+        {
+            problems.Invalid("min_tokens", $"min_tokens must be from 0 to the output limit of {output} tokens, got {fields.MinTokens}.");
+            return null;
+        }
+
+        return new GenerationRequest
+        {
+            PromptTokens = prompt.Ids,
+            Sampling = sampling,
+            MaxTokens = output,
+            Choices = choices,
+            StopTokenIds = fields.StopTokenIds,
+            IgnoreEos = fields.IgnoreEos,
+            Priority = fields.Priority,
+            CacheSalt = fields.CacheSalt,
+            KvPolicy = fields.KvPolicy,
+        };
+    }
+
+    /// <summary>Encodes text; a BOS token that the text already begins with is not doubled.</summary>
+    public Prompt Encode(string text, bool addSpecialTokens)
+    {
+        Tokenizer tokenizer = model.Tokenizer;
+        int[] ids = tokenizer.Encode(text, addSpecialTokens);
+        bool doubled = addSpecialTokens && ids.Length > 1 && ids[0] == tokenizer.BosId && ids[1] == ids[0]
+            && tokenizer.BosToken is { Length: > 0 } bos && text.StartsWith(bos, StringComparison.Ordinal);
+        return new Prompt(doubled ? ids[1..] : ids, text);
+    }
+
+    private static Prompt Truncate(Prompt prompt, GenerationFields fields, int context)
+    {
+        if (fields.TruncatePromptTokens is not { } keep)
+            return prompt;
+        int most = Math.Max(1, context - (fields.MaxTokens ?? 1));
+        int length = keep == -1 ? most : keep;
+        if (prompt.Ids.Length <= length)
+            return prompt;
+        return new Prompt(fields.TruncateLeft ? prompt.Ids[^length..] : prompt.Ids[..length], null);
+    }
+
+    private ChatTemplate? TemplateOf(ChatPromptFields chat, Problems problems)
+    {
+        if (chat.Template is { } source)
+        {
+            try
+            {
+                return ChatTemplate.Parse(source);
+            }
+            catch (TemplateException e)
+            {
+                problems.Invalid("chat_template", $"chat_template cannot be used: {Clean(e.Message)}");
+                return null;
+            }
+        }
+
+        if (model.ChatTemplate is null)
+            problems.Unsupported("messages", "messages: this model has no chat template; use /v1/completions, or a checkpoint with one.");
+        return model.ChatTemplate;
+    }
+
+    private string? Render(ChatTemplate template, ChatPromptFields chat, Problems problems)
+    {
+        try
+        {
+            TemplateContext context = ChatContext.Build(chat, template, model.Tokenizer, model.Engine.Time);
+            string text = template.Render(context);
+            if (!chat.ContinueFinalMessage)
+                return text;
+            int end = text.LastIndexOf(ChatContext.ContinueMark, StringComparison.Ordinal);
+            if (end >= 0)
+                return text[..end];
+            problems.Invalid("continue_final_message", "continue_final_message: the chat template does not show the last message.");
+        }
+        catch (TemplateException e)
+        {
+            // Only what the template says itself, or an error in the client's own template, may leave the house.
+            problems.Add(InvalidMessages(e.RaisedByTemplate || chat.Template is not null
+                ? $"The chat template refused these messages: {Clean(e.Message)}"
+                : "The model's chat template cannot render these messages."));
+        }
+
+        return null;
+    }
+
+    private static ApiError InvalidMessages(string message) => new(400, "invalid_request_error", "invalid_messages", message, "messages");
+
+    private static ApiError ContextExceeded(int context, int prompt, int output, string param) => new(
+        400, "invalid_request_error", "context_length_exceeded",
+        $"This model's maximum context length is {context} tokens, but the request needs {prompt + (long)output}: {prompt} in the {param} and {output} in the output. "
+        + "Shorten the input or lower the output limit.",
+        param);
+
+    private static string Clean(string message)
+    {
+        string line = string.Concat(message.Select(c => char.IsControl(c) ? ' ' : c)).Trim();
+        return line.Length <= 512 ? line : line[..(char.IsHighSurrogate(line[511]) ? 511 : 512)];
+    }
+}

@@ -1,0 +1,74 @@
+using System.Collections.Immutable;
+using InferenceService.Engine;
+using InferenceService.Engine.Sampling;
+using InferenceService.Models.Checkpoints;
+using InferenceService.Server.Api.Requests;
+using InferenceService.Server.Configuration;
+using InferenceService.Server.Hosting;
+using InferenceService.Text.Tokenization;
+
+namespace InferenceService.Server.Generation;
+
+/// <summary>Request over checkpoint defaults over OpenAI defaults, and the rules that tie sampling fields together.</summary>
+internal static class SamplingBuilder
+{
+    /// <summary>Lowest temperature that still samples; smaller ones are raised to it, 0 is greedy.</summary>
+    internal const double MinTemperature = 0.01;
+
+    /// <summary>Resolves the sampling of one request; problems go to the list.</summary>
+    /// <param name="topLogprobs">Alternatives to report per generated token; null = no log-probabilities.</param>
+    /// <param name="promptLogprobs">The same for prompt tokens.</param>
+    /// <param name="choices">Choices generated per prompt.</param>
+    /// <param name="prompts">Prompts of the request.</param>
+    public static SamplingParams Build(
+        GenerationFields fields, ServedModel model, LimitOptions limits, int? topLogprobs, int? promptLogprobs, int choices, int prompts, Problems problems)
+    {
+        GenerationDefaults defaults = model.Defaults;
+        double temperature = fields.Temperature ?? (defaults.DoSample == false ? 0 : defaults.Temperature ?? 1);
+        if (temperature == 0 && choices > 1)
+            problems.Invalid("n", $"n must be 1 when temperature is 0, since all choices would be equal; got {choices}.");
+        EngineOptions engine = model.Engine.Options;
+        if ((long)choices * prompts > engine.MaxQueuedRequests)
+            problems.Invalid("n", $"n times the number of prompts must be at most {engine.MaxQueuedRequests}, got {(long)choices * prompts}.");
+        if (fields.Priority != 0 && engine.Scheduling != SchedulingPolicy.Priority)
+            problems.Invalid("priority", $"priority must be 0, since this server does not schedule by priority; got {fields.Priority}.");
+        int topK = fields.TopK ?? defaults.TopK ?? 0;
+        return new SamplingParams
+        {
+            Temperature = temperature == 0 ? 0 : (float)Math.Max(MinTemperature, temperature),
+            TopP = (float)(fields.TopP ?? defaults.TopP ?? 1),
+            TopK = topK < 0 || topK >= model.Engine.Model.Config.VocabularySize ? 0 : topK,
+            MinP = (float)(fields.MinP ?? defaults.MinP ?? 0),
+            FrequencyPenalty = (float)fields.FrequencyPenalty,
+            PresencePenalty = (float)fields.PresencePenalty,
+            RepetitionPenalty = (float)(fields.RepetitionPenalty ?? defaults.RepetitionPenalty ?? 1),
+            LogitBias = fields.LogitBias,
+            AllowedTokenIds = fields.AllowedTokenIds,
+            BadWords = BadWords(fields.BadWords, model.Tokenizer),
+            Seed = fields.Seed,
+            MinTokens = fields.MinTokens,
+            TopLogprobs = topLogprobs ?? -1,
+            PromptLogprobs = promptLogprobs ?? -1,
+            ProcessedLogprobs = limits.ProcessedLogprobs,
+        };
+    }
+
+    // A word is forbidden at the start of a text and after a space: most vocabularies have different tokens for the two.
+    private static ImmutableArray<ImmutableArray<int>> BadWords(string[] words, Tokenizer tokenizer)
+    {
+        if (words.Length == 0)
+            return [];
+        var sequences = new List<ImmutableArray<int>>(words.Length * 2);
+        foreach (string word in words)
+        {
+            int[] alone = tokenizer.Encode(word, addSpecialTokens: false);
+            int[] afterSpace = tokenizer.Encode(" " + word, addSpecialTokens: false);
+            if (alone.Length > 0)
+                sequences.Add([.. alone]);
+            if (afterSpace.Length > 0 && !afterSpace.AsSpan().SequenceEqual(alone))
+                sequences.Add([.. afterSpace]);
+        }
+
+        return [.. sequences];
+    }
+}
