@@ -1,0 +1,33 @@
+namespace InferenceService.Text.Tokenization.Algorithms;
+
+/// <summary>Remembers the ids of short words. Fixed size, newest wins, no locks: an entry is immutable and published by one reference write.</summary>
+internal sealed class WordCache
+{
+    private const int Slots = 1 << 14;
+    private const int MaxLength = 48;
+
+    private readonly Entry?[] _entries = new Entry?[Slots];
+
+    private sealed class Entry(string word, int[] ids)
+    {
+        public string Word { get; } = word;
+
+        public int[] Ids { get; } = ids;
+    }
+
+    public static bool Takes(ReadOnlySpan<char> word) => word.Length <= MaxLength;
+
+    /// <summary>Appends the ids of a word seen before; false when it is not remembered.</summary>
+    public bool TryAppend(ReadOnlySpan<char> word, int slot, List<int> ids)
+    {
+        Entry? entry = Volatile.Read(ref _entries[slot]);
+        if (entry is null || !word.SequenceEqual(entry.Word))
+            return false;
+        ids.AddRange(entry.Ids.AsSpan());
+        return true;
+    }
+
+    public static int SlotOf(ReadOnlySpan<char> word) => string.GetHashCode(word) & (Slots - 1);
+
+    public void Remember(ReadOnlySpan<char> word, int slot, int[] ids) => Volatile.Write(ref _entries[slot], new Entry(word.ToString(), ids));
+}

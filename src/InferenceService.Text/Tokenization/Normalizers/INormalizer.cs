@@ -1,0 +1,8 @@
+namespace InferenceService.Text.Tokenization.Normalizers;
+
+/// <summary>Rewrites text before it is split. Immutable, safe for concurrent use.</summary>
+internal interface INormalizer
+{
+    /// <summary>The rewritten text; the same instance when nothing changed. Never called with an empty text by the pipeline.</summary>
+    string Normalize(string text);
+}

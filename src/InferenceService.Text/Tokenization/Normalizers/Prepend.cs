@@ -1,0 +1,9 @@
+namespace InferenceService.Text.Tokenization.Normalizers;
+
+/// <summary>Type "Prepend": puts a string before any text that is not empty.</summary>
+internal sealed class Prepend(JsonPart part) : INormalizer
+{
+    private readonly string _prefix = part.String("prepend");
+
+    public string Normalize(string text) => text.Length == 0 ? text : _prefix + text;
+}
