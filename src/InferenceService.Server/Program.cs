@@ -1,2 +1,69 @@
-var app = WebApplication.CreateSlimBuilder(args).Build();
-app.Run();
+using InferenceService.Server.Api.Health;
+using InferenceService.Server.Api.ModelList;
+using InferenceService.Server.Api.OpenApi;
+using InferenceService.Server.Configuration;
+using InferenceService.Server.Hosting;
+using InferenceService.Server.Hosting.Pipeline;
+using InferenceService.Server.Security;
+using InferenceService.Server.Telemetry;
+
+namespace InferenceService.Server;
+
+/// <summary>Composition root: options, services, pipeline, routes. No logic.</summary>
+internal static class Program
+{
+    private static async Task<int> Main(string[] args)
+    {
+        StartupConsole console = StartupConsole.OfProcess();
+        ProcessEnvironment environment = ProcessEnvironment.Read();
+        CommandLine commandLine = CommandLine.Parse(args);
+        ConfigurationReading reading = ConfigurationReading.Read(commandLine, environment, AppContext.BaseDirectory);
+        if (OneShot.Run(commandLine, reading, environment, console) is { } exitCode)
+            return exitCode;
+        try
+        {
+            await using WebApplication app = Build(reading, environment, console);
+            return await app.Services.GetRequiredService<ServerRun>().ServeAsync(app);
+        }
+        catch (InvalidDataException exception)
+        {
+            console.Problem(exception.Message);
+            return ServerRun.Misconfigured;
+        }
+    }
+
+    /// <summary>The whole server, not yet listening. Tests start the same one.</summary>
+    internal static WebApplication Build(ConfigurationReading reading, ProcessEnvironment environment, StartupConsole console, TimeProvider? time = null)
+    {
+        ServerConfiguration options = reading.Options;
+        ApiKeys keys = ApiKeys.From(options.Auth);
+        ListenAddresses addresses = ListenAddresses.From(options.Server, environment.InContainer);
+        WebApplicationBuilder builder = HostSetup.NewBuilder(reading, environment);
+        builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration().ConfigureKestrel(kestrel => addresses.Apply(kestrel, options.Limits));
+        builder.Services.AddRoutingCore().AddCors().AddSingleton(time ?? TimeProvider.System);
+        builder.Services.AddSingleton(options).AddSingleton(options.Limits).AddSingleton(options.Streaming).AddSingleton(options.Admission);
+        builder.Services.AddSingleton(options.Server).AddSingleton(options.Engine).AddSingleton(options.Logging).AddSingleton(options.Telemetry);
+        builder.Services.AddSingleton(environment).AddSingleton(console).AddSingleton(keys).AddSingleton(addresses);
+        builder.Services.AddSingleton<ServerLifecycle>().AddSingleton<IHostLifetime, DrainingLifetime>();
+        builder.Services.AddSingleton<InferenceMetrics>().AddSingleton<HttpMetrics>().AddSingleton<MetricsPage>();
+        builder.Services.AddSingleton<ModelCatalog>().AddSingleton<IModelCatalog>(services => services.GetRequiredService<ModelCatalog>());
+        builder.Services.AddSingleton<HealthState>().AddSingleton<ServerRun>();
+        OpenApiPages.AddServices(builder.Services);
+
+        WebApplication app = builder.Build();
+        app.UseMiddleware<RequestEnvelope>().UseMiddleware<ErrorShape>();
+        app.UsePathBase(options.Server.PathBase).UseRouting();
+        CrossOrigin.Use(app, options.Cors);
+        app.UseMiddleware<BearerAuthentication>().UseMiddleware<WorkGate>();
+        if (options.Server.SwaggerUi ?? app.Environment.IsDevelopment())
+            OpenApiPages.UsePages(app);
+
+        IServiceProvider services = app.Services;
+        var catalog = services.GetRequiredService<IModelCatalog>();
+        HealthEndpoints.Map(app, services.GetRequiredService<HealthState>(), catalog, services.GetRequiredService<ServerLifecycle>());
+        ModelListEndpoints.Map(app, catalog);
+        MetricsEndpoint.Map(app, services.GetRequiredService<MetricsPage>(), options.Auth.OpenMetrics);
+        OpenApiPages.Map(app);
+        return app;
+    }
+}

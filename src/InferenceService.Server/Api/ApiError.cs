@@ -19,4 +19,8 @@ public sealed record ApiError(int Status, string Type, string Code, string Messa
 
     /// <summary>A field is known but not supported here.</summary>
     public static ApiError Unsupported(string param, string message) => new(400, "invalid_request_error", "unsupported_parameter", message, param);
+
+    /// <summary>No model is served under that name.</summary>
+    public static ApiError ModelNotFound(string name) =>
+        new(404, "invalid_request_error", "model_not_found", $"The model \"{Requests.JsonNumber.Clean(name)}\" does not exist.", "model");
 }

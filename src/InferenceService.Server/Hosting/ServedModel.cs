@@ -17,6 +17,9 @@ public sealed class ServedModel
     /// <summary>Messages to prompt; null when the checkpoint has no chat template.</summary>
     public required ChatTemplate? ChatTemplate { get; init; }
 
+    /// <summary>JSON object of template variables that every chat request starts from; a request's own win. Null = none.</summary>
+    public string? ChatTemplateDefaults { get; init; }
+
     /// <summary>Sampling defaults of the checkpoint, or none when configuration ignores them.</summary>
     public required GenerationDefaults Defaults { get; init; }
 

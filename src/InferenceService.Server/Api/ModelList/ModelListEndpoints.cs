@@ -1,0 +1,73 @@
+using System.Text.Json;
+using InferenceService.Engine.Cache.Policies;
+using InferenceService.Server.Hosting;
+
+namespace InferenceService.Server.Api.ModelList;
+
+/// <summary><c>/v1/models</c> and <c>/v1/models/{id}</c>; ids contain slashes, which clients send raw or as %2F.</summary>
+internal static class ModelListEndpoints
+{
+    private static readonly string[] Read = ["GET", "HEAD"];
+
+    /// <summary>Maps the routes, with and without the prefix.</summary>
+    public static void Map(IEndpointRouteBuilder routes, IModelCatalog catalog)
+    {
+        foreach (string prefix in (ReadOnlySpan<string>)["/v1", ""])
+        {
+            IEndpointConventionBuilder list = routes.MapMethods($"{prefix}/models", Read, (HttpContext context) => WriteListAsync(context, catalog))
+                .WithTags("Models").WithSummary("Models that are served.");
+            IEndpointConventionBuilder one = routes.MapMethods($"{prefix}/models/{{**id}}", Read, (HttpContext context, string? id) => WriteOneAsync(context, catalog, id))
+                .WithTags("Models").WithSummary("One model.");
+            if (prefix.Length == 0)
+            {
+                list.ExcludeFromDescription();
+                one.ExcludeFromDescription();
+            }
+        }
+    }
+
+    private static Task WriteListAsync(HttpContext context, IModelCatalog catalog) => JsonBody.WriteAsync(context, json =>
+    {
+        json.WriteStartObject();
+        json.WriteString("object", "list");
+        json.WriteStartArray("data");
+        foreach (ServedModel model in catalog.Models)
+        {
+            foreach (string name in model.Names)
+                Write(json, model, name);
+        }
+
+        json.WriteEndArray();
+        json.WriteEndObject();
+    });
+
+    private static Task WriteOneAsync(HttpContext context, IModelCatalog catalog, string? id)
+    {
+        // Routing leaves %2F as it is, because it would change the path.
+        string wanted = (id ?? "").Replace("%2F", "/", StringComparison.OrdinalIgnoreCase);
+        ServedModel? model = wanted.Length == 0 ? null : catalog.Find(wanted) ?? catalog.Find(wanted = wanted.TrimEnd('/'));
+        return model is null
+            ? OpenAiError.WriteAsync(context, ApiError.ModelNotFound(wanted))
+            : JsonBody.WriteAsync(context, json => Write(json, model, wanted));
+    }
+
+    private static void Write(Utf8JsonWriter json, ServedModel model, string name)
+    {
+        json.WriteStartObject();
+        json.WriteString("id", name);
+        json.WriteString("object", "model");
+        json.WriteNumber("created", model.Created.ToUnixTimeSeconds());
+        json.WriteString("owned_by", "inference-service");
+        json.WriteString("root", model.Names[0]);
+        json.WriteNull("parent");
+        json.WriteNumber("max_model_len", model.MaxModelLength);
+        json.WriteStartArray("permission");
+        json.WriteEndArray();
+        json.WriteStartArray("kv_policies");
+        foreach (string policy in KvPolicyRegistry.Names)
+            json.WriteStringValue(policy);
+        json.WriteEndArray();
+        json.WriteString("quantization", model.Quantization);
+        json.WriteEndObject();
+    }
+}

@@ -1,0 +1,76 @@
+namespace InferenceService.Server.Configuration;
+
+/// <summary>Kinds of source, weakest first.</summary>
+internal enum LayerKind
+{
+    /// <summary>A JSON file beside the binary.</summary>
+    File,
+
+    /// <summary>Environment variables with our prefix.</summary>
+    Environment,
+
+    /// <summary>Flags.</summary>
+    CommandLine,
+}
+
+/// <summary>One source of settings: flat keys (<c>Engine:BlockSize</c>, case ignored) and their text.</summary>
+internal sealed class ConfigurationLayer(LayerKind kind, string name, IReadOnlyDictionary<string, string> values)
+{
+    /// <summary>Prefix of environment variables; a double underscore separates sections.</summary>
+    public const string EnvironmentPrefix = "INFERENCE__";
+
+    /// <summary>What it is.</summary>
+    public LayerKind Kind { get; } = kind;
+
+    /// <summary>File name, "environment" or "command line".</summary>
+    public string Name { get; } = name;
+
+    /// <summary>The settings.</summary>
+    public IReadOnlyDictionary<string, string> Values { get; } = values;
+
+    /// <summary>How the user wrote this key here: the flag, the variable, or the file and the key.</summary>
+    public string Spell(string key) => Kind switch
+    {
+        LayerKind.CommandLine => ServerFlags.ByKey(key)?.Name ?? key,
+        LayerKind.Environment => EnvironmentPrefix + key.Replace(":", "__", StringComparison.Ordinal),
+        _ => $"{Name}: {key}",
+    };
+
+    /// <summary>Settings of a JSON file; null when there is no such file.</summary>
+    /// <exception cref="InvalidDataException">The file is not JSON.</exception>
+    public static ConfigurationLayer? FromJsonFile(string path)
+    {
+        if (!File.Exists(path))
+            return null;
+        try
+        {
+            var values = new Dictionary<string, string>(StringComparer.OrdinalIgnoreCase);
+            using FileStream stream = File.OpenRead(path);
+            foreach ((string key, string? value) in new ConfigurationBuilder().AddJsonStream(stream).Build().AsEnumerable())
+            {
+                if (value is not null && !key.StartsWith('$'))
+                    values[key] = value;
+            }
+
+            return new ConfigurationLayer(LayerKind.File, Path.GetFileName(path), values);
+        }
+        catch (Exception exception) when (exception is FormatException or System.Text.Json.JsonException)
+        {
+            string reason = (exception.InnerException ?? exception).Message.ReplaceLineEndings(" ");
+            throw new InvalidDataException($"{Path.GetFileName(path)} is not valid JSON: {reason}");
+        }
+    }
+
+    /// <summary>Settings among environment variables.</summary>
+    public static ConfigurationLayer FromEnvironment(IEnumerable<KeyValuePair<string, string>> variables)
+    {
+        var values = new Dictionary<string, string>(StringComparer.OrdinalIgnoreCase);
+        foreach ((string name, string value) in variables)
+        {
+            if (name.StartsWith(EnvironmentPrefix, StringComparison.OrdinalIgnoreCase) && value.Length > 0)
+                values[name[EnvironmentPrefix.Length..].Replace("__", ":", StringComparison.Ordinal)] = value;
+        }
+
+        return new ConfigurationLayer(LayerKind.Environment, "environment", values);
+    }
+}

@@ -1,0 +1,125 @@
+using System.Text.Json;
+using InferenceService.Engine.Cache.Policies;
+
+namespace InferenceService.Server.Configuration;
+
+/// <summary>What must hold between settings, and names that must exist in a registry.</summary>
+internal static class ConfigurationRules
+{
+    private const int MaxModels = 8;
+
+    // Names of the policies to come, so that asking for one says so instead of guessing at a misspelling.
+    private static readonly string[] PoliciesToCome = ["streaming-llm", "lckv", "cla", "yoco", "mixattention", "sim-layer-kv", "simlayerkv", "fast-gen", "fastgen"];
+
+    /// <summary>Adds a line for each rule that is broken.</summary>
+    public static void Check(ServerConfiguration options, List<string> problems, List<string> warnings, IReadOnlyList<ConfigurationLayer> layers)
+    {
+        string Spell(string key) => (layers.LastOrDefault(layer => layer.Values.ContainsKey(key)) ?? layers[^1]).Spell(key);
+        CheckModels(options, problems, Spell);
+        CheckEngine(options, problems, Spell);
+        CheckHttp(options.Server, problems, Spell);
+        CheckKeys(options.Auth, problems, Spell);
+        foreach (string origin in options.Cors.Origins)
+        {
+            if (!Uri.TryCreate(origin, UriKind.Absolute, out Uri? uri) || uri.GetLeftPart(UriPartial.Authority) != origin)
+                problems.Add($"{Spell("Cors:Origins")}: \"{origin}\" is not an origin such as https://chat.example.org");
+        }
+
+        if (layers[^1].Values.Keys.Any(key => key.StartsWith("Auth:Keys", StringComparison.OrdinalIgnoreCase)))
+            warnings.Add("--api-key shows the key to other users of this host; --api-key-file does not.");
+        if (layers.Any(layer => layer.Values.ContainsKey("Engine:GpuMemoryUtilization")) && options.Engine.Device == "cpu")
+            warnings.Add($"{Spell("Engine:GpuMemoryUtilization")} has no effect on the CPU; --kv-cache-memory-bytes sets the size of the KV pool.");
+    }
+
+    private static void CheckModels(ServerConfiguration options, List<string> problems, Func<string, string> spell)
+    {
+        if (options.Models.Count > MaxModels)
+            problems.Add($"Models has {options.Models.Count} entries (at most {MaxModels})");
+        var names = new HashSet<string>(StringComparer.Ordinal);
+        for (int i = 0; i < options.Models.Count; i++)
+        {
+            ModelOptions model = options.Models[i];
+            string key = $"Models:{i}";
+            CheckPolicy(model.KvCache.Policy, spell($"{key}:KvCache:Policy"), problems);
+            foreach (string name in model.Names)
+            {
+                if (name.Length is 0 or > 256 || name.Any(char.IsControl))
+                    problems.Add($"{spell($"{key}:Names")}: a name has 1 to 256 printable characters");
+                else if (!names.Add(name))
+                    problems.Add($"{spell($"{key}:Names")}: \"{name}\" is used twice");
+            }
+
+            if (model.ChatTemplateKwargs is { } json && !IsJsonObject(json))
+                problems.Add($"{spell($"{key}:ChatTemplateKwargs")} is not a JSON object");
+        }
+    }
+
+    private static void CheckPolicy(string policy, string spelled, List<string> problems)
+    {
+        if (KvPolicyRegistry.Find(policy) is not null)
+            return;
+        string known = string.Join(", ", KvPolicyRegistry.Names);
+        problems.Add(PoliciesToCome.Contains(policy)
+            ? $"{spelled}: \"{policy}\" is not supported by this version yet (supported: {known})"
+            : $"{spelled}: \"{policy}\" is not one of {known}{NearestName.Hint(policy, KvPolicyRegistry.Names)}");
+    }
+
+    private static void CheckEngine(ServerConfiguration options, List<string> problems, Func<string, string> spell)
+    {
+        EngineSection engine = options.Engine;
+        if (engine.MaxNumBatchedTokens < engine.MaxNumSeqs)
+            problems.Add($"{spell("Engine:MaxNumBatchedTokens")}: {engine.MaxNumBatchedTokens} is less than the {engine.MaxNumSeqs} sequences of a batch (Engine:MaxNumSeqs)");
+        if (!engine.ChunkedPrefill)
+            problems.Add("--no-enable-chunked-prefill (Engine:ChunkedPrefill) is not supported: long prompts always share steps with running requests");
+        if (engine.TensorParallelSize > 1)
+            problems.Add($"{spell("Engine:TensorParallelSize")}: {engine.TensorParallelSize} is not supported by this version yet (supported: 1)");
+    }
+
+    private static void CheckHttp(HttpOptions http, List<string> problems, Func<string, string> spell)
+    {
+        foreach (string url in http.Urls)
+        {
+            if (!Uri.TryCreate(url.Replace("//*", "//0.0.0.0", StringComparison.Ordinal).Replace("//+", "//0.0.0.0", StringComparison.Ordinal), UriKind.Absolute, out Uri? uri)
+                || uri.Scheme is not ("http" or "https") || uri.AbsolutePath != "/")
+                problems.Add($"{spell("Server:Urls")}: \"{url}\" is not an address such as http://0.0.0.0:8000");
+        }
+
+        if (http.Tls.CertFile is null != http.Tls.KeyFile is null)
+            problems.Add("--ssl-certfile and --ssl-keyfile go together");
+        if (http.PathBase is { Length: > 0 } path && (!path.StartsWith('/') || path.EndsWith('/')))
+            problems.Add($"{spell("Server:PathBase")}: \"{path}\" must begin with / and not end with it");
+    }
+
+    private static void CheckKeys(AuthOptions auth, List<string> problems, Func<string, string> spell)
+    {
+        for (int i = 0; i < auth.Keys.Count; i++)
+        {
+            KeyOptions key = auth.Keys[i];
+            string spelled = spell($"Auth:Keys:{i}");
+            if (key.Value is null == key.Sha256 is null)
+                problems.Add($"{spelled}: give either Value or Sha256");
+            if (key.Value is { } value && Security.ApiKeyFile.Problem(value) is { } problem)
+                problems.Add($"{spelled}: {problem}");
+            if (key.Sha256 is { } hash && (hash.Length != 64 || !hash.All(char.IsAsciiHexDigit)))
+                problems.Add($"{spelled}: Sha256 is not 64 hexadecimal digits");
+            foreach (string scope in key.Scopes)
+            {
+                if (Security.ApiScopes.Parse(scope) is null)
+                    problems.Add($"{spelled}: scope \"{scope}\" is not one of {Security.ApiScopes.Names}");
+            }
+        }
+    }
+
+    private static bool IsJsonObject(string json)
+    {
+        try
+        {
+            using JsonDocument document = JsonDocument.Parse(json);
+            return document.RootElement.ValueKind == JsonValueKind.Object;
+        }
+        catch (JsonException)
+        {
+            return false;
+        }
+    }
+}

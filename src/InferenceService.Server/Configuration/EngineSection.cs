@@ -1,0 +1,60 @@
+using System.ComponentModel.DataAnnotations;
+
+namespace InferenceService.Server.Configuration;
+
+/// <summary>Section <c>Engine</c>: sizes of batch and cache, the same for every model.</summary>
+internal sealed record EngineSection
+{
+    /// <summary>Where the models run. Default cpu.</summary>
+    [OneOf("cpu", NotYet = ["cuda"])]
+    public string Device { get; init; } = "cpu";
+
+    /// <summary>Share of a GPU's memory; without effect on the CPU. Range 0.01–1, default 0.92.</summary>
+    [Range(0.01, 1.0)]
+    public double GpuMemoryUtilization { get; init; } = 0.92;
+
+    /// <summary>Bytes of the KV pool, over all models. Range 64 KiB–1 PiB; default a share of the available memory.</summary>
+    [Range(65_536L, 1L << 50)]
+    public long? KvCacheMemoryBytes { get; init; }
+
+    /// <summary>Most sequences in a batch. Range 1–4096, default 16.</summary>
+    [Range(1, 4096)]
+    public int MaxNumSeqs { get; init; } = 16;
+
+    /// <summary>Most tokens of a step. Range 1–1,048,576, default 2048.</summary>
+    [Range(1, 1_048_576)]
+    public int MaxNumBatchedTokens { get; init; } = 2048;
+
+    /// <summary>Tokens a KV block. Range 1–1024, default 16.</summary>
+    [Range(1, 1024)]
+    public int BlockSize { get; init; } = 16;
+
+    /// <summary>Reuse full prompt blocks between requests. Default true.</summary>
+    public bool PrefixCaching { get; init; } = true;
+
+    /// <summary>Long prompts are prefilled in chunks between decode steps; cannot be turned off. Default true.</summary>
+    public bool ChunkedPrefill { get; init; } = true;
+
+    /// <summary>Order of waiting requests. Default fcfs.</summary>
+    [OneOf("fcfs", "priority")]
+    public string SchedulingPolicy { get; init; } = "fcfs";
+
+    /// <summary>Devices that share one model. Only 1 until more are supported.</summary>
+    [Range(1, 1024)]
+    public int TensorParallelSize { get; init; } = 1;
+
+    /// <summary>Seed of requests that bring none. Default random.</summary>
+    public long? Seed { get; init; }
+
+    /// <summary>A busy engine thread that has not finished a step for so long is reported as not alive. Range 1 s–1 h, default 120 s.</summary>
+    [Seconds(1, 3600)]
+    public TimeSpan Watchdog { get; init; } = TimeSpan.FromSeconds(120);
+}
+
+/// <summary>Section <c>Cpu</c>.</summary>
+internal sealed record CpuOptions
+{
+    /// <summary>Threads of the CPU backend. Range 1–1024; default the physical cores this process may use.</summary>
+    [Range(1, 1024)]
+    public int? Threads { get; init; }
+}

@@ -1,0 +1,72 @@
+using System.ComponentModel.DataAnnotations;
+
+namespace InferenceService.Server.Configuration;
+
+/// <summary>Section <c>Server</c>: where and how HTTP is spoken.</summary>
+internal sealed record HttpOptions
+{
+    /// <summary>Addresses to listen on, for example <c>http://0.0.0.0:8000</c>; replaces host and port.</summary>
+    public IReadOnlyList<string> Urls { get; init; } = [];
+
+    /// <summary>Address or name to bind. Default 127.0.0.1, in containers 0.0.0.0.</summary>
+    public string? Host { get; init; }
+
+    /// <summary>Port; 0 lets the system choose. Range 0–65535, default 8000.</summary>
+    [Range(0, 65535)]
+    public int Port { get; init; } = 8000;
+
+    /// <summary>Further port that speaks HTTP/2 without TLS (prior knowledge), for gateways. Range 0–65535; default none.</summary>
+    [Range(0, 65535)]
+    public int? H2cPort { get; init; }
+
+    /// <summary>Path of a Unix domain socket to listen on instead of a port.</summary>
+    public string? UnixSocket { get; init; }
+
+    /// <summary>Certificate and key in PEM form; both or none.</summary>
+    public TlsOptions Tls { get; init; } = new();
+
+    /// <summary>Path under which a proxy publishes this server, for example <c>/llm</c>.</summary>
+    public string? PathBase { get; init; }
+
+    /// <summary>After SIGTERM, new work is still taken for so long, until load balancers have noticed. Range 0–10 min, default 5 s.</summary>
+    [Seconds(0, 600)]
+    public TimeSpan DrainDelay { get; init; } = TimeSpan.FromSeconds(5);
+
+    /// <summary>Running work may take so long to finish after that. Range 0–24 h, default 60 s.</summary>
+    [Seconds(0, 86_400)]
+    public TimeSpan ShutdownTimeout { get; init; } = TimeSpan.FromSeconds(60);
+
+    /// <summary>Interactive documentation at /swagger. Default: only in the Development environment.</summary>
+    public bool? SwaggerUi { get; init; }
+}
+
+/// <summary>Section <c>Server:Tls</c>.</summary>
+internal sealed record TlsOptions
+{
+    /// <summary>PEM file with the certificate chain.</summary>
+    public string? CertFile { get; init; }
+
+    /// <summary>PEM file with the private key.</summary>
+    public string? KeyFile { get; init; }
+}
+
+/// <summary>Section <c>Cors</c>; off unless an origin is listed.</summary>
+internal sealed record CorsOptions
+{
+    /// <summary>Origins whose pages may call this server, for example <c>https://chat.example.org</c>.</summary>
+    public IReadOnlyList<string> Origins { get; init; } = [];
+}
+
+/// <summary>Section <c>Telemetry</c>.</summary>
+internal sealed record TelemetryOptions
+{
+    /// <summary>Every series also appears under vLLM's name, for existing dashboards and scalers. Default true.</summary>
+    public bool VllmCompatibleMetrics { get; init; } = true;
+}
+
+/// <summary>Our keys of section <c>Logging</c>; the framework's own stand beside them.</summary>
+internal sealed record LoggingOptions
+{
+    /// <summary>One line a request: method, route, status, milliseconds, id. Never content. Default false.</summary>
+    public bool Requests { get; init; }
+}

@@ -1,0 +1,33 @@
+using InferenceService.Server.Configuration;
+using Microsoft.Extensions.Options;
+
+namespace InferenceService.Server.Hosting;
+
+/// <summary>The bare host: nothing of the framework's own configuration, logging to standard error.</summary>
+internal static class HostSetup
+{
+    // After running work was told to end, connections get a moment to close.
+    private static readonly TimeSpan CloseConnections = TimeSpan.FromSeconds(10);
+
+    /// <summary>A builder with configuration, logging and shutdown set up.</summary>
+    public static WebApplicationBuilder NewBuilder(ConfigurationReading reading, ProcessEnvironment environment)
+    {
+        WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions
+        {
+            EnvironmentName = environment.Name,
+            ContentRootPath = AppContext.BaseDirectory,
+            ApplicationName = typeof(HostSetup).Assembly.GetName().Name,
+        });
+        builder.Configuration.AddInMemoryCollection(reading.Framework);
+        builder.Logging.AddConfiguration(builder.Configuration.GetSection("Logging"));
+        builder.Logging.AddSimpleConsole(console => console.SingleLine = true);
+        builder.Logging.Services.Configure<Microsoft.Extensions.Logging.Console.ConsoleLoggerOptions>(
+            console => console.LogToStandardErrorThreshold = LogLevel.Trace);
+        builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = CloseConnections);
+        builder.Services.Configure<RouteHandlerOptions>(routes => routes.ThrowOnBadRequest = true);
+        builder.Services.AddSingleton<IOptions<LimitOptions>>(Options.Create(reading.Options.Limits));
+        builder.Services.AddSingleton<IOptions<StreamingOptions>>(Options.Create(reading.Options.Streaming));
+        builder.Services.AddSingleton<IOptions<AdmissionOptions>>(Options.Create(reading.Options.Admission));
+        return builder;
+    }
+}

@@ -1,0 +1,102 @@
+using InferenceService.Compute.Cpu;
+using InferenceService.Engine;
+using InferenceService.Engine.Sampling;
+using InferenceService.Models;
+using InferenceService.Models.Checkpoints;
+using InferenceService.Server.Configuration;
+
+namespace InferenceService.Server.Hosting;
+
+/// <summary>A served model together with what it stands on; disposes engine, backend and checkpoint in that order.</summary>
+internal sealed class LoadedModel : IAsyncDisposable
+{
+    private readonly CpuBackend _backend;
+    private readonly Checkpoint _checkpoint;
+
+    private LoadedModel(ServedModel model, CpuBackend backend, Checkpoint checkpoint) => (Model, _backend, _checkpoint) = (model, backend, checkpoint);
+
+    /// <summary>The model as the routes see it.</summary>
+    public ServedModel Model { get; }
+
+    /// <summary>Loads weights, starts the engine and runs it once. Takes over the plan's checkpoint.</summary>
+    /// <exception cref="CheckpointException">A weight cannot be used.</exception>
+    public static async Task<LoadedModel> LoadAsync(
+        ModelPlan plan, ServerConfiguration configuration, IProgress<LoadProgress> progress, TimeProvider time, CancellationToken cancellationToken)
+    {
+        var backend = new CpuBackend(configuration.Cpu.Threads ?? 0);
+        InferenceEngine? engine = null;
+        try
+        {
+            DecoderModel decoder = DecoderModel.Load(plan.Checkpoint.Config, plan.Checkpoint, backend, plan.Layout, plan.Limits, new Cancellable(progress, cancellationToken));
+            engine = new InferenceEngine(decoder, plan.Policy, plan.EngineOptions(configuration.Engine, configuration.Admission), time);
+            await WarmUpAsync(engine, cancellationToken);
+            var model = new ServedModel
+            {
+                Names = plan.Names,
+                Tokenizer = plan.Tokenizer,
+                ChatTemplate = plan.ChatTemplate,
+                ChatTemplateDefaults = plan.Options.ChatTemplateKwargs,
+                Defaults = plan.Defaults,
+                Engine = engine,
+                Created = time.GetUtcNow(),
+                MaxModelLength = plan.Memory.MaxModelLength,
+                SystemFingerprint = plan.Fingerprint,
+                KvPolicy = plan.Policy.Name,
+                Quantization = plan.Options.Quantization,
+            };
+            return new LoadedModel(model, backend, plan.Checkpoint);
+        }
+        catch
+        {
+            if (engine is not null)
+                await engine.DisposeAsync();
+            backend.Dispose();
+            plan.Dispose();
+            throw;
+        }
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        await Model.Engine.DisposeAsync();
+        _backend.Dispose();
+        _checkpoint.Dispose();
+    }
+
+    // One prompt token and one decode step: touches every kernel and every page of the workspaces before the first client does.
+    private static async Task WarmUpAsync(InferenceEngine engine, CancellationToken cancellationToken)
+    {
+        var request = new GenerationRequest
+        {
+            PromptTokens = new[] { 0 },
+            Sampling = new SamplingParams { Temperature = 0 },
+            MaxTokens = Math.Min(2, engine.Options.MaxModelLength - 1),
+            IgnoreEos = true,
+        };
+        if (request.MaxTokens < 1)
+            return;
+        SubmitResult result = engine.Submit(request);
+        if (result.Stream is not { } stream)
+            throw new CheckpointException($"The engine refused its first step: {result.Reason}");
+        FinishReason finish = FinishReason.None;
+        while (await stream.WaitToReadAsync(cancellationToken))
+        {
+            while (stream.TryRead(out GeneratedToken token))
+                finish = token.Finish;
+        }
+
+        if (finish == FinishReason.Error)
+            throw new CheckpointException($"The engine failed at its first step: {stream.Error}");
+    }
+
+    // Loading has no other way to be interrupted.
+    private sealed class Cancellable(IProgress<LoadProgress> inner, CancellationToken cancellationToken) : IProgress<LoadProgress>
+    {
+        public void Report(LoadProgress value)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            inner.Report(value);
+        }
+    }
+}

@@ -1,0 +1,55 @@
+using InferenceService.Models;
+
+namespace InferenceService.Server.Hosting;
+
+/// <summary>Where a checkpoint lies, and what it is called when nobody names it.</summary>
+/// <param name="Path">Folder on this machine.</param>
+/// <param name="DefaultName">Last segment of the path, or the id it was asked for by.</param>
+internal sealed record ModelFolder(string Path, string DefaultName)
+{
+    /// <summary>Id of the model that ships with the server.</summary>
+    public const string EmbeddedName = "storyteller";
+
+    /// <summary>The embedded model's folder, beside the binary.</summary>
+    public static ModelFolder Embedded => new(System.IO.Path.Combine(AppContext.BaseDirectory, "Embedded", EmbeddedName), EmbeddedName);
+
+    /// <summary>Finds what was asked for: nothing (the embedded model), a folder, a file in one, or an id in the local Hugging Face cache.</summary>
+    /// <param name="wanted">Text of <c>--model</c>.</param>
+    /// <param name="cache">Folder with <c>models--org--name</c> folders; null = none.</param>
+    /// <exception cref="CheckpointException">Nothing is there.</exception>
+    public static ModelFolder Find(string? wanted, string? cache)
+    {
+        if (string.IsNullOrEmpty(wanted))
+            return Embedded;
+        string full = System.IO.Path.GetFullPath(wanted);
+        if (Directory.Exists(full))
+            return new ModelFolder(full, System.IO.Path.GetFileName(full.TrimEnd('/')));
+        if (File.Exists(full))
+        {
+            string folder = System.IO.Path.GetDirectoryName(full)!;
+            return new ModelFolder(folder, System.IO.Path.GetFileName(folder));
+        }
+
+        if (wanted == EmbeddedName)
+            return Embedded;
+        return FromCache(wanted, cache) ?? throw new CheckpointException(
+            $"--model: \"{(wanted.Length <= 128 ? wanted : wanted[..128] + "…")}\" is neither a folder nor a file, nor a model in the local cache; nothing is downloaded.");
+    }
+
+    // Layout of the hub's cache: models--org--name/refs/main holds the revision, snapshots/REVISION the files.
+    private static ModelFolder? FromCache(string id, string? cache)
+    {
+        string[] parts = id.Split('/');
+        if (cache is null || parts.Length != 2 || parts.Any(part => part.Length == 0 || part is "." or ".." || !part.All(IsIdCharacter)))
+            return null;
+        string repository = System.IO.Path.Combine(cache, $"models--{parts[0]}--{parts[1]}");
+        string reference = System.IO.Path.Combine(repository, "refs", "main");
+        if (!File.Exists(reference))
+            return null;
+        string revision = File.ReadAllText(reference).Trim();
+        string folder = System.IO.Path.Combine(repository, "snapshots", revision);
+        return revision.All(char.IsAsciiLetterOrDigit) && Directory.Exists(folder) ? new ModelFolder(folder, id) : null;
+    }
+
+    private static bool IsIdCharacter(char c) => char.IsAsciiLetterOrDigit(c) || c is '.' or '_' or '-';
+}

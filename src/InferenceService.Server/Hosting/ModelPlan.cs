@@ -1,0 +1,206 @@
+using System.Security.Cryptography;
+using System.Text;
+using InferenceService.Compute;
+using InferenceService.Engine;
+using InferenceService.Engine.Cache.Policies;
+using InferenceService.Models;
+using InferenceService.Models.Checkpoints;
+using InferenceService.Server.Configuration;
+using InferenceService.Text.Templates;
+using InferenceService.Text.Tokenization;
+
+namespace InferenceService.Server.Hosting;
+
+/// <summary>A checkpoint whose files have been opened and checked, and the sizes it will be served with. Nothing is loaded yet.</summary>
+internal sealed class ModelPlan : IDisposable
+{
+    private const int MinLogitRows = 64;
+
+    /// <summary>Served names; the first is canonical.</summary>
+    public required IReadOnlyList<string> Names { get; init; }
+
+    /// <summary>The opened checkpoint.</summary>
+    public required Checkpoint Checkpoint { get; init; }
+
+    /// <summary>Its tokenizer.</summary>
+    public required Tokenizer Tokenizer { get; init; }
+
+    /// <summary>Its chat template; null when there is none.</summary>
+    public required ChatTemplate? ChatTemplate { get; init; }
+
+    /// <summary>The KV policy.</summary>
+    public required IKvPolicy Policy { get; init; }
+
+    /// <summary>Groups and lanes that the policy asks for.</summary>
+    public required KvLayout Layout { get; init; }
+
+    /// <summary>Workspace sizes.</summary>
+    public required DecoderLimits Limits { get; init; }
+
+    /// <summary>Element type of K and V.</summary>
+    public required DType KvType { get; init; }
+
+    /// <summary>Element type of the weights.</summary>
+    public required DType WeightType { get; init; }
+
+    /// <summary>Where the memory goes.</summary>
+    public required MemoryPlan Memory { get; init; }
+
+    /// <summary>Sampling defaults in force.</summary>
+    public required GenerationDefaults Defaults { get; init; }
+
+    /// <summary>How the model was configured.</summary>
+    public required ModelOptions Options { get; init; }
+
+    /// <summary>Worth a warning at start.</summary>
+    public required IReadOnlyList<string> Warnings { get; init; }
+
+    /// <summary>Short hash over what decides the output: server version, checkpoint, quantisation, KV policy and types.</summary>
+    public string Fingerprint
+    {
+        get
+        {
+            ModelConfig config = Checkpoint.Config;
+            string facts = $"{ServerVersion.Text}|{config.Architecture}|{config.Layers}|{config.HiddenSize}|{config.VocabularySize}|{Checkpoint.WeightBytes}|{Names[0]}|{WeightType}|{Options.Quantization}|{Policy.Name}|{KvType}";
+            return "fp_" + Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(facts)))[..12];
+        }
+    }
+
+    /// <summary>Opens and checks the files of one model.</summary>
+    /// <param name="options">The model.</param>
+    /// <param name="engine">Sizes of batch and cache.</param>
+    /// <param name="environment">Cache folder of the hub.</param>
+    /// <param name="availableBytes">Memory this model may take.</param>
+    /// <param name="poolBytes">Its share of an explicit pool size.</param>
+    /// <exception cref="CheckpointException">The checkpoint cannot be served.</exception>
+    /// <exception cref="TokenizerException">Its tokenizer cannot be used.</exception>
+    /// <exception cref="InvalidDataException">A file that configuration names cannot be used.</exception>
+    public static ModelPlan Open(ModelOptions options, EngineSection engine, ProcessEnvironment environment, long availableBytes, long? poolBytes)
+    {
+        ModelFolder folder = ModelFolder.Find(options.Path, environment.HubCache);
+        IKvPolicy policy = KvPolicyRegistry.Find(options.KvCache.Policy)!;
+        var warnings = new List<string>();
+        Checkpoint checkpoint = Checkpoint.Open(folder.Path);
+        try
+        {
+            Tokenizer tokenizer = Tokenizer.Load(folder.Path);
+            ModelConfig config = checkpoint.Config;
+            if (tokenizer.VocabularySize > config.VocabularySize)
+                warnings.Add($"tokenizer.json knows {tokenizer.VocabularySize} ids, the model only {config.VocabularySize}; prompts with higher ids are refused.");
+            DType weights = CheckWeightType(options.Dtype, checkpoint);
+            KvLayout layout = policy.Layout(config);
+            var limits = new DecoderLimits(engine.MaxNumBatchedTokens, Math.Max(engine.MaxNumSeqs, Math.Min(MinLogitRows, engine.MaxNumBatchedTokens)));
+            DType kvType = ParseType(options.KvCache.Dtype) ?? weights;
+            return new ModelPlan
+            {
+                Names = options.Names.Count > 0 ? options.Names : [folder.DefaultName],
+                Checkpoint = checkpoint,
+                Tokenizer = tokenizer,
+                ChatTemplate = ReadTemplate(options, tokenizer, warnings),
+                Policy = policy,
+                Layout = layout,
+                Limits = limits,
+                KvType = kvType,
+                WeightType = weights,
+                Memory = MemoryPlan.For(new MemoryDemand
+                {
+                    Config = config,
+                    Layout = layout,
+                    WeightBytes = checkpoint.WeightBytes,
+                    Limits = limits,
+                    KvType = kvType,
+                    BlockSize = engine.BlockSize,
+                    MaxNumSeqs = engine.MaxNumSeqs,
+                    MaxModelLength = options.MaxModelLen,
+                    KvCacheBytes = poolBytes,
+                    AvailableBytes = availableBytes,
+                }),
+                Defaults = options.GenerationConfig == "none" ? GenerationDefaults.None : checkpoint.Generation,
+                Options = options,
+                Warnings = warnings,
+            };
+        }
+        catch
+        {
+            checkpoint.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Sizes and bounds for the engine.</summary>
+    public EngineOptions EngineOptions(EngineSection engine, AdmissionOptions admission) => new()
+    {
+        MaxNumSeqs = engine.MaxNumSeqs,
+        MaxBatchTokens = engine.MaxNumBatchedTokens,
+        MaxModelLength = Memory.MaxModelLength,
+        BlockSize = engine.BlockSize,
+        KvCacheBytes = Memory.PoolBytes,
+        KvType = KvType,
+        PrefixCaching = engine.PrefixCaching,
+        Scheduling = engine.SchedulingPolicy == "priority" ? SchedulingPolicy.Priority : SchedulingPolicy.Fcfs,
+        MaxQueuedRequests = admission.MaxQueuedRequests,
+        MaxQueuedTokens = admission.MaxQueuedTokens,
+        Seed = engine.Seed,
+    };
+
+    /// <summary>Closes the checkpoint; only when it was not loaded.</summary>
+    public void Dispose() => Checkpoint.Dispose();
+
+    private static DType CheckWeightType(string wanted, Checkpoint checkpoint)
+    {
+        DType stored = checkpoint.TryGet("model.embed_tokens.weight", out Tensor embedding) ? embedding.Type : checkpoint.Config.StatedType ?? DType.F32;
+        return ParseType(wanted) is not { } type || type == stored
+            ? stored
+            : throw new CheckpointException($"--dtype: weights are served as stored, and this checkpoint's are {Name(stored)}; leave it at auto.");
+    }
+
+    private static ChatTemplate? ReadTemplate(ModelOptions options, Tokenizer tokenizer, List<string> warnings)
+    {
+        if (options.ChatTemplate is { } given)
+        {
+            try
+            {
+                bool isText = given.Contains("{{", StringComparison.Ordinal) || given.Contains("{%", StringComparison.Ordinal);
+                return Text.Templates.ChatTemplate.Parse(isText ? given : File.ReadAllText(given));
+            }
+            catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
+            {
+                throw new InvalidDataException($"--chat-template: {given} cannot be read");
+            }
+            catch (TemplateException exception)
+            {
+                throw new InvalidDataException($"--chat-template: {exception.Message}");
+            }
+        }
+
+        if (tokenizer.ChatTemplate is not { } own)
+            return null;
+        try
+        {
+            return Text.Templates.ChatTemplate.Parse(own);
+        }
+        catch (TemplateException exception)
+        {
+            warnings.Add($"The checkpoint's chat template cannot be used, so chat is off: {exception.Message.ReplaceLineEndings(" ")}");
+            return null;
+        }
+    }
+
+    /// <summary>A type by its name in configuration; null for auto.</summary>
+    public static DType? ParseType(string name) => name switch
+    {
+        "float32" => DType.F32,
+        "float16" => DType.F16,
+        "bfloat16" => DType.BF16,
+        _ => null,
+    };
+
+    /// <summary>A type's name in configuration.</summary>
+    public static string Name(DType type) => type switch
+    {
+        DType.F32 => "float32",
+        DType.F16 => "float16",
+        DType.BF16 => "bfloat16",
+        _ => type.ToString(),
+    };
+}

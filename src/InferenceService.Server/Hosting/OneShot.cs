@@ -1,0 +1,60 @@
+using InferenceService.Server.Configuration;
+
+namespace InferenceService.Server.Hosting;
+
+/// <summary>What the process does instead of serving: help, version, complaints, settings, the memory plan.</summary>
+internal static class OneShot
+{
+    /// <summary>Does it and returns the exit code; null = go on and serve.</summary>
+    public static int? Run(CommandLine commandLine, ConfigurationReading reading, ProcessEnvironment environment, StartupConsole console)
+    {
+        if (commandLine.WantsText)
+        {
+            commandLine.WriteText(console.Output);
+            return ServerRun.Success;
+        }
+
+        foreach (string problem in reading.Problems)
+            console.Problem(problem);
+        if (reading.Problems.Count > 0)
+            return ServerRun.Misconfigured;
+        foreach (string warning in reading.Warnings)
+            console.Warning(warning);
+        if (commandLine.PrintConfig)
+        {
+            PrintSettings(reading, console);
+            return ServerRun.Success;
+        }
+
+        return commandLine.DryRun ? PrintPlan(reading.Options, environment, console) : null;
+    }
+
+    private static void PrintSettings(ConfigurationReading reading, StartupConsole console)
+    {
+        int width = reading.Effective.Max(setting => setting.Key.Length + setting.Value.Length) + 3;
+        foreach (EffectiveSetting setting in reading.Effective)
+            console.Line($"{$"{setting.Key} = {setting.Value}".PadRight(Math.Min(width, 60))}  # {setting.Source}");
+    }
+
+    private static int PrintPlan(ServerConfiguration options, ProcessEnvironment environment, StartupConsole console)
+    {
+        List<ModelPlan> plans;
+        try
+        {
+            plans = ModelCatalog.Plan(options, environment);
+        }
+        catch (Exception exception) when (ServerRun.IsLoadFailure(exception))
+        {
+            console.Problem(exception.Message.ReplaceLineEndings(" "));
+            return ServerRun.Failed;
+        }
+
+        foreach (ModelPlan plan in plans)
+        {
+            PlanReport.Print(console, plan, options);
+            plan.Dispose();
+        }
+
+        return ServerRun.Success;
+    }
+}

@@ -1,0 +1,59 @@
+using System.Globalization;
+using System.Runtime.Intrinsics.X86;
+using InferenceService.Models;
+using InferenceService.Models.Checkpoints;
+using InferenceService.Server.Configuration;
+
+namespace InferenceService.Server.Hosting;
+
+/// <summary>Says in a few lines what will be served and where the memory goes.</summary>
+internal static class PlanReport
+{
+    /// <summary>Prints one model's plan.</summary>
+    public static void Print(StartupConsole console, ModelPlan plan, ServerConfiguration configuration)
+    {
+        ModelConfig config = plan.Checkpoint.Config;
+        MemoryPlan memory = plan.Memory;
+        console.Fact("model", string.Join(", ", plan.Names));
+        console.Fact("architecture", $"{config.Architecture}, {config.Layers} layers, hidden {config.HiddenSize}, {config.Heads} heads, {config.KvHeads} KV heads, vocabulary {config.VocabularySize}");
+        console.Fact("weights", Text($"{Parameters(plan)} parameters, {HumanValues.Bytes(memory.WeightBytes)} as {ModelPlan.Name(plan.WeightType)}"));
+        console.Fact("kv pool", Text($"{HumanValues.Bytes(memory.PoolBytes)} as {ModelPlan.Name(plan.KvType)}: {memory.Blocks} blocks of {configuration.Engine.BlockSize} tokens, {memory.Tokens} tokens, policy {plan.Policy.Name}"));
+        console.Fact("workspaces", HumanValues.Bytes(memory.WorkspaceBytes));
+        console.Fact("context", Text($"{memory.MaxModelLength} tokens; {memory.Concurrency:0.0} sequences of that length fit at once, up to {configuration.Engine.MaxNumSeqs} run"));
+        console.Fact("device", Text($"cpu, {configuration.Cpu.Threads ?? Environment.ProcessorCount} threads, {InstructionSet()}"));
+        console.Fact("sampling", Defaults(plan.Defaults));
+        if (memory.ReducedFrom is { } wanted)
+            console.Warning(Text($"the context is reduced from {wanted} to {memory.MaxModelLength} tokens to fit the KV pool; raise --kv-cache-memory-bytes for more."));
+        foreach (string warning in plan.Warnings)
+            console.Warning(warning);
+    }
+
+    private static string Defaults(GenerationDefaults defaults)
+    {
+        var parts = new List<string>();
+        Add("do_sample", defaults.DoSample is { } sample ? (sample ? 1f : 0f) : null);
+        Add("temperature", defaults.Temperature);
+        Add("top_p", defaults.TopP);
+        Add("top_k", defaults.TopK);
+        Add("min_p", defaults.MinP);
+        Add("repetition_penalty", defaults.RepetitionPenalty);
+        Add("max_new_tokens", defaults.MaxNewTokens);
+        return parts.Count == 0 ? "defaults of the API" : $"{string.Join(", ", parts)} (from the checkpoint; --generation-config none ignores them)";
+
+        void Add(string name, float? value)
+        {
+            if (value is { } number)
+                parts.Add(Text($"{name} {number:0.###}"));
+        }
+    }
+
+    private static string Parameters(ModelPlan plan)
+    {
+        double count = plan.Memory.WeightBytes / (double)Compute.DTypeExtensions.Size(plan.WeightType);
+        return count >= 1e9 ? Text($"{count / 1e9:0.##} billion") : Text($"{count / 1e6:0.##} million");
+    }
+
+    private static string InstructionSet() => Avx512F.IsSupported ? "AVX-512" : Avx2.IsSupported ? "AVX2" : "portable vectors";
+
+    private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
+}

@@ -1,0 +1,160 @@
+using System.Buffers;
+using System.Globalization;
+using InferenceService.Engine;
+using InferenceService.Server.Configuration;
+using InferenceService.Server.Hosting;
+
+namespace InferenceService.Server.Telemetry;
+
+/// <summary>Lays out <c>/metrics</c>: every series under our prefix, the field's well-known ones also under vLLM's.</summary>
+/// <remarks>Reads counters only: no lock, no file, nothing per request, so that pickers may scrape many times a second.</remarks>
+internal sealed class MetricsPage(InferenceMetrics metrics, HttpMetrics http, TelemetryOptions options)
+{
+    /// <summary>Prefix of our series.</summary>
+    public const string Prefix = "inference_";
+
+    /// <summary>Prefix of the aliases.</summary>
+    public const string VllmPrefix = "vllm:";
+
+    private static readonly string[] FinishedNames = [.. Enum.GetNames<FinishedReason>().Select(name => name.ToLowerInvariant())];
+
+    /// <summary>Writes the whole page.</summary>
+    public void Write(IBufferWriter<byte> output)
+    {
+        var text = new PrometheusText(output);
+        (ModelMetrics Metrics, EngineStatistics Now)[] models = [.. metrics.Models.Select(model => (model, model.Model.Engine.Statistics))];
+        WriteShared(text, Prefix, models);
+        if (options.VllmCompatibleMetrics)
+        {
+            WriteShared(text, VllmPrefix, models);
+            Gauge(text, VllmPrefix, "gpu_cache_usage_perc", "Old name of kv_cache_usage_perc.", models, m => Usage(m.Now));
+            Distribution(text, VllmPrefix, "time_per_output_token_seconds", "Old name of inter_token_latency_seconds.", m => m.InterTokenLatency);
+        }
+
+        WriteOwn(text, models);
+        WriteHttp(text);
+    }
+
+    private void WriteShared(PrometheusText text, string prefix, (ModelMetrics Metrics, EngineStatistics Now)[] models)
+    {
+        WriteEngine(text, prefix, models);
+        text.Family(prefix, "request_success_total", "counter", "Choices that ended, by reason.");
+        foreach (ModelMetrics model in metrics.Models)
+        {
+            for (int i = 0; i < FinishedNames.Length; i++)
+                text.Sample(prefix, "request_success_total", $"{model.Labels},{PrometheusText.Label("finished_reason", FinishedNames[i])}", model.Finished((FinishedReason)i));
+        }
+
+        Distribution(text, prefix, "time_to_first_token_seconds", "From arrival to the first token.", m => m.TimeToFirstToken);
+        Distribution(text, prefix, "inter_token_latency_seconds", "Between two tokens of a choice.", m => m.InterTokenLatency);
+        Distribution(text, prefix, "request_time_per_output_token_seconds", "Mean of a request between two tokens.", m => m.TimePerOutputToken);
+        Distribution(text, prefix, "e2e_request_latency_seconds", "From arrival to the last token.", m => m.EndToEnd);
+        Distribution(text, prefix, "request_queue_time_seconds", "From arrival to the first step.", m => m.QueueTime);
+        Distribution(text, prefix, "request_prefill_time_seconds", "From the first step to the first token.", m => m.PrefillTime);
+        Distribution(text, prefix, "request_decode_time_seconds", "From the first token to the last.", m => m.DecodeTime);
+        Distribution(text, prefix, "request_inference_time_seconds", "From the first step to the last token.", m => m.InferenceTime);
+        Distribution(text, prefix, "request_prompt_tokens", "Prompt tokens of a request.", m => m.PromptTokens);
+        Distribution(text, prefix, "request_generation_tokens", "Tokens generated for a choice.", m => m.GenerationTokens);
+        Distribution(text, prefix, "request_max_num_generation_tokens", "Tokens of a request's longest choice.", m => m.MaxGenerationTokens);
+        Distribution(text, prefix, "request_params_max_tokens", "Token limit of a request.", m => m.ParamsMaxTokens);
+        Distribution(text, prefix, "request_prefill_kv_computed_tokens", "Prompt tokens that were not in the prefix cache.", m => m.PrefillComputed);
+        Distribution(text, prefix, "request_params_n", "Choices of a request.", m => m.ParamsN);
+    }
+
+    private static void WriteEngine(PrometheusText text, string prefix, (ModelMetrics Metrics, EngineStatistics Now)[] models)
+    {
+        Gauge(text, prefix, "num_requests_running", "Sequences in the batch.", models, m => m.Now.Running);
+        Gauge(text, prefix, "num_requests_waiting", "Sequences waiting for admission into the batch.", models, m => m.Now.Waiting);
+        Labelled(text, prefix, "num_requests_waiting_by_reason", "gauge", "Waiting sequences by what they wait for.", models,
+            (PrometheusText.Label("reason", "capacity"), m => m.Now.Waiting));
+        Gauge(text, prefix, "kv_cache_usage_perc", "Used share of the KV blocks, 0 to 1.", models, m => Usage(m.Now));
+        Counter(text, prefix, "num_preemptions_total", "Sequences put back to waiting.", models, m => m.Now.Preemptions - m.Metrics.Baseline.Preemptions);
+        Counter(text, prefix, "prompt_tokens_total", "Prompt tokens of admitted requests.", models, m => m.Now.PromptTokens - m.Metrics.Baseline.PromptTokens);
+        Counter(text, prefix, "generation_tokens_total", "Tokens generated.", models, m => m.Now.GeneratedTokens - m.Metrics.Baseline.GeneratedTokens);
+        Counter(text, prefix, "prompt_tokens_cached_total", "Prompt tokens found in the prefix cache.", models, m => Hits(m.Metrics, m.Now));
+        Labelled(text, prefix, "prompt_tokens_by_source_total", "counter", "Prompt tokens by where their KV came from.", models,
+            (PrometheusText.Label("source", "local_compute"), m => m.Now.PromptTokens - m.Metrics.Baseline.PromptTokens - Hits(m.Metrics, m.Now)),
+            (PrometheusText.Label("source", "local_cache_hit"), m => Hits(m.Metrics, m.Now)),
+            (PrometheusText.Label("source", "external_kv_transfer"), _ => 0));
+        Counter(text, prefix, "prefix_cache_queries_total", "Prompt tokens looked up in the prefix cache.", models, m => m.Now.PrefixQueryTokens - m.Metrics.Baseline.PrefixQueryTokens);
+        Counter(text, prefix, "prefix_cache_hits_total", "Prompt tokens found in the prefix cache.", models, m => Hits(m.Metrics, m.Now));
+        text.Family(prefix, "cache_config_info", "gauge", "Shape of the KV cache.");
+        foreach ((ModelMetrics model, EngineStatistics now) in models)
+            text.Sample(prefix, "cache_config_info", CacheLabels(model, now), 1);
+    }
+
+    private void WriteOwn(PrometheusText text, (ModelMetrics Metrics, EngineStatistics Now)[] models)
+    {
+        text.Family(Prefix, "build_info", "gauge", "What this build is.");
+        text.Sample(Prefix, "build_info", $"{PrometheusText.Label("version", ServerVersion.Text)},{PrometheusText.Label("commit", ServerVersion.Commit)}", 1);
+        Labelled(text, Prefix, "kv_bytes", "gauge", "Bytes of KV blocks owned by sequences.", models, ($"{PrometheusText.Label("policy", "full")},{PrometheusText.Label("tier", "device")}", m => (double)m.Now.BlocksUsed * m.Metrics.BlockBytes));
+        Gauge(text, Prefix, "kv_blocks_cached", "Unowned blocks that still hold a reusable prefix.", models, m => m.Now.BlocksCached);
+        text.Family(Prefix, "engine_step_seconds", "summary", "Time of the engine's steps.");
+        foreach ((ModelMetrics model, EngineStatistics now) in models)
+        {
+            text.Sample(Prefix, "engine_step_seconds_sum", model.Labels, now.StepSeconds - model.Baseline.StepSeconds);
+            text.Sample(Prefix, "engine_step_seconds_count", model.Labels, now.Steps - model.Baseline.Steps);
+        }
+
+        text.Family(Prefix, "requests_rejected_total", "counter", "Requests turned away, by reason.");
+        for (int i = 0; i < InferenceMetrics.RejectionNames.Length; i++)
+            text.Sample(Prefix, "requests_rejected_total", PrometheusText.Label("reason", InferenceMetrics.RejectionNames[i]), metrics.Count((RejectionReason)i));
+        text.Family(Prefix, "client_disconnects_total", "counter", "Clients that went away before their answer was complete.");
+        for (int i = 0; i < InferenceMetrics.DisconnectNames.Length; i++)
+            text.Sample(Prefix, "client_disconnects_total", PrometheusText.Label("phase", InferenceMetrics.DisconnectNames[i]), metrics.Count((DisconnectPhase)i));
+    }
+
+    private void WriteHttp(PrometheusText text)
+    {
+        text.Family("", "http_requests_total", "counter", "HTTP requests by route, method and status.");
+        foreach (((string handler, string method, int status), long count) in http.Requests)
+        {
+            string statusText = status.ToString(CultureInfo.InvariantCulture);
+            text.Sample("", "http_requests_total", $"{HttpMetrics.Labels(handler, method)},{PrometheusText.Label("status", statusText)}", count);
+        }
+
+        text.Family("", "http_request_duration_seconds", "histogram", "Time until the last byte of the answer.");
+        foreach (((string handler, string method), Histogram histogram) in http.Durations)
+            text.Histogram("", "http_request_duration_seconds", HttpMetrics.Labels(handler, method), histogram);
+    }
+
+    private void Distribution(PrometheusText text, string prefix, string name, string help, Func<ModelMetrics, Histogram> pick)
+    {
+        text.Family(prefix, name, "histogram", help);
+        foreach (ModelMetrics model in metrics.Models)
+            text.Histogram(prefix, name, model.Labels, pick(model));
+    }
+
+    private static void Gauge(PrometheusText text, string prefix, string name, string help,
+        (ModelMetrics Metrics, EngineStatistics Now)[] models, Func<(ModelMetrics Metrics, EngineStatistics Now), double> value) =>
+        Labelled(text, prefix, name, "gauge", help, models, ("", value));
+
+    private static void Counter(PrometheusText text, string prefix, string name, string help,
+        (ModelMetrics Metrics, EngineStatistics Now)[] models, Func<(ModelMetrics Metrics, EngineStatistics Now), double> value) =>
+        Labelled(text, prefix, name, "counter", help, models, ("", value));
+
+    private static void Labelled(PrometheusText text, string prefix, string name, string type, string help,
+        (ModelMetrics Metrics, EngineStatistics Now)[] models,
+        params ReadOnlySpan<(string Label, Func<(ModelMetrics Metrics, EngineStatistics Now), double> Value)> series)
+    {
+        text.Family(prefix, name, type, help);
+        foreach ((ModelMetrics Metrics, EngineStatistics Now) model in models)
+        {
+            foreach ((string label, Func<(ModelMetrics Metrics, EngineStatistics Now), double> value) in series)
+                text.Sample(prefix, name, label.Length == 0 ? model.Metrics.Labels : $"{model.Metrics.Labels},{label}", value(model));
+        }
+    }
+
+    private static double Usage(in EngineStatistics now) => now.BlocksTotal == 0 ? 0 : now.BlocksUsed / (double)now.BlocksTotal;
+
+    private static long Hits(ModelMetrics model, in EngineStatistics now) => now.PrefixHitTokens - model.Baseline.PrefixHitTokens;
+
+    private static string CacheLabels(ModelMetrics model, in EngineStatistics now)
+    {
+        EngineOptions engine = model.Model.Engine.Options;
+        string blocks = now.BlocksTotal.ToString(CultureInfo.InvariantCulture), size = engine.BlockSize.ToString(CultureInfo.InvariantCulture);
+        return string.Join(',', model.Labels, PrometheusText.Label("block_size", size), PrometheusText.Label("num_gpu_blocks", blocks),
+            PrometheusText.Label("num_cpu_blocks", blocks), PrometheusText.Label("cache_dtype", ModelPlan.Name(engine.KvType)),
+            PrometheusText.Label("enable_prefix_caching", engine.PrefixCaching ? "True" : "False"));
+    }
+}

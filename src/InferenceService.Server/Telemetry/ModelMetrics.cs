@@ -1,0 +1,116 @@
+using InferenceService.Compute;
+using InferenceService.Engine;
+using InferenceService.Server.Hosting;
+
+namespace InferenceService.Server.Telemetry;
+
+/// <summary>How a choice ended, as <c>request_success_total</c> names it.</summary>
+internal enum FinishedReason
+{
+    /// <summary>EOS, stop id or stop string.</summary>
+    Stop,
+
+    /// <summary>Token or context limit.</summary>
+    Length,
+
+    /// <summary>Cancelled, usually because the client went away.</summary>
+    Abort,
+
+    /// <summary>Failed.</summary>
+    Error,
+}
+
+/// <summary>What is known of a request when its last choice has ended.</summary>
+/// <param name="Times">When it passed each stage.</param>
+/// <param name="PromptTokens">Prompt length.</param>
+/// <param name="CachedTokens">Of these, from the prefix cache.</param>
+/// <param name="LongestChoice">Tokens of the longest choice.</param>
+/// <param name="MaxTokens">Limit of the request.</param>
+/// <param name="Choices">n.</param>
+internal readonly record struct FinishedRequest(RequestTimes Times, int PromptTokens, int CachedTokens, int LongestChoice, int MaxTokens, int Choices);
+
+/// <summary>Series of one model that the routes feed. Lock-free; any thread.</summary>
+internal sealed class ModelMetrics(ServedModel model, TimeProvider time)
+{
+    private readonly long[] _finished = new long[Enum.GetValues<FinishedReason>().Length];
+
+    /// <summary>The model.</summary>
+    public ServedModel Model { get; } = model;
+
+    /// <summary>Labels that every series of the model carries.</summary>
+    public string Labels { get; } = $"{PrometheusText.Label("model_name", model.Names[0])},{PrometheusText.Label("engine", "0")}";
+
+    /// <summary>Bytes of one KV block.</summary>
+    public long BlockBytes { get; } = BytesOf(model.Engine);
+
+    /// <summary>What the engine had counted when the model became ready; subtracted, so that the warm-up is not traffic.</summary>
+    public EngineStatistics Baseline { get; } = model.Engine.Statistics;
+
+    public Histogram TimeToFirstToken { get; } = new(Buckets.FirstToken);
+
+    public Histogram InterTokenLatency { get; } = new(Buckets.TokenGap);
+
+    public Histogram TimePerOutputToken { get; } = new(Buckets.TokenGap);
+
+    public Histogram EndToEnd { get; } = new(Buckets.Request);
+
+    public Histogram QueueTime { get; } = new(Buckets.Request);
+
+    public Histogram PrefillTime { get; } = new(Buckets.Request);
+
+    public Histogram DecodeTime { get; } = new(Buckets.Request);
+
+    public Histogram InferenceTime { get; } = new(Buckets.Request);
+
+    public Histogram PromptTokens { get; } = new(Buckets.Tokens(model.MaxModelLength));
+
+    public Histogram GenerationTokens { get; } = new(Buckets.Tokens(model.MaxModelLength));
+
+    public Histogram MaxGenerationTokens { get; } = new(Buckets.Tokens(model.MaxModelLength));
+
+    public Histogram ParamsMaxTokens { get; } = new(Buckets.Tokens(model.MaxModelLength));
+
+    public Histogram PrefillComputed { get; } = new(Buckets.Tokens(model.MaxModelLength));
+
+    public Histogram ParamsN { get; } = new(Buckets.Choices);
+
+    /// <summary>Choices that ended so.</summary>
+    public long Finished(FinishedReason reason) => Interlocked.Read(ref _finished[(int)reason]);
+
+    /// <summary>The first token of a request is there: its wait since arrival.</summary>
+    public void FirstToken(in RequestTimes times) => TimeToFirstToken.Observe(Seconds(times.Arrived, times.FirstToken));
+
+    /// <summary>Seconds between two tokens of one choice.</summary>
+    public void TokenGap(double seconds) => InterTokenLatency.Observe(seconds);
+
+    /// <summary>One choice has ended.</summary>
+    public void ChoiceFinished(FinishedReason reason, int generatedTokens)
+    {
+        Interlocked.Increment(ref _finished[(int)reason]);
+        GenerationTokens.Observe(generatedTokens);
+    }
+
+    /// <summary>All choices of a request have ended. Stages that it never reached are not observed.</summary>
+    public void RequestFinished(in FinishedRequest request)
+    {
+        RequestTimes times = request.Times;
+        PromptTokens.Observe(request.PromptTokens);
+        PrefillComputed.Observe(request.PromptTokens - request.CachedTokens);
+        MaxGenerationTokens.Observe(request.LongestChoice);
+        ParamsMaxTokens.Observe(request.MaxTokens);
+        ParamsN.Observe(request.Choices);
+        QueueTime.Observe(Seconds(times.Arrived, times.Scheduled));
+        PrefillTime.Observe(Seconds(times.Scheduled, times.FirstToken));
+        double decode = Seconds(times.FirstToken, times.LastToken);
+        DecodeTime.Observe(decode);
+        InferenceTime.Observe(Seconds(times.Scheduled, times.LastToken));
+        EndToEnd.Observe(Seconds(times.Arrived, times.LastToken));
+        if (request.LongestChoice > 1)
+            TimePerOutputToken.Observe(decode / (request.LongestChoice - 1));
+    }
+
+    private static long BytesOf(InferenceEngine engine) =>
+        new KvBlockFormat(engine.Options.KvType, engine.Options.BlockSize, engine.Model.Config.HeadDim, engine.Model.Layout.LanesPerGroup).BlockBytes;
+
+    private double Seconds(long from, long to) => from == 0 || to == 0 ? double.NaN : time.GetElapsedTime(from, to).TotalSeconds;
+}
