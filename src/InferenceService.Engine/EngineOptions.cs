@@ -39,6 +39,9 @@ public sealed record EngineOptions
     /// <summary>Reuse full prompt blocks between requests.</summary>
     public bool PrefixCaching { get; init; } = true;
 
+    /// <summary>Host bytes for the K and V of preempted sequences whose policy drops tokens; beyond it they are replayed.</summary>
+    public long SwapBytes { get; init; } = 4L << 30;
+
     /// <summary>Order of waiting requests.</summary>
     public SchedulingPolicy Scheduling { get; init; } = SchedulingPolicy.Fcfs;
 

@@ -6,6 +6,10 @@ namespace InferenceService.Engine;
 /// <summary>The one public door of an engine. Any thread may call it; one thread behind it owns all mutable state.</summary>
 public sealed class InferenceEngine : IAsyncDisposable
 {
+    private readonly Door _door;
+    private readonly Inbox _inbox;
+    private readonly EngineLoop _loop;
+
     /// <summary>Allocates the KV pool and starts the engine thread.</summary>
     /// <param name="model">Loaded with the policy's layout; disposed by the caller after the engine.</param>
     /// <param name="policy">Default KV policy.</param>
@@ -13,8 +17,21 @@ public sealed class InferenceEngine : IAsyncDisposable
     /// <param name="time">Clock.</param>
     /// <exception cref="ArgumentException">Options do not fit the model, for example a pool smaller than one block per group.</exception>
     public InferenceEngine(DecoderModel model, IKvPolicy policy, EngineOptions options, TimeProvider time)
+        : this(model, policy, options, time, startThread: true)
     {
-        (Model, Options, DefaultPolicy, Time) = (model, options, policy, time);
+    }
+
+    /// <summary>As above; without a thread, tests step <see cref="Loop"/> themselves.</summary>
+    internal InferenceEngine(DecoderModel model, IKvPolicy policy, EngineOptions options, TimeProvider time, bool startThread)
+    {
+        int blocks = EngineSizes.Check(model, options);
+        (Model, Options, DefaultPolicy, Time) = (model, EngineSizes.Clamp(model, options), policy, time);
+        MaxSequenceTokens = Math.Min(Options.MaxModelLength, blocks / model.Layout.Groups * Options.BlockSize);
+        _inbox = new Inbox(Options.MaxQueuedRequests, Options.MaxQueuedTokens);
+        _loop = new EngineLoop(model, Options, blocks, _inbox, time);
+        _door = new Door(this, _inbox, _loop);
+        if (startThread)
+            new Thread(_loop.Run) { IsBackground = true, Name = $"engine {model.Config.Architecture}" }.Start();
     }
 
     /// <summary>The decoder.</summary>
@@ -30,23 +47,41 @@ public sealed class InferenceEngine : IAsyncDisposable
     public TimeProvider Time { get; }
 
     /// <summary>Last published counters.</summary>
-    public EngineStatistics Statistics { get; }
+    public EngineStatistics Statistics => _loop.Statistics.Read();
 
     /// <summary>State of the engine thread.</summary>
-    public EngineState State { get; }
+    public EngineState State => _loop.State;
+
+    /// <summary>What ended the engine thread; null unless <see cref="State"/> is <see cref="EngineState.Dead"/>.</summary>
+    public Exception? Fault => _loop.Fault;
 
     /// <summary>Most tokens (prompt and output) of one sequence that the pool can hold.</summary>
-    public int MaxSequenceTokens => Options.MaxModelLength;
+    public int MaxSequenceTokens { get; }
+
+    /// <summary>The engine's thread body, for tests.</summary>
+    internal EngineLoop Loop => _loop;
 
     /// <summary>Accepts or refuses; never blocks.</summary>
-    public SubmitResult Submit(GenerationRequest request) => new(null, Refusal.EngineDead, $"{Model.Config.Architecture}: not built yet");
+    /// <exception cref="ArgumentException">The prompt is empty or holds an id outside the vocabulary, or a count is negative: ranges are the caller's to check.</exception>
+    public SubmitResult Submit(GenerationRequest request) => _door.Submit(request);
 
     /// <summary>Stops taking work; ends when the last accepted request has ended, or on cancellation after cancelling the rest.</summary>
-    public Task DrainAsync(CancellationToken cancellationToken) => Task.FromException(new InvalidOperationException($"{State}"));
+    public async Task DrainAsync(CancellationToken cancellationToken)
+    {
+        _loop.Drain(cancelRest: false);
+        using CancellationTokenRegistration registration =
+            cancellationToken.UnsafeRegister(static loop => ((EngineLoop)loop!).Drain(cancelRest: true), _loop);
+        await _loop.Ended.ConfigureAwait(false);
+    }
 
     /// <summary>Drops every unowned cached prefix.</summary>
-    public void ResetPrefixCache() => throw new InvalidOperationException($"{State}");
+    public void ResetPrefixCache() => _loop.ResetPrefixes();
 
-    /// <inheritdoc/>
-    public ValueTask DisposeAsync() => ValueTask.CompletedTask;
+    /// <summary>Cancels what still runs and ends the thread.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        _loop.Drain(cancelRest: true);
+        await _loop.Ended.ConfigureAwait(false);
+        _inbox.Dispose();
+    }
 }

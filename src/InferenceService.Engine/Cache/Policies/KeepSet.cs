@@ -1,17 +1,21 @@
+using System.Runtime.InteropServices;
+
 namespace InferenceService.Engine.Cache.Policies;
 
-/// <summary>A selector's answer: per group either everything, or a list of surviving slots.</summary>
+/// <summary>A selector's answer: per group everything, all but one range (nothing moves), or a list of surviving slots (gathered).</summary>
 /// <remarks>Reused between calls; slots are given in ascending order, each below the group's length.</remarks>
 public sealed class KeepSet
 {
     private readonly List<int>?[] _slots;
     private readonly List<int>[] _lists;
+    private readonly (int Start, int End)[] _dropped;
 
     /// <summary>Room for <paramref name="groups"/> groups, all kept whole.</summary>
     public KeepSet(int groups)
     {
         _slots = new List<int>?[groups];
         _lists = new List<int>[groups];
+        _dropped = new (int, int)[groups];
         for (int g = 0; g < groups; g++)
             _lists[g] = [];
     }
@@ -19,11 +23,22 @@ public sealed class KeepSet
     /// <summary>Groups of the sequence.</summary>
     public int Groups => _slots.Length;
 
-    /// <summary>Keeps only what is added after this call.</summary>
+    /// <summary>
+    /// Drops slots [<paramref name="start"/>, <paramref name="end"/>) and keeps the rest: whole blocks inside are freed, the others
+    /// are masked, nothing moves. The range joins the group's gap: it must touch or cover what was dropped this way before.
+    /// </summary>
+    public void Drop(int group, int start, int end)
+    {
+        _slots[group] = null;
+        _dropped[group] = (start, end);
+    }
+
+    /// <summary>Keeps only what is added after this call; survivors are gathered, so slots change their places.</summary>
     public void Restrict(int group)
     {
         _lists[group].Clear();
         _slots[group] = _lists[group];
+        _dropped[group] = default;
     }
 
     /// <summary>Keeps one slot of a restricted group; slots in ascending order.</summary>
@@ -36,9 +51,19 @@ public sealed class KeepSet
         slots.Add(slot);
     }
 
-    /// <summary>Null: the group is kept whole. Otherwise its survivors in ascending order.</summary>
+    /// <summary>Null: the group is not restricted. Otherwise its survivors in ascending order.</summary>
     public IReadOnlyList<int>? Survivors(int group) => _slots[group];
 
+    /// <summary>Range that <see cref="Drop"/> named; empty when it named none.</summary>
+    public (int Start, int End) Dropped(int group) => _dropped[group];
+
     /// <summary>Keeps everything again.</summary>
-    public void Clear() => Array.Clear(_slots);
+    public void Clear()
+    {
+        Array.Clear(_slots);
+        Array.Clear(_dropped);
+    }
+
+    /// <summary>Survivors of a restricted group, without a copy.</summary>
+    internal ReadOnlySpan<int> SurvivorSpan(int group) => CollectionsMarshal.AsSpan(_slots[group]);
 }

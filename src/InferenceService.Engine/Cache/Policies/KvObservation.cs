@@ -26,6 +26,12 @@ public readonly ref struct KvObservation
     /// <summary>Elements from one row of <see cref="ColumnSums"/> to the next.</summary>
     public required int SumStride { get; init; }
 
+    /// <summary>[groups][slots] position of each slot.</summary>
+    internal int[][]? SlotPositions { get; init; }
+
+    /// <summary>[slots] position in the text of each slot of a group, in slot order; −1 where a slot of the gap holds nothing.</summary>
+    public ReadOnlySpan<int> Positions(int group) => SlotPositions is null ? [] : SlotPositions[group].AsSpan(0, Lengths[group]);
+
     /// <summary>True once the whole prompt is computed.</summary>
     public bool PromptComplete => ComputedTokens >= PromptTokens;
 }

@@ -1,0 +1,70 @@
+using System.Diagnostics;
+
+namespace InferenceService.Engine.Cache;
+
+/// <summary>One group's block ids, how many of their slots are in use, and the gap of dead slots among them.</summary>
+/// <remarks>Slot i lies in block Blocks[i / blockSize] at i % blockSize. A struct in an array of its sequence: no object a group.</remarks>
+internal struct BlockTable
+{
+    private int[] _blocks;
+
+    /// <summary>An empty table with room for <paramref name="capacity"/> blocks.</summary>
+    public BlockTable(int capacity) => _blocks = capacity == 0 ? [] : new int[capacity];
+
+    /// <summary>Block ids in slot order.</summary>
+    public readonly ReadOnlySpan<int> Blocks => _blocks.AsSpan(0, Count);
+
+    /// <summary>Blocks held.</summary>
+    public int Count { get; private set; }
+
+    /// <summary>Slots in use, those of the gap included.</summary>
+    public int Length { get; set; }
+
+    /// <summary>First slot of the gap.</summary>
+    public int GapStart { get; private set; }
+
+    /// <summary>Slots in the gap: they hold nothing, whatever their bytes say.</summary>
+    public int GapLength { get; private set; }
+
+    /// <summary>Slots that attention sees.</summary>
+    public readonly int LiveSlots => Length - GapLength;
+
+    /// <summary>Blocks missing to hold <paramref name="tokens"/> more slots.</summary>
+    public readonly int BlocksMissing(int tokens, int blockSize) =>
+        Math.Max(0, (Length + tokens + blockSize - 1) / blockSize - Count);
+
+    /// <summary>Global slot (block × block size + offset) of a slot.</summary>
+    public readonly int GlobalSlot(int slot, int blockSize) => _blocks[slot / blockSize] * blockSize + slot % blockSize;
+
+    /// <summary>Adds a block at the end.</summary>
+    public void Append(int block)
+    {
+        if (Count == _blocks.Length)
+            Array.Resize(ref _blocks, Math.Max(4, 2 * Count));
+        _blocks[Count++] = block;
+    }
+
+    /// <summary>Puts another block in place <paramref name="index"/>.</summary>
+    public readonly void Replace(int index, int block) => _blocks[index] = block;
+
+    /// <summary>Forgets blocks from <paramref name="count"/> on; references are the caller's business.</summary>
+    public void Truncate(int count)
+    {
+        Debug.Assert(count <= Count, "A table cannot be truncated to more than it holds.");
+        Count = count;
+    }
+
+    /// <summary>Takes blocks [<paramref name="first"/>, first + <paramref name="count"/>) out; later slots move up by whole blocks.</summary>
+    public void RemoveBlocks(int first, int count, int blockSize)
+    {
+        _blocks.AsSpan(first + count, Count - first - count).CopyTo(_blocks.AsSpan(first));
+        Count -= count;
+        Length -= count * blockSize;
+    }
+
+    /// <summary>States the dead slots.</summary>
+    public void SetGap(int start, int length) => (GapStart, GapLength) = length == 0 ? (0, 0) : (start, length);
+
+    /// <summary>Empties the table and keeps its memory.</summary>
+    public void Clear() => (Count, Length, GapStart, GapLength) = (0, 0, 0, 0);
+}

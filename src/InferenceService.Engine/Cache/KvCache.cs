@@ -1,0 +1,219 @@
+using System.Runtime.InteropServices;
+using InferenceService.Compute;
+using InferenceService.Models;
+
+namespace InferenceService.Engine.Cache;
+
+/// <summary>A model's cache memory: the pool, who holds its blocks, and which of them hold a reusable prefix.</summary>
+/// <remarks>
+/// Invariants: a block in a table has a reference; a block that is written has exactly one and no prefix entry; after a sequence's
+/// <see cref="Release"/> nothing of it is held. Engine thread only.
+/// </remarks>
+internal sealed class KvCache
+{
+    private readonly IBackend _backend;
+    private readonly PrefixIndex? _prefixes;
+    private readonly byte[] _secret = PrefixKey.NewSecret();
+    private readonly string _content;
+    private readonly List<SlotMove> _moves = new(256);
+
+    /// <summary>Allocates the pool.</summary>
+    /// <param name="backend">Device that holds it.</param>
+    /// <param name="layout">Groups of the model.</param>
+    /// <param name="format">Layout of a block.</param>
+    /// <param name="blocks">Blocks of the pool.</param>
+    /// <param name="prefixCaching">Keep full blocks for reuse.</param>
+    /// <param name="content">All that changes K and V besides the tokens: model, layout, rope, block format.</param>
+    public KvCache(IBackend backend, KvLayout layout, KvBlockFormat format, int blocks, bool prefixCaching, string content)
+    {
+        (_backend, Layout, Format, _content) = (backend, layout, format, content);
+        Memory = backend.Allocate(DType.U8, blocks, format.BlockBytes);
+        Blocks = new BlockPool(blocks);
+        _prefixes = prefixCaching ? new PrefixIndex(layout.Groups, blocks) : null;
+    }
+
+    /// <summary>u8 [blocks, <see cref="KvBlockFormat.BlockBytes"/>].</summary>
+    public Tensor Memory { get; }
+
+    /// <summary>Layout of a block.</summary>
+    public KvBlockFormat Format { get; }
+
+    /// <summary>Groups of the model.</summary>
+    public KvLayout Layout { get; }
+
+    /// <summary>References and the free list.</summary>
+    public BlockPool Blocks { get; }
+
+    /// <summary>Full blocks are kept for reuse.</summary>
+    public bool HasPrefixes => _prefixes is not null;
+
+    /// <summary>Parent key of a sequence's first block.</summary>
+    public UInt128 PrefixRoot(string? salt) => PrefixKey.Root(_secret, _content, salt);
+
+    /// <summary>Blocks that <see cref="Grow"/> would take: new ones in all groups, and a copy of each partial last block that is shared.</summary>
+    public int BlocksToGrow(SequenceCache cache, int tokens)
+    {
+        int missing = 0;
+        foreach (ref readonly BlockTable table in cache.Tables.AsSpan())
+            missing += table.BlocksMissing(tokens, Format.BlockSize) + (IsTailShared(table) ? 1 : 0);
+        return missing;
+    }
+
+    /// <summary>Makes room for <paramref name="tokens"/> more slots in every group; afterwards the slots to be written belong to this sequence alone.</summary>
+    /// <exception cref="InvalidOperationException">Fewer blocks are free than <see cref="BlocksToGrow"/> says.</exception>
+    public void Grow(SequenceCache cache, int tokens)
+    {
+        foreach (ref BlockTable table in cache.Tables.AsSpan())
+        {
+            if (IsTailShared(table))
+                CopyTail(ref table);
+            for (int missing = table.BlocksMissing(tokens, Format.BlockSize); missing > 0; missing--)
+                table.Append(Take());
+        }
+    }
+
+    /// <summary>Takes one block, which nobody else holds and no prefix entry names.</summary>
+    public int Take()
+    {
+        int block = Blocks.Take();
+        if (Blocks.Entry(block) >= 0)
+            Forget(Blocks.Entry(block));
+        return block;
+    }
+
+    /// <summary>Drops the prefix entry, if any, that names this block.</summary>
+    public void Forget(int entry)
+    {
+        foreach (int block in _prefixes!.Blocks(entry))
+            Blocks.ClearEntry(block);
+        _prefixes.Remove(entry);
+    }
+
+    /// <summary>Shares the longest cached prefix with an empty sequence.</summary>
+    /// <param name="cache">Empty.</param>
+    /// <param name="keys">Keys of the sequence's token blocks that may be taken from the cache.</param>
+    /// <returns>Tokens found, whole blocks.</returns>
+    public int AttachPrefix(SequenceCache cache, ReadOnlySpan<UInt128> keys)
+    {
+        if (_prefixes is null)
+            return 0;
+        int found = 0;
+        while (found < keys.Length && _prefixes.TryFind(keys[found], out int entry))
+        {
+            Span<int> blocks = _prefixes.Blocks(entry);
+            for (int group = 0; group < blocks.Length; group++)
+            {
+                Blocks.AddReference(blocks[group]);
+                cache.Tables[group].Append(blocks[group]);
+            }
+
+            found++;
+        }
+
+        cache.Advance(0, found * Format.BlockSize);
+        cache.OfferedBlocks = found;
+        return found * Format.BlockSize;
+    }
+
+    /// <summary>Offers the sequence's full blocks to later sequences; their content never changes again.</summary>
+    /// <param name="cache">Not compressed, otherwise nothing is offered.</param>
+    /// <param name="keys">Keys of its token blocks, in order; blocks beyond its length are ignored.</param>
+    public void OfferPrefix(SequenceCache cache, ReadOnlySpan<UInt128> keys)
+    {
+        if (_prefixes is null || cache.IsCompressed)
+            return;
+        int full = Math.Min(keys.Length, cache.Tables[0].Length / Format.BlockSize);
+        for (; cache.OfferedBlocks < full; cache.OfferedBlocks++)
+        {
+            if (!_prefixes.TryAdd(keys[cache.OfferedBlocks], out int entry))
+                continue;
+            Span<int> blocks = _prefixes.Blocks(entry);
+            for (int group = 0; group < blocks.Length; group++)
+            {
+                blocks[group] = cache.Tables[group].Blocks[cache.OfferedBlocks];
+                Blocks.SetEntry(blocks[group], entry);
+            }
+        }
+    }
+
+    /// <summary>An empty sequence shares everything its parent holds; whoever writes the partial last block first copies it.</summary>
+    public void Fork(SequenceCache parent, SequenceCache child)
+    {
+        child.CopyFrom(parent);
+        foreach (ref readonly BlockTable table in child.Tables.AsSpan())
+            foreach (int block in table.Blocks)
+                Blocks.AddReference(block);
+    }
+
+    /// <summary>Gives back all references. The deepest blocks go first, so that of a cached prefix the leaves are overwritten first.</summary>
+    public void Release(SequenceCache cache)
+    {
+        int deepest = 0;
+        foreach (ref readonly BlockTable table in cache.Tables.AsSpan())
+            deepest = Math.Max(deepest, table.Count);
+        for (int index = deepest - 1; index >= 0; index--)
+            foreach (ref readonly BlockTable table in cache.Tables.AsSpan())
+                if (index < table.Count)
+                    Blocks.Release(table.Blocks[index]);
+        cache.Clear();
+    }
+
+    /// <summary>Drops every cached prefix that no sequence holds.</summary>
+    public void ResetPrefixes()
+    {
+        for (int block = 0; block < Blocks.Total && _prefixes is not null; block++)
+            if (Blocks.References(block) == 0 && Blocks.Entry(block) >= 0)
+                Forget(Blocks.Entry(block));
+    }
+
+    /// <summary>Blocks of the sequence that others hold too: what a compression may have to copy before it writes.</summary>
+    public int SharedBlocks(SequenceCache cache)
+    {
+        int shared = 0;
+        foreach (ref readonly BlockTable table in cache.Tables.AsSpan())
+            foreach (int block in table.Blocks)
+                shared += Blocks.References(block) > 1 ? 1 : 0;
+        return shared;
+    }
+
+    /// <summary>Copies slots inside the pool, in order.</summary>
+    public void MoveSlots(List<SlotMove> moves)
+    {
+        if (moves.Count > 0)
+            _backend.MoveSlots(CollectionsMarshal.AsSpan(moves), Memory, Format);
+    }
+
+    /// <summary>Checks the invariants of the pool against the tables of all living sequences.</summary>
+    /// <exception cref="InvalidOperationException">One is broken.</exception>
+    public void AssertConsistent(IEnumerable<SequenceCache> sequences)
+    {
+        int[] occurrences = new int[Blocks.Total];
+        foreach (SequenceCache cache in sequences)
+        {
+            foreach (BlockTable table in cache.Tables)
+            {
+                foreach (int block in table.Blocks)
+                    occurrences[block]++;
+                if (table.Length > table.Count * Format.BlockSize || table.GapStart + table.GapLength > table.Length)
+                    throw new InvalidOperationException($"{table.Length} slots with a gap of {table.GapLength} do not fit {table.Count} blocks.");
+            }
+        }
+
+        Blocks.AssertConsistent(occurrences);
+    }
+
+    private bool IsTailShared(in BlockTable table) =>
+        table.Length < table.Count * Format.BlockSize && table.Length % Format.BlockSize != 0
+        && !Blocks.IsWritable(table.Blocks[table.Length / Format.BlockSize]);
+
+    private void CopyTail(ref BlockTable table)
+    {
+        int index = table.Length / Format.BlockSize, shared = table.Blocks[index], copy = Take();
+        _moves.Clear();
+        for (int slot = 0; slot < table.Length % Format.BlockSize; slot++)
+            _moves.Add(new SlotMove(shared * Format.BlockSize + slot, copy * Format.BlockSize + slot));
+        MoveSlots(_moves);
+        table.Replace(index, copy);
+        Blocks.Release(shared);
+    }
+}

@@ -1,0 +1,215 @@
+using InferenceService.Compute;
+using InferenceService.Engine.Cache.Policies;
+
+namespace InferenceService.Engine.Cache;
+
+/// <summary>The policy answers, the cache obeys: asks a sequence's selector what survives, moves survivors together, frees the rest.</summary>
+/// <remarks>
+/// A range is dropped by unlinking whole blocks and masking what is left of it; nothing moves. A list of survivors is gathered with
+/// the fewest moves: survivors below the new length stay, the later ones fill the holes from the front. Slot order carries no
+/// meaning because keys are stored rotated. A block that others hold, or that is a cached prefix, is never written: its survivors
+/// move to a fresh block. Engine thread only.
+/// </remarks>
+internal sealed class KvCompressor
+{
+    private readonly KvCache _cache;
+    private readonly SumStore _sums;
+    private readonly KeepSet _keep;
+    private readonly int[] _lengths;
+    private readonly List<SlotMove> _moves = [];
+    private readonly List<int> _replaced = [];
+    private int[] _kept = [];
+    private int[] _oldBlocks = [];
+    private float[] _staging = [];
+
+    /// <summary>Works on one cache and the sums of its sequences.</summary>
+    public KvCompressor(KvCache cache, SumStore sums)
+    {
+        (_cache, _sums) = (cache, sums);
+        _keep = new KeepSet(cache.Layout.Groups);
+        _lengths = new int[cache.Layout.Groups];
+    }
+
+    /// <summary>Tokens dropped so far, summed over groups.</summary>
+    public long DroppedSlots { get; private set; }
+
+    /// <summary>Asks the selector and obeys. Call after every step that ends the prompt or extends the sequence.</summary>
+    /// <exception cref="Exception">Whatever the selector throws, or <see cref="InvalidOperationException"/> for an impossible answer; the sequence must end.</exception>
+    public void Compress(SequenceCache cache, KvSelector selector, int promptTokens, int computedTokens)
+    {
+        Observe(cache, selector, promptTokens, computedTokens);
+        for (int group = 0; group < _keep.Groups; group++)
+        {
+            (int start, int end) = _keep.Dropped(group);
+            if (end > start)
+                DropRange(cache, group, start, end);
+            else if (_keep.Survivors(group) is not null)
+                Gather(cache, group, _keep.SurvivorSpan(group));
+        }
+    }
+
+    private void Observe(SequenceCache cache, KvSelector selector, int promptTokens, int computedTokens)
+    {
+        for (int group = 0; group < _lengths.Length; group++)
+            _lengths[group] = cache.Tables[group].Length;
+        ReadOnlySpan<float> sums = [];
+        if (cache.SumRow >= 0)
+        {
+            if (_staging.Length == 0)
+                _staging = new float[_sums.Lanes * _sums.Slots];
+            sums = _sums.Read(cache.SumRow, _staging);
+        }
+
+        _keep.Clear();
+        selector.Select(new KvObservation
+        {
+            Layout = _cache.Layout,
+            PromptTokens = promptTokens,
+            ComputedTokens = computedTokens,
+            Lengths = _lengths,
+            ColumnSums = sums,
+            SumStride = _sums.Slots,
+            SlotPositions = cache.SlotPositions,
+        }, _keep);
+    }
+
+    private void DropRange(SequenceCache cache, int group, int start, int end)
+    {
+        ref BlockTable table = ref cache.Tables[group];
+        int blockSize = _cache.Format.BlockSize, gapEnd = table.GapStart + table.GapLength;
+        if (start < 0 || end > table.Length)
+            throw new InvalidOperationException($"Slots [{start}, {end}) leave the {table.Length} slots of group {group}.");
+        if (table.GapLength > 0 && (start > gapEnd || end < table.GapStart))
+            throw new InvalidOperationException($"Slots [{start}, {end}) do not touch the gap [{table.GapStart}, {gapEnd}) of group {group}.");
+        if (table.GapLength > 0)
+            (start, end) = (Math.Min(start, table.GapStart), Math.Max(end, gapEnd));
+        DroppedSlots += end - start - table.GapLength;
+        cache.IsCompressed = true;
+
+        int first = (start + blockSize - 1) / blockSize, freed = Math.Max(0, end / blockSize - first);
+        for (int index = first; index < first + freed; index++)
+            _cache.Blocks.Release(table.Blocks[index]);
+        int[] positions = cache.SlotPositions![group];
+        int shift = freed * blockSize;
+        if (freed > 0)
+        {
+            positions.AsSpan(end, table.Length - end).CopyTo(positions.AsSpan(end - shift));
+            DropSums(cache, group, end, shift, table.Length);
+            table.RemoveBlocks(first, freed, blockSize);
+        }
+
+        positions.AsSpan(start, end - shift - start).Fill(SequenceCache.DeadSlot);
+        table.SetGap(start, end - shift - start);
+    }
+
+    private void DropSums(SequenceCache cache, int group, int end, int shift, int length)
+    {
+        if (cache.SumRow < 0)
+            return;
+        Span<int> kept = Kept(length - shift);
+        for (int slot = 0; slot < kept.Length; slot++)
+            kept[slot] = slot < end - shift ? slot : slot + shift;
+        GatherSums(cache, group, kept);
+    }
+
+    private void Gather(SequenceCache cache, int group, ReadOnlySpan<int> survivors)
+    {
+        ref BlockTable table = ref cache.Tables[group];
+        int[] positions = cache.SlotPositions![group];
+        Check(survivors, positions, table.Length, group);
+        if (survivors.Length == table.Length)
+            return;
+        DroppedSlots += table.LiveSlots - survivors.Length;
+        cache.IsCompressed = true;
+
+        Span<int> kept = Kept(survivors.Length);
+        PlanGather(survivors, kept);
+        MoveIntoPlace(ref table, kept);
+        for (int slot = 0; slot < kept.Length; slot++)
+            positions[slot] = positions[kept[slot]];
+        GatherSums(cache, group, kept);
+        table.Length = kept.Length;
+        table.SetGap(0, 0);
+    }
+
+    /// <summary>kept[i] = slot whose content slot i holds afterwards: itself where it survives, else the next survivor beyond the new length.</summary>
+    private static void PlanGather(ReadOnlySpan<int> survivors, Span<int> kept)
+    {
+        int staying = 0, moving = 0;
+        while (moving < survivors.Length && survivors[moving] < kept.Length)
+            moving++;
+        for (int slot = 0; slot < kept.Length; slot++)
+        {
+            if (staying < survivors.Length && survivors[staying] == slot)
+                kept[slot] = survivors[staying++];
+            else
+                kept[slot] = survivors[moving++];
+        }
+    }
+
+    private void MoveIntoPlace(ref BlockTable table, ReadOnlySpan<int> kept)
+    {
+        int blockSize = _cache.Format.BlockSize, blocks = (kept.Length + blockSize - 1) / blockSize;
+        if (_oldBlocks.Length < table.Count)
+            _oldBlocks = new int[Math.Max(table.Count, 2 * _oldBlocks.Length)];
+        table.Blocks.CopyTo(_oldBlocks);
+        _moves.Clear();
+        _replaced.Clear();
+        for (int index = 0; index < blocks; index++)
+        {
+            int first = index * blockSize, end = Math.Min(first + blockSize, kept.Length);
+            // The next token will be appended to a last block that is not full.
+            bool written = end - first < blockSize;
+            for (int slot = first; slot < end; slot++)
+                written |= kept[slot] != slot;
+            bool replace = written && !MakeWritable(_oldBlocks[index]);
+            if (replace)
+            {
+                _replaced.Add(_oldBlocks[index]);
+                table.Replace(index, _cache.Take());
+            }
+
+            for (int slot = first; slot < end; slot++)
+                if (replace || kept[slot] != slot)
+                    _moves.Add(new SlotMove(_oldBlocks[kept[slot] / blockSize] * blockSize + kept[slot] % blockSize, table.GlobalSlot(slot, blockSize)));
+        }
+
+        _cache.MoveSlots(_moves);
+        for (int index = table.Count - 1; index >= blocks; index--)
+            _cache.Blocks.Release(table.Blocks[index]);
+        foreach (int block in _replaced)
+            _cache.Blocks.Release(block);
+        table.Truncate(blocks);
+    }
+
+    /// <summary>True when the block may be written in place. A cached prefix is given up only when no block is left to copy to.</summary>
+    private bool MakeWritable(int block)
+    {
+        if (_cache.Blocks.References(block) == 1 && _cache.Blocks.Entry(block) >= 0 && _cache.Blocks.Free == 0)
+            _cache.Forget(_cache.Blocks.Entry(block));
+        return _cache.Blocks.IsWritable(block);
+    }
+
+    private static void Check(ReadOnlySpan<int> survivors, int[] positions, int length, int group)
+    {
+        if (survivors.Length > 0 && (survivors[0] < 0 || survivors[^1] >= length))
+            throw new InvalidOperationException($"Survivors [{survivors[0]}, {survivors[^1]}] leave the {length} slots of group {group}.");
+        foreach (int slot in survivors)
+            if (positions[slot] == SequenceCache.DeadSlot)
+                throw new InvalidOperationException($"Slot {slot} of group {group} holds nothing and cannot survive.");
+    }
+
+    private Span<int> Kept(int slots)
+    {
+        if (_kept.Length < slots)
+            _kept = new int[Math.Max(slots, 2 * _kept.Length)];
+        return _kept.AsSpan(0, slots);
+    }
+
+    private void GatherSums(SequenceCache cache, int group, ReadOnlySpan<int> kept)
+    {
+        int lanes = _cache.Layout.LanesPerGroup;
+        if (cache.SumRow >= 0)
+            _sums.Gather(cache.SumRow + group * lanes, lanes, kept);
+    }
+}

@@ -1,0 +1,97 @@
+namespace InferenceService.Engine.Cache;
+
+/// <summary>What one sequence holds of the cache: a block table per group, and positions where slots and text may part ways.</summary>
+/// <remarks>Changed only by <see cref="KvCache"/>, <see cref="KvCompressor"/> and <see cref="KvSwap"/>. Engine thread only.</remarks>
+internal sealed class SequenceCache
+{
+    /// <summary>Position of a slot that holds nothing.</summary>
+    public const int DeadSlot = -1;
+
+    /// <summary>An empty cache.</summary>
+    /// <param name="groups">Groups of the model.</param>
+    /// <param name="blocksPerGroup">Room in each table before it must grow.</param>
+    /// <param name="tracksPositions">A selector may drop slots of this sequence, so each slot remembers its position.</param>
+    public SequenceCache(int groups, int blocksPerGroup, bool tracksPositions)
+    {
+        Tables = new BlockTable[groups];
+        for (int group = 0; group < groups; group++)
+            Tables[group] = new BlockTable(blocksPerGroup);
+        if (tracksPositions)
+            SlotPositions = [.. Enumerable.Range(0, groups).Select(_ => Array.Empty<int>())];
+    }
+
+    /// <summary>[groups] block tables.</summary>
+    public BlockTable[] Tables { get; }
+
+    /// <summary>[groups][slots] position of each slot; null when nothing is ever dropped, so that slot = position.</summary>
+    public int[][]? SlotPositions { get; }
+
+    /// <summary>First row of this sequence in the <see cref="SumStore"/>; −1 = not observed.</summary>
+    public int SumRow { get; set; } = -1;
+
+    /// <summary>Token blocks already offered to the prefix index.</summary>
+    public int OfferedBlocks { get; set; }
+
+    /// <summary>Something was dropped, so token blocks and table blocks no longer correspond.</summary>
+    public bool IsCompressed { get; set; }
+
+    /// <summary>Blocks in all tables; a shared block counts wherever it stands.</summary>
+    public int BlockCount
+    {
+        get
+        {
+            int count = 0;
+            foreach (ref readonly BlockTable table in Tables.AsSpan())
+                count += table.Count;
+            return count;
+        }
+    }
+
+    /// <summary>States that <paramref name="tokens"/> tokens from <paramref name="position"/> on now stand in the next slots of every group.</summary>
+    public void Advance(int position, int tokens)
+    {
+        for (int group = 0; group < Tables.Length; group++)
+        {
+            ref BlockTable table = ref Tables[group];
+            if (SlotPositions is not null)
+                AppendPositions(ref SlotPositions[group], table.Length, position, tokens);
+            table.Length += tokens;
+        }
+    }
+
+    /// <summary>Becomes a copy of <paramref name="parent"/>'s tables and positions; references are the caller's business.</summary>
+    public void CopyFrom(SequenceCache parent)
+    {
+        for (int group = 0; group < Tables.Length; group++)
+        {
+            ref readonly BlockTable from = ref parent.Tables[group];
+            ref BlockTable table = ref Tables[group];
+            table.Clear();
+            foreach (int block in from.Blocks)
+                table.Append(block);
+            table.Length = from.Length;
+            table.SetGap(from.GapStart, from.GapLength);
+            if (SlotPositions is not null && parent.SlotPositions is not null)
+                SlotPositions[group] = [.. parent.SlotPositions[group]];
+        }
+
+        OfferedBlocks = parent.OfferedBlocks;
+        IsCompressed = parent.IsCompressed;
+    }
+
+    /// <summary>Empties all tables; references are the caller's business.</summary>
+    public void Clear()
+    {
+        foreach (ref BlockTable table in Tables.AsSpan())
+            table.Clear();
+        (OfferedBlocks, IsCompressed) = (0, false);
+    }
+
+    private static void AppendPositions(ref int[] positions, int length, int position, int tokens)
+    {
+        if (positions.Length < length + tokens)
+            Array.Resize(ref positions, Math.Max(length + tokens, 2 * positions.Length));
+        for (int i = 0; i < tokens; i++)
+            positions[length + i] = position + i;
+    }
+}

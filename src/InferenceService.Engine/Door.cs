@@ -1,0 +1,118 @@
+using System.Security.Cryptography;
+using InferenceService.Engine.Cache.Policies;
+using InferenceService.Models;
+
+namespace InferenceService.Engine;
+
+/// <summary>Accepts or refuses requests before they reach the engine thread. Any thread, never blocks.</summary>
+internal sealed class Door
+{
+    private readonly InferenceEngine _engine;
+    private readonly Inbox _inbox;
+    private readonly EngineLoop _loop;
+    private readonly Action<Generation> _cancel;
+    private readonly Action _wake;
+    private readonly ulong _seed;
+    private long _arrivals;
+
+    /// <summary>The door of one engine.</summary>
+    public Door(InferenceEngine engine, Inbox inbox, EngineLoop loop)
+    {
+        (_engine, _inbox, _loop) = (engine, inbox, loop);
+        (_cancel, _wake) = (inbox.EnqueueCancellation, inbox.Wake);
+        _seed = engine.Options.Seed is long seed ? unchecked((ulong)seed) : BitConverter.ToUInt64(RandomNumberGenerator.GetBytes(sizeof(ulong)));
+    }
+
+    /// <summary>Accepts a request, or says in one line why not.</summary>
+    public SubmitResult Submit(GenerationRequest request)
+    {
+        CheckArguments(request);
+        if (Refuse(request, out IKvPolicy? policy) is SubmitResult refusal)
+            return refusal;
+        if (!_inbox.TryReserve(request.Choices, request.PromptTokens.Length))
+            return new SubmitResult(null, Refusal.QueueFull, $"{_inbox.Choices} choices are waiting already");
+
+        long arrival = Interlocked.Increment(ref _arrivals);
+        var ticket = new Ticket(
+            arrival, request.Sampling.Seed ?? DrawSeed(arrival), _engine.Time.GetTimestamp(), _engine.Options.Scheduling == SchedulingPolicy.Priority);
+        var generation = new Generation(request, policy!, ticket, _engine.Options.StreamCapacity, _cancel, _wake)
+        {
+            PrefixRoot = _loop.Cache.PrefixRoot(request.CacheSalt),
+        };
+        if (_inbox.TryEnqueue(generation))
+            return new SubmitResult(generation, Refusal.None, null);
+        _inbox.Unreserve(request.Choices, request.PromptTokens.Length);
+        return Closed();
+    }
+
+    private SubmitResult? Refuse(GenerationRequest request, out IKvPolicy? policy)
+    {
+        policy = null;
+        if (_loop.State != EngineState.Running)
+            return Closed();
+        long tokens = (long)request.PromptTokens.Length + request.MaxTokens;
+        if (tokens > _engine.Options.MaxModelLength)
+        {
+            return new SubmitResult(null, Refusal.ContextTooLong,
+                $"{request.PromptTokens.Length} prompt tokens and {request.MaxTokens} output tokens exceed the context length of {_engine.Options.MaxModelLength}");
+        }
+
+        if (tokens > _engine.MaxSequenceTokens)
+        {
+            return new SubmitResult(null, Refusal.NeverFits,
+                $"{request.PromptTokens.Length} prompt tokens and {request.MaxTokens} output tokens exceed the {_engine.MaxSequenceTokens} that the KV pool can hold");
+        }
+
+        return RefusePolicy(request.KvPolicy, out policy);
+    }
+
+    private SubmitResult? RefusePolicy(string? name, out IKvPolicy? policy)
+    {
+        policy = name is null || name == _engine.DefaultPolicy.Name ? _engine.DefaultPolicy : KvPolicyRegistry.Find(name);
+        if (policy is null)
+            return new SubmitResult(null, Refusal.PolicyNotAllowed, $"KV policy '{name}' is unknown; known: {string.Join(", ", KvPolicyRegistry.Names)}");
+        if (policy == _engine.DefaultPolicy)
+            return null;
+        try
+        {
+            KvLayout wanted = policy.Layout(_engine.Model.Config), loaded = _engine.Model.Layout;
+            if (wanted.Grouping <= loaded.Grouping && wanted.SourceLayer.AsSpan().SequenceEqual(loaded.SourceLayer.AsSpan()))
+                return null;
+            return new SubmitResult(null, Refusal.PolicyNotAllowed,
+                $"KV policy '{name}' needs a cache grouped by {wanted.Grouping}; this model was loaded with one grouped by {loaded.Grouping}");
+        }
+        catch (CheckpointException refusal)
+        {
+            return new SubmitResult(null, Refusal.PolicyNotAllowed, refusal.Message);
+        }
+    }
+
+    private SubmitResult Closed() => _loop.State == EngineState.Dead
+        ? new SubmitResult(null, Refusal.EngineDead, "the engine has ended with a fault")
+        : new SubmitResult(null, Refusal.ShuttingDown, "the engine is shutting down");
+
+    private void CheckArguments(GenerationRequest request)
+    {
+        ReadOnlySpan<int> prompt = request.PromptTokens.Span;
+        if (prompt.IsEmpty)
+            throw new ArgumentException("The prompt has no tokens.", nameof(request));
+        int vocabulary = _engine.Model.Config.VocabularySize;
+        foreach (int id in prompt)
+            if ((uint)id >= (uint)vocabulary)
+                throw new ArgumentException($"Prompt token {id} lies outside the vocabulary of {vocabulary}.", nameof(request));
+        ArgumentOutOfRangeException.ThrowIfNegative(request.MaxTokens);
+        ArgumentOutOfRangeException.ThrowIfLessThan(request.Choices, 1);
+    }
+
+    /// <summary>SplitMix64 (Steele, Lea, Flood, OOPSLA 2014) of the engine's seed and the order of arrival.</summary>
+    private long DrawSeed(long arrival)
+    {
+        unchecked
+        {
+            ulong z = _seed + (ulong)arrival * 0x9E3779B97F4A7C15;
+            z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
+            z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
+            return (long)(z ^ (z >> 31));
+        }
+    }
+}

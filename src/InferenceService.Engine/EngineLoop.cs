@@ -1,0 +1,239 @@
+using InferenceService.Compute;
+using InferenceService.Engine.Cache;
+using InferenceService.Engine.Execution;
+using InferenceService.Engine.Sampling;
+using InferenceService.Engine.Scheduling;
+using InferenceService.Models;
+
+namespace InferenceService.Engine;
+
+/// <summary>The one thread that owns all mutable state of an engine.</summary>
+/// <remarks><see cref="Step"/> is the table of contents. Nothing here or below it locks, awaits, or waits for a caller.</remarks>
+internal sealed class EngineLoop
+{
+    private static readonly TimeSpan HeartbeatInterval = TimeSpan.FromSeconds(1);
+
+    private readonly Inbox _inbox;
+    private readonly TimeProvider _time;
+    private readonly Residency _residency;
+    private readonly Scheduler _scheduler;
+    private readonly ModelRunner _runner;
+    private readonly Sampler _sampler;
+    private readonly KvCompressor _compressor;
+    private readonly Outbox _outbox;
+    private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private int _state = (int)EngineState.Running;
+    private int _cancelAll;
+    private int _resetPrefixes;
+    private long _steps;
+    private long _busyTicks;
+
+    /// <summary>Allocates the pool and everything that works on it. Options are checked by the caller.</summary>
+    public EngineLoop(DecoderModel model, EngineOptions options, int blocks, Inbox inbox, TimeProvider time)
+    {
+        (_inbox, _time) = (inbox, time);
+        KvLayout layout = model.Layout;
+        var format = new KvBlockFormat(options.KvType, options.BlockSize, model.Config.HeadDim, layout.LanesPerGroup);
+        Cache = new KvCache(model.Backend, layout, format, blocks, options.PrefixCaching, KvContent.Describe(model, format));
+        var sums = new SumStore(model.Backend, layout.OwnerLayers * layout.KvHeads, options.MaxModelLength, options.MaxNumSeqs);
+        Swap = new KvSwap(model.Backend, Cache, sums, options.SwapBytes);
+        _residency = new Residency(Cache, Swap, sums, model.Config);
+        _scheduler = new Scheduler(Cache, _residency, options, model.Limits.MaxLogitRows, time);
+        _runner = new ModelRunner(model, Cache, sums, options);
+        _sampler = new Sampler(model.Config, model.Backend);
+        _compressor = new KvCompressor(Cache, sums);
+        _outbox = new Outbox(time);
+        PublishStatistics();
+    }
+
+    /// <summary>The cache, for checks.</summary>
+    public KvCache Cache { get; }
+
+    /// <summary>Host memory of preempted sequences, for checks.</summary>
+    public KvSwap Swap { get; }
+
+    /// <summary>Last published counters.</summary>
+    public StatisticsBoard Statistics { get; } = new();
+
+    /// <summary>State of the engine thread.</summary>
+    public EngineState State => (EngineState)Volatile.Read(ref _state);
+
+    /// <summary>What ended the thread; null unless <see cref="EngineState.Dead"/>.</summary>
+    public Exception? Fault { get; private set; }
+
+    /// <summary>Ends when the thread has ended.</summary>
+    public Task Ended => _ended.Task;
+
+    /// <summary>Check all invariants after every step; on in debug builds and in tests.</summary>
+    public bool ChecksEveryStep { get; set; } =
+#if DEBUG
+        true;
+#else
+        false;
+#endif
+
+    /// <summary>One iteration. False: there was nothing to do.</summary>
+    public bool Step()
+    {
+        long start = _time.GetTimestamp();
+        AdmitArrivals();                        // inbox: new requests and cancellations
+        Batch batch = _scheduler.Schedule();    // reserve blocks, choose token ranges
+        EndFailed();
+        if (!batch.IsEmpty)
+        {
+            Tensor logits = _runner.Run(batch); // pack, forward
+            _scheduler.Share(batch);            // further choices of a computed prompt
+            _sampler.Sample(batch, logits);     // one token for every sequence whose tokens are all computed
+            Compress(batch);                    // the policy answers, the cache obeys
+            _scheduler.Retire();                // the finished give their blocks back
+            _steps++;
+            _busyTicks += _time.GetTimestamp() - start;
+        }
+
+        ReleaseDoor();
+        PublishStatistics();
+        _outbox.Publish(batch);                 // token ids to their callers
+        if (ChecksEveryStep)
+            AssertConsistent();
+        return !batch.IsEmpty;
+    }
+
+    /// <summary>Body of the engine thread.</summary>
+    public void Run()
+    {
+        try
+        {
+            while (!IsOver())
+            {
+                if (Step())
+                    continue;
+                _inbox.PrepareToPark();
+                // Looks once more, because a wake-up before the line above was not remembered.
+                if (!Step() && (State == EngineState.Running || !_scheduler.IsIdle))
+                    _inbox.Park(HeartbeatInterval);
+            }
+
+            Interlocked.Exchange(ref _state, (int)EngineState.Stopped);
+        }
+#pragma warning disable CA1031 // The thread must not take the process down: whatever it was, all streams end with it.
+        catch (Exception fault)
+#pragma warning restore CA1031
+        {
+            Die(fault);
+        }
+
+        _ended.TrySetResult();
+    }
+
+    /// <summary>Any thread: takes no more work; the thread ends with the last request.</summary>
+    public void Drain(bool cancelRest)
+    {
+        Interlocked.CompareExchange(ref _state, (int)EngineState.Draining, (int)EngineState.Running);
+        if (cancelRest)
+            Volatile.Write(ref _cancelAll, 1);
+        _inbox.Wake();
+    }
+
+    /// <summary>Any thread: drops unowned cached prefixes at the next step.</summary>
+    public void ResetPrefixes()
+    {
+        Volatile.Write(ref _resetPrefixes, 1);
+        _inbox.Wake();
+    }
+
+    /// <summary>Checks that every block is accounted for.</summary>
+    /// <exception cref="InvalidOperationException">An invariant is broken.</exception>
+    public void AssertConsistent() => Cache.AssertConsistent(_scheduler.All().Where(sequence => sequence.Cache is not null).Select(sequence => sequence.Cache!));
+
+    private void AdmitArrivals()
+    {
+        TakeArrivals();
+        while (_inbox.TryTakeCancellation(out Generation? generation))
+        {
+            TakeArrivals(); // a request is queued before anyone can cancel it
+            generation!.TakeCancel();
+            foreach (Sequence sequence in generation.Sequences)
+                if (generation.IsCancelled(sequence.Choice))
+                    Cancel(sequence);
+        }
+
+        if (Volatile.Read(ref _cancelAll) == 1)
+            foreach (Sequence sequence in _scheduler.All().ToArray())
+                Cancel(sequence);
+        if (Interlocked.Exchange(ref _resetPrefixes, 0) == 1)
+            Cache.ResetPrefixes();
+    }
+
+    private void TakeArrivals()
+    {
+        while (_inbox.TryTakeArrival(out Generation? generation))
+            _scheduler.Enqueue(generation!);
+    }
+
+    private void Cancel(Sequence sequence)
+    {
+        if (sequence.State == SequenceState.Finished)
+            return;
+        sequence.Finish = FinishReason.Cancelled;
+        _scheduler.End(sequence);
+        _outbox.PublishEnd(sequence);
+    }
+
+    private void EndFailed()
+    {
+        foreach (Sequence sequence in _scheduler.Failed)
+            _outbox.PublishEnd(sequence);
+        _scheduler.Failed.Clear();
+    }
+
+    private void Compress(Batch batch)
+    {
+        foreach (ref readonly BatchItem item in batch.Items)
+        {
+            Sequence sequence = item.Sequence;
+            if (sequence.Selector is null || sequence.Finish != FinishReason.None || sequence.Computed < sequence.PromptLength)
+                continue;
+            try
+            {
+                _compressor.Compress(sequence.Cache!, sequence.Selector, sequence.PromptLength, sequence.Computed);
+            }
+            catch (Exception failure) when (failure is not OutOfMemoryException)
+            {
+                sequence.Fail($"KV policy {sequence.Generation.Policy.Name}: {failure.Message}");
+            }
+        }
+    }
+
+    private void ReleaseDoor()
+    {
+        (int choices, int tokens) = _scheduler.TakeLeftDoor();
+        if (choices > 0)
+            _inbox.Unreserve(choices, tokens);
+    }
+
+    private bool IsOver()
+    {
+        if (State != EngineState.Draining || !_scheduler.IsIdle || _inbox.HasMail)
+            return false;
+        _inbox.Close();
+        return !_inbox.HasMail;
+    }
+
+    private void Die(Exception fault)
+    {
+        Fault = fault;
+        Interlocked.Exchange(ref _state, (int)EngineState.Dead);
+        _inbox.Close();
+        TakeArrivals();
+        foreach (Sequence sequence in _scheduler.All().Concat(_scheduler.Failed))
+        {
+            sequence.Fail($"the engine ended with a fault: {fault.GetType().Name}: {fault.Message}");
+            _outbox.PublishEnd(sequence);
+        }
+    }
+
+    private void PublishStatistics() => Statistics.Publish(new EngineStatistics(
+        _scheduler.Running.Count, _scheduler.WaitingCount, Cache.Blocks.Total, Cache.Blocks.Used, Cache.Blocks.Cached,
+        _scheduler.Preemptions, _residency.PrefixQueryTokens, _residency.PrefixHitTokens, _scheduler.PromptTokens,
+        _outbox.GeneratedTokens, _steps, _time.GetTimestamp(), _time.GetElapsedTime(0, _busyTicks).TotalSeconds));
+}

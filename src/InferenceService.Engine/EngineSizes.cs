@@ -1,0 +1,49 @@
+using InferenceService.Compute;
+using InferenceService.Models;
+
+namespace InferenceService.Engine;
+
+/// <summary>Do an engine's options fit its model?</summary>
+internal static class EngineSizes
+{
+    /// <summary>Checks all options.</summary>
+    /// <returns>Blocks of the pool.</returns>
+    /// <exception cref="ArgumentException">One does not fit; the message names it, its value and its range.</exception>
+    public static int Check(DecoderModel model, EngineOptions options)
+    {
+        DecoderLimits limits = model.Limits;
+        InRange(nameof(options.MaxNumSeqs), options.MaxNumSeqs, 1, limits.MaxLogitRows);
+        InRange(nameof(options.MaxBatchTokens), options.MaxBatchTokens, options.MaxNumSeqs, limits.MaxRows);
+        InRange(nameof(options.MaxChunkTokens), options.MaxChunkTokens ?? 1, 1, int.MaxValue);
+        InRange(nameof(options.MaxModelLength), options.MaxModelLength, 1, int.MaxValue);
+        InRange(nameof(options.BlockSize), options.BlockSize, 1, 1024);
+        InRange(nameof(options.MaxQueuedRequests), options.MaxQueuedRequests, 1, int.MaxValue);
+        InRange(nameof(options.MaxQueuedTokens), options.MaxQueuedTokens, 1, int.MaxValue);
+        InRange(nameof(options.StreamCapacity), options.StreamCapacity, 1, 1 << 20);
+        InRange(nameof(options.SwapBytes), options.SwapBytes, 0, long.MaxValue);
+        if (options.KvType is not (DType.F32 or DType.F16 or DType.BF16))
+            throw new ArgumentException($"KvType is {options.KvType}; allowed: F32, F16, BF16.", nameof(options));
+
+        var format = new KvBlockFormat(options.KvType, options.BlockSize, model.Config.HeadDim, model.Layout.LanesPerGroup);
+        long blocks = options.KvCacheBytes / format.BlockBytes;
+        if (blocks < model.Layout.Groups)
+        {
+            throw new ArgumentException(
+                $"KvCacheBytes is {options.KvCacheBytes}; one block of {options.BlockSize} tokens needs at least {(long)format.BlockBytes * model.Layout.Groups}.",
+                nameof(options));
+        }
+
+        // Global slots (block × BlockSize + offset) are 32-bit in SlotMove.
+        return (int)Math.Min(blocks, int.MaxValue / options.BlockSize);
+    }
+
+    /// <summary>The options with the context length cut to what the checkpoint allows.</summary>
+    public static EngineOptions Clamp(DecoderModel model, EngineOptions options) =>
+        options with { MaxModelLength = Math.Min(options.MaxModelLength, model.Config.MaxPositions) };
+
+    private static void InRange(string name, long value, long low, long high)
+    {
+        if (value < low || value > high)
+            throw new ArgumentException($"{name} is {value}; allowed: {low} to {high}.");
+    }
+}

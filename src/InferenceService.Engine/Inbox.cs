@@ -1,0 +1,100 @@
+using System.Collections.Concurrent;
+
+namespace InferenceService.Engine;
+
+/// <summary>The way into the engine thread: requests, cancellations and small orders. Bounded, never blocks a caller, parks the reader.</summary>
+/// <remarks>
+/// Requests are bounded by the door's counts; a cancelled request is queued at most once at a time, so cancellations are bounded by
+/// the requests. Whoever closes the inbox still sees everything that was accepted.
+/// </remarks>
+internal sealed class Inbox(int maxChoices, int maxTokens) : IDisposable
+{
+    private readonly ConcurrentQueue<Generation> _arrivals = new();
+    private readonly ConcurrentQueue<Generation> _cancellations = new();
+    private readonly AutoResetEvent _signal = new(false);
+    private int _choices;
+    private int _tokens;
+    private int _entering;
+    private int _parked;
+    private volatile bool _closed;
+
+    /// <summary>Choices accepted and not yet admitted.</summary>
+    public int Choices => Volatile.Read(ref _choices);
+
+    /// <summary>Any thread: counts a request at the door; false when the queue is full. A request that is larger than the bound enters an empty queue.</summary>
+    public bool TryReserve(int choices, int tokens)
+    {
+        int choicesNow = Interlocked.Add(ref _choices, choices), tokensNow = Interlocked.Add(ref _tokens, tokens);
+        bool fits = (choicesNow <= maxChoices || choicesNow == choices) && (tokensNow <= maxTokens || tokensNow == tokens);
+        if (!fits)
+            Unreserve(choices, tokens);
+        return fits;
+    }
+
+    /// <summary>Gives counts back: choices and tokens that wait no longer.</summary>
+    public void Unreserve(int choices, int tokens)
+    {
+        Interlocked.Add(ref _choices, -choices);
+        Interlocked.Add(ref _tokens, -tokens);
+    }
+
+    /// <summary>Any thread: hands a request over; false when the inbox is closed.</summary>
+    public bool TryEnqueue(Generation generation)
+    {
+        Interlocked.Increment(ref _entering);
+        bool open = !_closed;
+        if (open)
+            _arrivals.Enqueue(generation);
+        Interlocked.Decrement(ref _entering);
+        if (open)
+            Wake();
+        return open;
+    }
+
+    /// <summary>Any thread: asks the engine to look at a request's cancellation flags.</summary>
+    public void EnqueueCancellation(Generation generation)
+    {
+        _cancellations.Enqueue(generation);
+        Wake();
+    }
+
+    /// <summary>Engine thread: next request.</summary>
+    public bool TryTakeArrival(out Generation? generation) => _arrivals.TryDequeue(out generation);
+
+    /// <summary>Engine thread: next request with changed flags.</summary>
+    public bool TryTakeCancellation(out Generation? generation) => _cancellations.TryDequeue(out generation);
+
+    /// <summary>Any thread: lets a parked engine thread look again.</summary>
+    public void Wake()
+    {
+        if (Interlocked.Exchange(ref _parked, 0) == 1)
+            _signal.Set();
+    }
+
+    /// <summary>Engine thread, first half of parking: from here on <see cref="Wake"/> is remembered. Look for work once more before <see cref="Park"/>.</summary>
+    public void PrepareToPark() => Interlocked.Exchange(ref _parked, 1);
+
+    /// <summary>Engine thread: waits for <see cref="Wake"/> or the time limit, using no processor time.</summary>
+    public void Park(TimeSpan limit)
+    {
+        if (Volatile.Read(ref _parked) == 1)
+            _signal.WaitOne(limit);
+        Interlocked.Exchange(ref _parked, 0);
+    }
+
+    /// <summary>Something arrived that was not taken yet.</summary>
+    public bool HasMail => !_arrivals.IsEmpty || !_cancellations.IsEmpty;
+
+    /// <summary>Accepts nothing more; on return everything accepted can be taken.</summary>
+    public void Close()
+    {
+        _closed = true;
+        Interlocked.MemoryBarrier();
+        var spin = new SpinWait();
+        while (Volatile.Read(ref _entering) > 0)
+            spin.SpinOnce();
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _signal.Dispose();
+}

@@ -1,0 +1,200 @@
+using System.Numerics;
+using System.Runtime.InteropServices;
+using InferenceService.Compute;
+using InferenceService.Engine.Scheduling;
+using InferenceService.Models;
+
+namespace InferenceService.Engine.Sampling;
+
+/// <summary>Turns logits into one token for every sequence whose known tokens are all computed.</summary>
+/// <remarks>
+/// Order: raw logits (log-probabilities are reported from here unless asked otherwise), allowed tokens, bad words, minimum length,
+/// bias, repetition, frequency and presence, temperature, min-p, top-k, top-p, draw. A row is looked at alone: nothing depends on
+/// the batch. Allocates only the log-probabilities that a request asks for. Engine thread only.
+/// </remarks>
+internal sealed class Sampler
+{
+    private readonly IBackend _backend;
+    private readonly ILogitsProcessor[] _processors;
+    private readonly StopRule _stop;
+    private readonly Candidates _candidates;
+    private readonly TopK _topK;
+    private readonly TopP _topP;
+    private readonly float[] _row;
+    private readonly float[] _work;
+
+    /// <summary>A sampler for one model.</summary>
+    public Sampler(ModelConfig config, IBackend backend)
+    {
+        int vocabulary = config.VocabularySize;
+        var cut = new PrefixCut();
+        _backend = backend;
+        _processors =
+        [
+            new AllowedTokens(vocabulary), new BadWords(), new MinTokens(config.EosTokenIds), new TokenBias(),
+            new RepetitionPenalty(), new OccurrencePenalty(),
+        ];
+        _stop = new StopRule(config.EosTokenIds);
+        _candidates = new Candidates(vocabulary);
+        (_topK, _topP) = (new TopK(cut), new TopP(cut, vocabulary));
+        (_row, _work) = (new float[vocabulary], new float[vocabulary]);
+    }
+
+    /// <summary>Samples for the whole batch. A row that cannot be used ends its own sequence with an error and no other.</summary>
+    /// <param name="batch">Packed.</param>
+    /// <param name="logits">f32 [rows, vocabulary].</param>
+    public void Sample(Batch batch, Tensor logits)
+    {
+        foreach (ref readonly BatchItem item in batch.Items)
+        {
+            Sequence sequence = item.Sequence;
+            if (sequence.Finish != FinishReason.None)
+                continue;
+            try
+            {
+                ReportPrompt(item, logits);
+                if (item.Samples)
+                    SampleRow(sequence, Row(logits, item.FirstLogit + item.LogitRows - 1));
+                else if (sequence.Remaining == 0)
+                    sequence.Finish = FinishReason.Length; // MaxTokens = 0: only the prompt was wanted
+            }
+            catch (Exception failure) when (failure is ArithmeticException or ArgumentException or IndexOutOfRangeException)
+            {
+                sequence.Fail($"sampling failed: {failure.Message}");
+            }
+        }
+    }
+
+    /// <summary>The next token of a sequence, or −1 after <see cref="Sequence.Fail"/>.</summary>
+    /// <param name="sequence">Its parameters and its past.</param>
+    /// <param name="raw">[vocabulary]; unchanged.</param>
+    internal int Choose(Sequence sequence, ReadOnlySpan<float> raw)
+    {
+        SamplingParams sampling = sequence.Sampling.Params;
+        if (!AllBelowInfinity(raw))
+        {
+            sequence.Fail("the model returned logits that are not numbers");
+            return -1;
+        }
+
+        ReadOnlySpan<float> processed = Process(sequence, raw);
+        int token;
+        if (sequence.Sampling.IsGreedy)
+        {
+            token = processed.IndexOf(Max(processed));
+        }
+        else
+        {
+            _candidates.Fill(processed, Math.Max(sampling.Temperature, 0.01f));
+            token = Draw(sequence);
+        }
+
+        if (token < 0 || processed[token] == float.NegativeInfinity)
+        {
+            sequence.Fail("no token may follow: every one is masked by the request's own restrictions");
+            return -1;
+        }
+
+        if (sampling.TopLogprobs >= 0)
+            sequence.Logprobs = LogSoftmax.Report(sampling.ProcessedLogprobs ? Final(sequence, processed) : raw, token, sampling.TopLogprobs);
+        return token;
+    }
+
+    private void SampleRow(Sequence sequence, ReadOnlySpan<float> raw)
+    {
+        int token = Choose(sequence, raw);
+        if (token < 0)
+            return;
+        sequence.Append(token);
+        sequence.Sampling.Counts?.AddGenerated(token);
+        sequence.Finish = _stop.Check(sequence);
+    }
+
+    private ReadOnlySpan<float> Process(Sequence sequence, ReadOnlySpan<float> raw)
+    {
+        bool copied = false;
+        foreach (ILogitsProcessor processor in _processors)
+        {
+            if (!processor.Applies(sequence))
+                continue;
+            if (!copied)
+                raw.CopyTo(_work);
+            copied = true;
+            processor.Apply(sequence, _work);
+        }
+
+        return copied ? _work : raw;
+    }
+
+    private int Draw(Sequence sequence)
+    {
+        if (_candidates.Count == 0)
+            return -1;
+        SamplingParams sampling = sequence.Sampling.Params;
+        MinP.Apply(_candidates, sampling.MinP);
+        _topK.Apply(_candidates, sampling.TopK);
+        _topP.Apply(_candidates, sampling.TopP);
+        return _candidates.Ids[Gumbel.Draw(_candidates.Ids, _candidates.Scores, sequence.Sampling.Key, sequence.TokenCount)];
+    }
+
+    /// <summary>The distribution that was drawn from, as a row of logits.</summary>
+    private ReadOnlySpan<float> Final(Sequence sequence, ReadOnlySpan<float> processed)
+    {
+        if (sequence.Sampling.IsGreedy)
+            return processed;
+        Array.Fill(_work, float.NegativeInfinity);
+        for (int i = 0; i < _candidates.Count; i++)
+            _work[_candidates.Ids[i]] = _candidates.Scores[i];
+        return _work;
+    }
+
+    private void ReportPrompt(in BatchItem item, Tensor logits)
+    {
+        Generation generation = item.Sequence.Generation;
+        if (item.IsRider || !generation.NeedsPromptLogprobs)
+            return;
+        for (int row = 0; row < item.LogitRows; row++)
+        {
+            int position = item.Start + item.Count - item.LogitRows + row + 1;
+            if (position == generation.PromptLogprobsDone && position < item.Sequence.PromptLength)
+            {
+                generation.SetPromptLogprobs(position, LogSoftmax.Report(
+                    Row(logits, item.FirstLogit + row), item.Sequence.Tokens[position], item.Sequence.Sampling.Params.PromptLogprobs));
+            }
+        }
+    }
+
+    private ReadOnlySpan<float> Row(Tensor logits, int row) =>
+        MemoryMarshal.Cast<byte, float>(_backend.Read(logits.RowRange(row, 1), MemoryMarshal.AsBytes(_row.AsSpan())));
+
+    private static float Max(ReadOnlySpan<float> row)
+    {
+        float max = float.NegativeInfinity;
+        int i = 0;
+        if (row.Length >= Vector<float>.Count)
+        {
+            var maxima = new Vector<float>(max);
+            for (; i <= row.Length - Vector<float>.Count; i += Vector<float>.Count)
+                maxima = Vector.Max(maxima, new Vector<float>(row[i..]));
+            for (int lane = 0; lane < Vector<float>.Count; lane++)
+                max = Math.Max(max, maxima[lane]);
+        }
+
+        for (; i < row.Length; i++)
+            max = Math.Max(max, row[i]);
+        return max;
+    }
+
+    private static bool AllBelowInfinity(ReadOnlySpan<float> row)
+    {
+        var infinity = new Vector<float>(float.PositiveInfinity);
+        int i = 0;
+        for (; i <= row.Length - Vector<float>.Count; i += Vector<float>.Count)
+            if (!Vector.LessThanAll(new Vector<float>(row[i..]), infinity))
+                return false;
+        for (; i < row.Length; i++)
+            if (!(row[i] < float.PositiveInfinity))
+                return false;
+        return true;
+    }
+}

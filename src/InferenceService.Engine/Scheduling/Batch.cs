@@ -1,0 +1,78 @@
+namespace InferenceService.Engine.Scheduling;
+
+/// <summary>Who runs this step, and which token range of each: the scheduler's only output. Reused from step to step.</summary>
+internal sealed class Batch(int maxSequences)
+{
+    private readonly BatchItem[] _items = new BatchItem[maxSequences];
+    private int _count;
+
+    /// <summary>Sequences of the step; one that shares another's prompt stands right behind it.</summary>
+    public Span<BatchItem> Items => _items.AsSpan(0, _count);
+
+    /// <summary>Tokens of the step.</summary>
+    public int Tokens { get; private set; }
+
+    /// <summary>Logit rows of the step.</summary>
+    public int LogitRows { get; private set; }
+
+    /// <summary>Nobody runs.</summary>
+    public bool IsEmpty => _count == 0;
+
+    /// <summary>Empties the batch.</summary>
+    public void Clear()
+    {
+        Items.Clear();
+        (_count, Tokens, LogitRows) = (0, 0, 0);
+    }
+
+    /// <summary>Adds the next <paramref name="count"/> tokens of a sequence.</summary>
+    public void Add(Sequence sequence, int count, int logitRows, bool samples)
+    {
+        _items[_count++] = new BatchItem { Sequence = sequence, Start = sequence.Computed, Count = count, LogitRows = logitRows, Samples = samples };
+        Tokens += count;
+        LogitRows += logitRows;
+    }
+
+    /// <summary>Adds a choice that computes nothing and samples from the last row of the sequence added before it.</summary>
+    public void AddRider(Sequence rider, bool samples) => _items[_count++] = new BatchItem { Sequence = rider, Samples = samples };
+
+    /// <summary>Takes a sequence out again.</summary>
+    public void Remove(Sequence sequence)
+    {
+        for (int i = 0; i < _count; i++)
+        {
+            if (_items[i].Sequence != sequence)
+                continue;
+            Tokens -= _items[i].Count;
+            LogitRows -= _items[i].LogitRows;
+            Items[(i + 1)..].CopyTo(_items.AsSpan(i));
+            _items[--_count] = default;
+            return;
+        }
+    }
+}
+
+/// <summary>One sequence of a step.</summary>
+internal struct BatchItem
+{
+    /// <summary>Whose tokens.</summary>
+    public Sequence Sequence;
+
+    /// <summary>First token of the range, which is also its position.</summary>
+    public int Start;
+
+    /// <summary>Tokens of the range; 0 = a rider, which shares the blocks and the last row of the item before it.</summary>
+    public int Count;
+
+    /// <summary>Last rows of the range whose logits are wanted.</summary>
+    public int LogitRows;
+
+    /// <summary>Row in the step's logits of the first of them; set when the batch is packed.</summary>
+    public int FirstLogit;
+
+    /// <summary>A token is sampled from the last row.</summary>
+    public bool Samples;
+
+    /// <summary>Computes nothing itself.</summary>
+    public readonly bool IsRider => Count == 0;
+}

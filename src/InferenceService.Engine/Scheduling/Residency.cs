@@ -1,0 +1,154 @@
+using InferenceService.Compute;
+using InferenceService.Engine.Cache;
+using InferenceService.Models;
+
+namespace InferenceService.Engine.Scheduling;
+
+/// <summary>Brings sequences into the cache and out of it, so that the same tokens come out whatever happened in between.</summary>
+/// <remarks>
+/// A sequence that keeps everything is dropped on preemption and recomputed: a row's bits do not depend on chunking, and what is
+/// still in the prefix cache costs nothing. A sequence with a selector is copied to host memory as it is, because what it kept
+/// depends on every step so far; beyond the budget it is replayed from the start, prompt first, then one generated token a step
+/// with a new selector, which repeats every decision. Engine thread only.
+/// </remarks>
+internal sealed class Residency(KvCache cache, KvSwap swap, SumStore sums, ModelConfig model)
+{
+    private const int BlocksAhead = 64;
+
+    /// <summary>Prompt tokens looked up in the prefix cache, each request once.</summary>
+    public long PrefixQueryTokens { get; private set; }
+
+    /// <summary>Of these, found.</summary>
+    public long PrefixHitTokens { get; private set; }
+
+    /// <summary>Gives a waiting sequence all blocks that its known tokens need; false changes nothing.</summary>
+    /// <param name="sequence">Waiting.</param>
+    /// <param name="leave">Free blocks that it must leave to others.</param>
+    /// <param name="error">Why the sequence must end; null otherwise.</param>
+    public bool TryEnter(Sequence sequence, int leave, out string? error)
+    {
+        error = null;
+        if (sequence.Swapped is not null)
+            return TryReturn(sequence, sequence.Swapped, leave);
+        if (sequence.Selector is null && !TryPrepare(sequence, out error))
+            return false;
+
+        SequenceCache held = sequence.Cache!;
+        int found = AttachPrefix(sequence, held);
+        if (cache.BlocksToGrow(held, FirstTokens(sequence) - found) > cache.Blocks.Free - leave)
+        {
+            cache.Release(held);
+            return false;
+        }
+
+        CountPrefix(sequence, found);
+        cache.Grow(held, FirstTokens(sequence) - found);
+        sequence.Computed = found;
+        if (sequence.Selector is not null && sequence.Generation.Policy.Needs != AttentionSums.None)
+            held.SumRow = sums.Rent();
+        return true;
+    }
+
+    /// <summary>Takes a sequence's blocks away; it can enter again without changing what it will say.</summary>
+    public void Leave(Sequence sequence)
+    {
+        SequenceCache held = sequence.Cache!;
+        if (sequence.Selector is not null)
+        {
+            sequence.Swapped = swap.TrySwapOut(held);
+            if (sequence.Swapped is not null)
+                return;
+        }
+
+        Drop(held);
+        (sequence.Computed, sequence.Selector) = (0, null);
+    }
+
+    /// <summary>A prepared sibling shares all blocks of a sequence whose prompt is computed.</summary>
+    public void Fork(Sequence parent, Sequence child)
+    {
+        cache.Fork(parent.Cache!, child.Cache!);
+        child.Computed = parent.Computed;
+        if (parent.Cache!.SumRow < 0)
+            return;
+        child.Cache!.SumRow = sums.Rent();
+        float[] staging = new float[sums.Lanes * sums.Slots];
+        sums.Write(child.Cache.SumRow, sums.Read(parent.Cache.SumRow, staging));
+    }
+
+    /// <summary>An ended sequence gives everything back.</summary>
+    public void Release(Sequence sequence)
+    {
+        if (sequence.Swapped is not null)
+            swap.Discard(sequence.Swapped);
+        if (sequence.Cache is not null)
+            Drop(sequence.Cache);
+        (sequence.Swapped, sequence.Cache, sequence.Selector) = (null, null, null);
+    }
+
+    /// <summary>Creates the selector of a sequence that enters for the first time or is replayed. A policy that throws ends only this sequence.</summary>
+    public bool TryPrepare(Sequence sequence, out string? error)
+    {
+        error = null;
+        try
+        {
+            sequence.Selector = sequence.Generation.Policy.NewSelector(model);
+        }
+        catch (Exception failure) when (failure is not OutOfMemoryException)
+        {
+            error = $"KV policy {sequence.Generation.Policy.Name}: {failure.Message}";
+            return false;
+        }
+
+        sequence.Cache ??= NewCache(sequence, sequence.Selector is not null);
+        return true;
+    }
+
+    private bool TryReturn(Sequence sequence, SwappedKv swapped, int leave)
+    {
+        // One more block a group, for the token that it returns to compute.
+        if (swapped.Blocks + cache.Layout.Groups > cache.Blocks.Free - leave)
+            return false;
+        swap.SwapIn(swapped, sequence.Cache!);
+        sequence.Swapped = null;
+        return true;
+    }
+
+    /// <summary>All known tokens; under a selector the prompt, because what follows depends on what it drops.</summary>
+    private static int FirstTokens(Sequence sequence) => sequence.Selector is null ? sequence.TokenCount : sequence.PromptLength;
+
+    private int AttachPrefix(Sequence sequence, SequenceCache held)
+    {
+        // Prompt log-probabilities and attention sums need every prompt token to be computed by this sequence.
+        bool wantsAll = sequence.Generation.NeedsPromptLogprobs
+            || (sequence.Selector is not null && sequence.Generation.Policy.Needs != AttentionSums.None);
+        if (!cache.HasPrefixes || wantsAll)
+            return 0;
+        sequence.ExtendPrefixKeys(cache.Format.BlockSize);
+        int usable = (FirstTokens(sequence) - 1) / cache.Format.BlockSize;
+        return cache.AttachPrefix(held, sequence.PrefixKeys[..usable]);
+    }
+
+    private void CountPrefix(Sequence sequence, int found)
+    {
+        if (sequence.Generation.WasLookedUp || !cache.HasPrefixes)
+            return;
+        sequence.Generation.WasLookedUp = true;
+        PrefixQueryTokens += sequence.PromptLength;
+        PrefixHitTokens += found;
+    }
+
+    private void Drop(SequenceCache held)
+    {
+        cache.Release(held);
+        if (held.SumRow >= 0)
+            sums.Return(held.SumRow);
+        held.SumRow = -1;
+    }
+
+    private SequenceCache NewCache(Sequence sequence, bool tracksPositions)
+    {
+        int blocks = (sequence.TokenCount + Math.Min(sequence.Request.MaxTokens, BlocksAhead * cache.Format.BlockSize)) / cache.Format.BlockSize + 1;
+        return new SequenceCache(cache.Layout.Groups, blocks, tracksPositions);
+    }
+}

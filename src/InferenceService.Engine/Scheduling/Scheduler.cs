@@ -1,0 +1,334 @@
+using InferenceService.Engine.Cache;
+
+namespace InferenceService.Engine.Scheduling;
+
+/// <summary>Decides who runs in the next step: decode first, then prompt chunks, then whoever waits, under one token budget.</summary>
+/// <remarks>
+/// Order everywhere is priority, then arrival. Nobody overtakes a waiting sequence that lacks blocks, and the newest running
+/// sequence gives way when an older one needs blocks, so the oldest always finishes: nobody starves within a priority. A sequence
+/// whose caller does not read is left out, and is the first to give way. Engine thread only.
+/// </remarks>
+internal sealed class Scheduler
+{
+    private readonly KvCache _cache;
+    private readonly Residency _residency;
+    private readonly EngineOptions _options;
+    private readonly int _maxLogitRows;
+    private readonly TimeProvider _time;
+    private readonly Batch _batch;
+    private readonly WaitingQueue _waiting = new();
+    private readonly List<Sequence> _running;
+    private readonly List<Sequence> _turn;
+    private readonly List<Sequence> _failed = [];
+    private (int Choices, int Tokens) _leftDoor;
+    private int _reserved;
+    private long _step;
+
+    /// <summary>A scheduler with nothing to do.</summary>
+    public Scheduler(KvCache cache, Residency residency, EngineOptions options, int maxLogitRows, TimeProvider time)
+    {
+        (_cache, _residency, _options, _maxLogitRows, _time) = (cache, residency, options, maxLogitRows, time);
+        _batch = new Batch(options.MaxNumSeqs);
+        _running = new List<Sequence>(options.MaxNumSeqs);
+        _turn = new List<Sequence>(options.MaxNumSeqs);
+    }
+
+    /// <summary>Sequences that hold blocks, in order.</summary>
+    public IReadOnlyList<Sequence> Running => _running;
+
+    /// <summary>Sequences waiting.</summary>
+    public int WaitingCount => _waiting.Count;
+
+    /// <summary>Sequences put back to waiting, since start.</summary>
+    public long Preemptions { get; private set; }
+
+    /// <summary>Prompt tokens of admitted requests.</summary>
+    public long PromptTokens { get; private set; }
+
+    /// <summary>Sequences that could not enter and must end with their error; the caller empties it.</summary>
+    public List<Sequence> Failed => _failed;
+
+    /// <summary>Nothing runs and nothing waits.</summary>
+    public bool IsIdle => _running.Count == 0 && _waiting.Count == 0;
+
+    /// <summary>All choices of a request begin to wait.</summary>
+    public void Enqueue(Generation generation)
+    {
+        foreach (Sequence sequence in generation.Sequences)
+        {
+            sequence.State = SequenceState.Waiting;
+            _waiting.Insert(sequence);
+        }
+    }
+
+    /// <summary>Choices and prompt tokens that wait at the door no longer, since the last call.</summary>
+    public (int Choices, int Tokens) TakeLeftDoor()
+    {
+        (int, int) left = _leftDoor;
+        _leftDoor = default;
+        return left;
+    }
+
+    /// <summary>Chooses the next step. Blocks for all its tokens are taken.</summary>
+    public Batch Schedule()
+    {
+        _batch.Clear();
+        _step++;
+        _reserved = 0;
+        _turn.Clear();
+        _turn.AddRange(_running);
+        foreach (Sequence sequence in _turn)
+            if (sequence.Remaining == 1)
+                Continue(sequence);
+        foreach (Sequence sequence in _turn)
+            if (sequence.Remaining > 1)
+                Continue(sequence);
+        Admit();
+        return _batch;
+    }
+
+    /// <summary>Choices that joined a prompt which is now computed share its blocks.</summary>
+    public void Share(Batch batch)
+    {
+        Sequence? owner = null;
+        foreach (ref readonly BatchItem item in batch.Items)
+        {
+            if (item.IsRider)
+                _residency.Fork(owner!, item.Sequence);
+            else
+                owner = item.Sequence;
+        }
+    }
+
+    /// <summary>Ends a sequence, wherever it stands: it holds nothing afterwards.</summary>
+    public void End(Sequence sequence)
+    {
+        if (sequence.State == SequenceState.Running)
+            _running.Remove(sequence);
+        else if (sequence.State == SequenceState.Waiting)
+            _waiting.Remove(sequence);
+        LeaveDoor(sequence);
+        _residency.Release(sequence);
+        sequence.State = SequenceState.Finished;
+        if (sequence.Generation.PromptOwner == sequence)
+            sequence.Generation.PromptOwner = null;
+    }
+
+    /// <summary>Ends every running sequence that has a reason to end.</summary>
+    public void Retire()
+    {
+        for (int i = _running.Count - 1; i >= 0; i--)
+            if (_running[i].Finish != FinishReason.None)
+                End(_running[i]);
+    }
+
+    /// <summary>Everybody the scheduler knows, for the end of the engine and for checks.</summary>
+    public IEnumerable<Sequence> All()
+    {
+        for (int place = 0; place < _waiting.Count; place++)
+            yield return _waiting[place];
+        foreach (Sequence sequence in _running)
+            yield return sequence;
+    }
+
+    private void Continue(Sequence sequence)
+    {
+        if (sequence.State != SequenceState.Running || sequence.ScheduledStep == _step)
+            return;
+        int count = ChunkOf(sequence, out int logitRows, out bool completes);
+        if (count == 0 || (completes && IsPaused(sequence)))
+            return;
+        int reserve = CompressionReserve(sequence, count);
+        if (!MakeRoom(sequence, count, reserve))
+            return;
+        _cache.Grow(sequence.Cache!, count);
+        _reserved += reserve;
+        bool samples = completes && sequence.Request.MaxTokens > 0;
+        _batch.Add(sequence, count, logitRows, samples);
+        sequence.ScheduledStep = _step;
+        if (completes && sequence.Generation.PromptOwner == sequence)
+            ShareTurn(sequence, samples);
+    }
+
+    /// <summary>Tokens of the sequence's next range: all that remain, within budget, chunk size and logit rows. 0 = not this step.</summary>
+    private int ChunkOf(Sequence sequence, out int logitRows, out bool completes)
+    {
+        int count = Math.Min(sequence.Remaining, _options.MaxBatchTokens - _batch.Tokens);
+        if (sequence.Remaining > 1 && _options.MaxChunkTokens is int most)
+            count = Math.Min(count, most);
+        // A selector looks at the cache when the prompt ends and after every token that follows, also when they are replayed.
+        if (sequence.Selector is not null)
+            count = Math.Min(count, Math.Max(1, sequence.PromptLength - sequence.Computed));
+        int rowsLeft = _maxLogitRows - _batch.LogitRows;
+        bool allRows = sequence.Generation.NeedsPromptLogprobs && sequence.Computed < sequence.PromptLength;
+        if (allRows)
+            count = Math.Min(count, rowsLeft);
+        completes = count == sequence.Remaining;
+        logitRows = allRows ? count : completes && sequence.Request.MaxTokens > 0 ? 1 : 0;
+        return logitRows <= rowsLeft ? count : 0;
+    }
+
+    /// <summary>Choices of the same request join: they need no blocks yet, only a place in the batch.</summary>
+    private void ShareTurn(Sequence owner, bool samples)
+    {
+        Generation generation = owner.Generation;
+        generation.PromptOwner = null;
+        if (owner.GeneratedCount > 0)
+            return;
+        foreach (Sequence sibling in generation.Sequences)
+        {
+            if (sibling == owner || sibling.State != SequenceState.Waiting || sibling.GeneratedCount > 0 || sibling.Swapped is not null)
+                continue;
+            int reserve = owner.Selector is null ? 0 : owner.Cache!.BlockCount;
+            if (_running.Count >= _options.MaxNumSeqs || _cache.Blocks.Free - _reserved < reserve)
+                return;
+            if (!Prepare(sibling))
+                continue;
+            _reserved += reserve;
+            Start(sibling, ownsPrompt: false);
+            _batch.AddRider(sibling, samples);
+            sibling.ScheduledStep = _step;
+        }
+    }
+
+    private void Admit()
+    {
+        if (_running.Count == _options.MaxNumSeqs && _waiting.Count > 0)
+            ParkPaused();
+        for (int place = 0; place < _waiting.Count && _running.Count < _options.MaxNumSeqs && _batch.Tokens < _options.MaxBatchTokens;)
+        {
+            Sequence sequence = _waiting[place];
+            if (IsHeld(sequence) || IsPaused(sequence))
+            {
+                place++;
+                continue;
+            }
+
+            // Each running sequence may soon need a block a group; taking the last ones would only preempt somebody.
+            int leave = _reserved + _running.Count * _cache.Layout.Groups;
+            if (_residency.TryEnter(sequence, leave, out string? error))
+            {
+                Start(sequence, ownsPrompt: sequence.GeneratedCount == 0);
+                Continue(sequence);
+                if (sequence.State == SequenceState.Waiting)
+                    return;
+            }
+            else if (error is not null)
+            {
+                Refuse(sequence, error);
+            }
+            else if (!ParkPaused())
+            {
+                return;
+            }
+        }
+    }
+
+    private void Start(Sequence sequence, bool ownsPrompt)
+    {
+        Generation generation = sequence.Generation;
+        _waiting.Remove(sequence);
+        LeaveDoor(sequence);
+        InsertRunning(sequence);
+        sequence.State = SequenceState.Running;
+        if (ownsPrompt)
+            generation.PromptOwner ??= sequence;
+        if (generation.WasAdmitted)
+            return;
+        generation.WasAdmitted = true;
+        PromptTokens += sequence.PromptLength;
+        generation.MarkScheduled(_time.GetTimestamp(), sequence.Computed);
+    }
+
+    private void InsertRunning(Sequence sequence)
+    {
+        int place = _running.Count;
+        while (place > 0 && sequence.IsBefore(_running[place - 1]))
+            place--;
+        _running.Insert(place, sequence);
+    }
+
+    private void LeaveDoor(Sequence sequence)
+    {
+        if (sequence.HasLeftDoor)
+            return;
+        sequence.HasLeftDoor = true;
+        _leftDoor.Choices++;
+        if (!sequence.Generation.HasLeftDoor)
+            _leftDoor.Tokens += sequence.PromptLength;
+        sequence.Generation.HasLeftDoor = true;
+    }
+
+    private bool Prepare(Sequence sibling)
+    {
+        if (_residency.TryPrepare(sibling, out string? error))
+            return true;
+        Refuse(sibling, error!);
+        return false;
+    }
+
+    private void Refuse(Sequence sequence, string error)
+    {
+        sequence.Fail(error);
+        End(sequence);
+        _failed.Add(sequence);
+    }
+
+    /// <summary>Preempts, paused ones first and then the newest, until the sequence's next tokens fit; false when it had to give way itself.</summary>
+    private bool MakeRoom(Sequence sequence, int count, int reserve)
+    {
+        while (_cache.BlocksToGrow(sequence.Cache!, count) + reserve > _cache.Blocks.Free - _reserved)
+        {
+            Sequence victim = Victim(sequence);
+            Preempt(victim);
+            if (victim == sequence)
+                return false;
+            reserve = CompressionReserve(sequence, count);
+        }
+
+        return true;
+    }
+
+    /// <summary>Blocks that the compression after this step may need before it frees any: copies of those that others hold too.</summary>
+    private int CompressionReserve(Sequence sequence, int count) =>
+        sequence.Selector is not null && sequence.Computed + count >= sequence.PromptLength ? _cache.SharedBlocks(sequence.Cache!) : 0;
+
+    private Sequence Victim(Sequence inNeed)
+    {
+        for (int i = _running.Count - 1; i >= 0; i--)
+            if (_running[i] != inNeed && IsPaused(_running[i]))
+                return _running[i];
+        return _running[^1];
+    }
+
+    /// <summary>A sequence whose caller does not read makes way for others; false when there is none.</summary>
+    private bool ParkPaused()
+    {
+        for (int i = _running.Count - 1; i >= 0; i--)
+        {
+            if (_running[i].ScheduledStep == _step || !IsPaused(_running[i]))
+                continue;
+            Preempt(_running[i]);
+            return true;
+        }
+
+        return false;
+    }
+
+    private void Preempt(Sequence sequence)
+    {
+        if (sequence.ScheduledStep == _step)
+            _batch.Remove(sequence);
+        _running.Remove(sequence);
+        _residency.Leave(sequence);
+        sequence.State = SequenceState.Waiting;
+        _waiting.Insert(sequence);
+        Preemptions++;
+    }
+
+    /// <summary>Its request's prompt is being computed by another choice, whose blocks it will share.</summary>
+    private static bool IsHeld(Sequence sequence) =>
+        sequence.Generation.PromptOwner is Sequence owner && owner != sequence && sequence.GeneratedCount == 0;
+
+    private static bool IsPaused(Sequence sequence) => !sequence.Generation.Channel.HasRoom();
+}
