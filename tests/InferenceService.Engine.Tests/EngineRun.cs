@@ -1,0 +1,101 @@
+using InferenceService.Engine.Cache.Policies;
+using InferenceService.Engine.Sampling;
+
+namespace InferenceService.Engine.Tests;
+
+/// <summary>An engine without its thread: the test takes the steps, so that everything happens at a chosen moment.</summary>
+internal sealed class EngineRun : IDisposable
+{
+    public EngineRun(TinyModel model, EngineOptions options, IKvPolicy? policy = null)
+    {
+        Engine = new InferenceEngine(model.Decoder, policy ?? new FullKvPolicy(), options, TimeProvider.System, startThread: false);
+        Engine.Loop.ChecksEveryStep = true;
+    }
+
+    public InferenceEngine Engine { get; }
+
+    public static EngineOptions Options(TinyModel model, int poolTokens = 1024, int blockSize = 4) => new()
+    {
+        MaxModelLength = 256,
+        MaxBatchTokens = 64,
+        BlockSize = blockSize,
+        KvCacheBytes = model.PoolBytes(poolTokens, blockSize),
+        Seed = 42,
+    };
+
+    public static GenerationRequest Request(int[] prompt, int maxTokens, SamplingParams? sampling = null) => new()
+    {
+        PromptTokens = prompt,
+        MaxTokens = maxTokens,
+        Sampling = sampling ?? new SamplingParams { Temperature = 0 },
+    };
+
+    public static int[] Prompt(int length, int seed) => [.. Enumerable.Range(0, length).Select(i => (i * 31 + seed * 17 + i * i * seed) % TinyModel.Vocabulary)];
+
+    public GenerationStream Submit(GenerationRequest request)
+    {
+        SubmitResult result = Engine.Submit(request);
+        Assert.True(result.Refusal == Refusal.None, result.Reason);
+        return result.Stream!;
+    }
+
+    /// <summary>Steps until nothing is left to do.</summary>
+    public void Finish(int mostSteps = 100_000)
+    {
+        while (Engine.Loop.Step())
+            Assert.True(mostSteps-- > 0, "The engine does not finish.");
+    }
+
+    /// <summary>Everything a stream holds, by choice.</summary>
+    public static Output[] Read(GenerationStream stream, int choices = 1)
+    {
+        var outputs = new Output[choices];
+        for (int choice = 0; choice < choices; choice++)
+            outputs[choice] = new Output();
+        while (stream.TryRead(out GeneratedToken token))
+            outputs[token.Choice].Add(token);
+        return outputs;
+    }
+
+    /// <summary>Runs one request alone.</summary>
+    public Output[] Run(GenerationRequest request)
+    {
+        GenerationStream stream = Submit(request);
+        Finish();
+        return Read(stream, request.Choices);
+    }
+
+    public void AssertNothingOwned()
+    {
+        Engine.Loop.AssertConsistent();
+        Assert.Equal(0, Engine.Loop.Cache.Blocks.Used);
+        Assert.Equal(0, Engine.Loop.Swap.Used);
+        Assert.Equal(0, Engine.Statistics.Running + Engine.Statistics.Waiting);
+    }
+
+    public void Dispose()
+    {
+        Engine.Loop.Drain(cancelRest: true);
+        Engine.Loop.Run();
+    }
+
+    /// <summary>What one choice said.</summary>
+    internal sealed class Output
+    {
+        public List<int> Tokens { get; } = [];
+
+        public List<TokenLogprobs?> Logprobs { get; } = [];
+
+        public FinishReason Finish { get; private set; }
+
+        public void Add(in GeneratedToken token)
+        {
+            Assert.Equal(FinishReason.None, Finish);
+            Finish = token.Finish;
+            if (token.TokenId < 0)
+                return;
+            Tokens.Add(token.TokenId);
+            Logprobs.Add(token.Logprobs);
+        }
+    }
+}

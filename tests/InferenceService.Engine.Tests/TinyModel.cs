@@ -1,0 +1,56 @@
+using InferenceService.Compute;
+using InferenceService.Compute.Cpu;
+using InferenceService.Models;
+
+namespace InferenceService.Engine.Tests;
+
+/// <summary>A seeded decoder small enough to run thousands of steps.</summary>
+internal sealed class TinyModel : IDisposable
+{
+    public const int Vocabulary = 89;
+
+    private readonly CpuBackend _backend = new(1);
+
+    public TinyModel(KvGrouping grouping = KvGrouping.Model, ulong seed = 5, int maxRows = 256, int maxLogitRows = 64, int eos = -1)
+    {
+        Config = NewConfig(eos);
+        Weights = new RandomWeights(Config, seed, DType.F32);
+        Decoder = DecoderModel.Load(Config, Weights, _backend, KvLayout.Plain(Config, grouping), new DecoderLimits(maxRows, maxLogitRows));
+    }
+
+    public ModelConfig Config { get; }
+
+    public RandomWeights Weights { get; }
+
+    public DecoderModel Decoder { get; }
+
+    public IBackend Backend => _backend;
+
+    /// <summary>Bytes of a pool that holds <paramref name="tokens"/> tokens.</summary>
+    public long PoolBytes(int tokens, int blockSize) => (long)((tokens + blockSize - 1) / blockSize)
+        * new KvBlockFormat(DType.F32, blockSize, Config.HeadDim, Decoder.Layout.LanesPerGroup).BlockBytes * Decoder.Layout.Groups;
+
+    public void Dispose()
+    {
+        _backend.Dispose();
+        Weights.Dispose();
+    }
+
+    private static ModelConfig NewConfig(int eos) => new()
+    {
+        Architecture = "LlamaForCausalLM",
+        HiddenSize = 16,
+        Layers = 2,
+        Heads = 4,
+        KvHeads = 2,
+        HeadDim = 4,
+        IntermediateSize = 24,
+        VocabularySize = Vocabulary,
+        MaxPositions = 256,
+        RmsNormEpsilon = 1e-5f,
+        Rope = new RopeConfig { Theta = 10_000, RotaryDim = 4 },
+        Windows = [0, 0],
+        UsesRope = [true, true],
+        EosTokenIds = eos < 0 ? [] : [eos],
+    };
+}
