@@ -1,0 +1,76 @@
+using InferenceService.Compute;
+using InferenceService.Models;
+using InferenceService.Server.Configuration;
+using InferenceService.Server.Hosting;
+
+namespace InferenceService.Server.Tests.Hosting;
+
+public sealed class ModelPlanTests
+{
+    private static readonly ProcessEnvironment NoVariables = new() { Variables = new Dictionary<string, string>() };
+
+    [Fact]
+    public void A_checkpoint_opens_with_its_sizes()
+    {
+        using ModelPlan plan = Open(new ModelOptions { Path = TinyModel.Folder });
+        Assert.Equal([TinyModel.Name], plan.Names);
+        Assert.Equal(TinyModel.Context, plan.Memory.MaxModelLength);
+        Assert.Equal(DType.F32, plan.KvType);
+        Assert.NotNull(plan.ChatTemplate);
+        Assert.Equal(TinyModel.VocabularySize, plan.Tokenizer.VocabularySize);
+        Assert.Empty(plan.Warnings);
+    }
+
+    [Fact]
+    public void Another_weight_type_than_the_stored_one_is_refused()
+    {
+        var error = Assert.Throws<CheckpointException>(() => Open(new ModelOptions { Path = TinyModel.Folder, Dtype = "bfloat16" }));
+        Assert.Equal("--dtype: weights are served as stored, and this checkpoint's are float32; leave it at auto.", error.Message);
+    }
+
+    [Fact]
+    public void A_template_of_the_operator_replaces_the_checkpoints()
+    {
+        using ModelPlan plan = Open(new ModelOptions { Path = TinyModel.Folder, ChatTemplate = "{% for m in messages %}{{ m.content }}{% endfor %}" });
+        Assert.NotNull(plan.ChatTemplate);
+        Assert.Throws<InvalidDataException>(() => Open(new ModelOptions { Path = TinyModel.Folder, ChatTemplate = "{% for %}" }));
+        Assert.Throws<InvalidDataException>(() => Open(new ModelOptions { Path = TinyModel.Folder, ChatTemplate = "/no/such/template.jinja" }));
+    }
+
+    [Fact]
+    public void A_broken_template_of_the_checkpoint_turns_chat_off_with_a_warning()
+    {
+        string folder = TinyModel.NewFolder();
+        TinyModel.Write(folder);
+        string file = Path.Combine(folder, "tokenizer_config.json");
+        File.WriteAllText(file, """{"bos_token":"<|begin|>","chat_template":"{% for m in %}"}""");
+        using ModelPlan plan = Open(new ModelOptions { Path = folder });
+        Assert.Null(plan.ChatTemplate);
+        Assert.Contains("chat is off", Assert.Single(plan.Warnings), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Ignoring_the_checkpoints_sampling_defaults_leaves_none()
+    {
+        string folder = TinyModel.NewFolder();
+        TinyModel.Write(folder);
+        File.WriteAllText(Path.Combine(folder, "generation_config.json"), """{"do_sample":true,"temperature":0.5}""");
+        using ModelPlan used = Open(new ModelOptions { Path = folder });
+        Assert.Equal(0.5f, used.Defaults.Temperature);
+        using ModelPlan ignored = Open(new ModelOptions { Path = folder, GenerationConfig = "none" });
+        Assert.Null(ignored.Defaults.Temperature);
+    }
+
+    [Fact]
+    public void The_fingerprint_depends_on_what_decides_the_output()
+    {
+        using ModelPlan one = Open(new ModelOptions { Path = TinyModel.Folder });
+        using ModelPlan same = Open(new ModelOptions { Path = TinyModel.Folder });
+        using ModelPlan other = Open(new ModelOptions { Path = TinyModel.Folder, KvCache = new KvCacheOptions { Dtype = "bfloat16" } });
+        Assert.Equal(one.Fingerprint, same.Fingerprint);
+        Assert.NotEqual(one.Fingerprint, other.Fingerprint);
+        Assert.Matches("^fp_[0-9a-f]{12}$", one.Fingerprint);
+    }
+
+    private static ModelPlan Open(ModelOptions options) => ModelPlan.Open(options, new EngineSection(), NoVariables, 1L << 30, null);
+}
