@@ -65,11 +65,10 @@ internal sealed class EngineLoop
     public Task Ended => _ended.Task;
 
     /// <summary>Check all invariants after every step; on in debug builds and in tests.</summary>
-    public bool ChecksEveryStep { get; set; } =
 #if DEBUG
-        true;
+    public bool ChecksEveryStep { get; set; } = true;
 #else
-        false;
+    public bool ChecksEveryStep { get; set; }
 #endif
 
     /// <summary>One iteration. False: there was nothing to do.</summary>
