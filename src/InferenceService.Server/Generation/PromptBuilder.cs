@@ -139,7 +139,7 @@ internal sealed class PromptBuilder(ServedModel model)
 
     private static ApiError InvalidMessages(string message) => new(400, "invalid_request_error", "invalid_messages", message, "messages");
 
-    private static ApiError ContextExceeded(int context, int prompt, int output, string param) => new(
+    internal static ApiError ContextExceeded(int context, int prompt, int output, string param) => new(
         400, "invalid_request_error", "context_length_exceeded",
         $"This model's maximum context length is {context} tokens, but the request needs {prompt + (long)output}: {prompt} in the {param} and {output} in the output. "
         + "Shorten the input or lower the output limit.",

@@ -57,7 +57,7 @@ internal sealed record GenerationFields
     public string? RequestId { get; private init; }
 
     /// <summary>Name of the KV policy; null = the model's default.</summary>
-    public string? KvPolicy { get; private init; }
+    public string? KvPolicy { get; init; }
 
     public bool KvReport { get; private init; }
     public StreamFields Stream { get; private init; } = new(false, false, false, null);

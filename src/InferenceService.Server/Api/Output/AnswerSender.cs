@@ -1,0 +1,46 @@
+using InferenceService.Engine;
+using InferenceService.Server.Configuration;
+using InferenceService.Server.Generation;
+using InferenceService.Server.Hosting;
+using InferenceService.Server.Telemetry;
+
+namespace InferenceService.Server.Api.Output;
+
+/// <summary>Takes a checked order through the engine's door and sends what comes back, streamed or whole.</summary>
+internal sealed class AnswerSender(
+    StreamingOptions streaming, AdmissionOptions admission, InferenceMetrics metrics, Refusals refusals, ServerLifecycle lifecycle,
+    TimeProvider time, ILogger<AnswerSender> logger)
+{
+    /// <summary>Runs until the answer is sent, refused or abandoned.</summary>
+    /// <param name="param">The field that holds the prompt.</param>
+    public async Task SendAsync(HttpContext http, ServedModel model, GenerationOrder order, IAnswerWriter writer, AnswerOptions options, bool stream, string param)
+    {
+        GenerationStream[] streams = Admission.Submit(model.Engine, order.Requests, admission, param, out ApiError? refusal);
+        if (refusal is not null)
+        {
+            await refusals.WriteAsync(http, refusal);
+            return;
+        }
+
+        using var generation = new TextGeneration(model, order, streams, metrics.For(model), time, logger);
+        // A client that leaves and a server that must end both cancel at once, wherever the request stands.
+        using CancellationTokenRegistration left = http.RequestAborted.UnsafeRegister(static state => ((TextGeneration)state!).Cancel(null), generation);
+        using CancellationTokenRegistration ending = lifecycle.HardStop.UnsafeRegister(static state => ((TextGeneration)state!).Cancel(ServerLifecycle.ShuttingDown), generation);
+        try
+        {
+            if (!stream)
+            {
+                await new WholeAnswer(http, generation, writer, admission, metrics, time).RunAsync();
+                return;
+            }
+
+            using var events = new EventStream(http, streaming, time);
+            await new StreamedAnswer(http, events, generation, writer, options, streaming, admission, metrics, time).RunAsync();
+        }
+        finally
+        {
+            if (http.RequestAborted.IsCancellationRequested && !generation.IsComplete)
+                metrics.Disconnected(generation.Phase);
+        }
+    }
+}

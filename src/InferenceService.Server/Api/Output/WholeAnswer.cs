@@ -1,0 +1,50 @@
+using System.Buffers;
+using System.Text.Json;
+using InferenceService.Server.Configuration;
+using InferenceService.Server.Generation;
+using InferenceService.Server.Telemetry;
+
+namespace InferenceService.Server.Api.Output;
+
+/// <summary>Sends an answer as one JSON body once it is complete.</summary>
+internal sealed class WholeAnswer(HttpContext http, TextGeneration generation, IAnswerWriter writer, AdmissionOptions admission, InferenceMetrics metrics, TimeProvider time)
+{
+    private readonly long _arrived = time.GetTimestamp();
+
+    /// <summary>Runs until the body or an error is sent, or the client has left.</summary>
+    public async Task RunAsync()
+    {
+        while (true)
+        {
+            while (generation.TryAdvance(out _))
+            {
+            }
+
+            if (generation.IsComplete || generation.IsBroken)
+                break;
+            TimeSpan left = admission.MaxQueueWait - time.GetElapsedTime(_arrived);
+            if (!generation.IsScheduled && left <= TimeSpan.Zero)
+            {
+                metrics.Rejected(RejectionReason.QueueTimeout);
+                generation.Cancel(Admission.QueueTimeout(admission));
+                await OpenAiError.WriteAsync(http, Admission.QueueTimeout(admission));
+                return;
+            }
+
+            await generation.WaitAsync(generation.IsScheduled ? Timeout.InfiniteTimeSpan : left);
+        }
+
+        if (generation.IsComplete)
+            await WriteAsync();
+        else if (generation.Failure is { } error)
+            await OpenAiError.WriteAsync(http, error);
+    }
+
+    private async Task WriteAsync()
+    {
+        var body = new ArrayBufferWriter<byte>(1024);
+        using (var json = new Utf8JsonWriter(body, OpenAiJson.WriterOptions))
+            writer.WriteWhole(json, generation);
+        await JsonBody.WriteAsync(http, body);
+    }
+}

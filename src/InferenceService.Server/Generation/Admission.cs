@@ -1,0 +1,70 @@
+using InferenceService.Engine;
+using InferenceService.Server.Api;
+using InferenceService.Server.Configuration;
+
+namespace InferenceService.Server.Generation;
+
+/// <summary>The engine's door as the API reports it: all prompts of a request are taken, or none and the reason.</summary>
+internal static class Admission
+{
+    /// <summary>Offers the orders to the engine.</summary>
+    /// <param name="param">The field that a refusal of the prompt's size names.</param>
+    /// <returns>The streams, in order; empty with an error.</returns>
+    public static GenerationStream[] Submit(
+        InferenceEngine engine, IReadOnlyList<GenerationRequest> orders, AdmissionOptions options, string param, out ApiError? error)
+    {
+        error = null;
+        var streams = new GenerationStream[orders.Count];
+        for (int i = 0; i < orders.Count; i++)
+        {
+            SubmitResult result = engine.Submit(orders[i]);
+            if (result.Stream is { } stream)
+            {
+                streams[i] = stream;
+                continue;
+            }
+
+            for (int taken = 0; taken < i; taken++)
+                streams[taken].Cancel();
+            error = Error(result.Refusal, engine, orders[i], options, param);
+            return [];
+        }
+
+        return streams;
+    }
+
+    /// <summary>Waited longer than <see cref="AdmissionOptions.MaxQueueWait"/>.</summary>
+    public static ApiError QueueTimeout(AdmissionOptions options) => new(
+        options.OverloadStatusCode, "overloaded_error", "queue_timeout",
+        $"The request waited {options.MaxQueueWait.TotalSeconds:0.###} s without being started; try again later.")
+    {
+        RetryAfterSeconds = options.RetryAfterSeconds,
+        ShouldRetry = true,
+    };
+
+    /// <summary>The engine thread ended with a fault.</summary>
+    public static ApiError EngineDead { get; } =
+        new(503, "server_error", "engine_dead", "The engine has stopped after a fault.") { ShouldRetry = false };
+
+    /// <summary>The request failed inside the engine.</summary>
+    public static ApiError Failed { get; } =
+        new(500, "server_error", "internal_error", "The request failed while it was being generated.") { ShouldRetry = false };
+
+    private static ApiError Error(Refusal refusal, InferenceEngine engine, GenerationRequest order, AdmissionOptions options, string param) => refusal switch
+    {
+        Refusal.QueueFull => new ApiError(options.OverloadStatusCode, "overloaded_error", "server_overloaded", "The server's queue is full; try again later.")
+        {
+            RetryAfterSeconds = options.RetryAfterSeconds,
+            ShouldRetry = true,
+        },
+        Refusal.NeverFits => new ApiError(
+            400, "invalid_request_error", "kv_budget_exceeded",
+            $"The request needs room for {order.PromptTokens.Length + (long)order.MaxTokens} tokens ({order.PromptTokens.Length} in the {param}, {order.MaxTokens} in the output), "
+            + $"but the KV cache holds at most {engine.MaxSequenceTokens}.",
+            param),
+        Refusal.ContextTooLong => PromptBuilder.ContextExceeded(engine.Options.MaxModelLength, order.PromptTokens.Length, order.MaxTokens, param),
+        Refusal.PolicyNotAllowed => new ApiError(400, "invalid_request_error", "kv_policy_not_allowed", "kv_policy does not accept the layout this model was loaded with.", "kv_policy"),
+        Refusal.ShuttingDown => Hosting.ServerLifecycle.ShuttingDown,
+        _ => EngineDead,
+    };
+}

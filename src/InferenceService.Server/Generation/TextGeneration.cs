@@ -1,0 +1,202 @@
+using System.Diagnostics.CodeAnalysis;
+using InferenceService.Engine;
+using InferenceService.Server.Api;
+using InferenceService.Server.Hosting;
+using InferenceService.Server.Telemetry;
+
+namespace InferenceService.Server.Generation;
+
+/// <summary>
+/// One request on its way back: pulls token events, turns them into the text of each choice, and ends choices whose stop
+/// string was found. One reader; <see cref="Cancel"/> may come from any thread.
+/// </summary>
+internal sealed partial class TextGeneration : IDisposable
+{
+    private static readonly ApiError ClientGone = new(499, "", "", "");
+
+    private readonly ServedModel _model;
+    private readonly GenerationOrder _order;
+    private readonly PromptStreams _streams;
+    private readonly ModelMetrics _metrics;
+    private readonly TimeProvider _time;
+    private readonly ILogger _logger;
+    private readonly ChoiceText[] _choices;
+    private readonly bool[] _begun;
+    private int _open;
+    private ApiError? _cancelled;
+
+    public TextGeneration(ServedModel model, GenerationOrder order, IReadOnlyList<GenerationStream> streams, ModelMetrics metrics, TimeProvider time, ILogger logger)
+    {
+        (_model, _order, _metrics, _time, _logger) = (model, order, metrics, time, logger);
+        _streams = new PromptStreams(streams, time);
+        _begun = new bool[streams.Count];
+        _choices = new ChoiceText[streams.Count * order.ChoicesPerPrompt];
+        _open = _choices.Length;
+        for (int i = 0; i < _choices.Length; i++)
+        {
+            int[] ids = order.Prompts[i / order.ChoicesPerPrompt].Ids;
+            ReadOnlySpan<int> tail = ids.AsSpan(Math.Max(0, ids.Length - GenerationOrder.PromptTail));
+            var detokenizer = model.Tokenizer.NewDetokenizer(order.Text.SkipSpecialTokens, tail);
+            _choices[i] = new ChoiceText(i, i / order.ChoicesPerPrompt, i % order.ChoicesPerPrompt, order.Text, detokenizer);
+        }
+    }
+
+    /// <summary>Choices by index: prompt · n + number.</summary>
+    public IReadOnlyList<ChoiceText> Choices => _choices;
+
+    /// <summary>All choices have ended well.</summary>
+    public bool IsComplete => _open == 0;
+
+    /// <summary>It ended early; <see cref="Failure"/> says why, unless the client left.</summary>
+    public bool IsBroken { get; private set; }
+
+    /// <summary>What to tell the client when it ended early; null when there is nobody to tell.</summary>
+    public ApiError? Failure { get; private set; }
+
+    /// <summary>Whether at least one prompt has left the engine's queue.</summary>
+    public bool IsScheduled => _streams.IsScheduled;
+
+    /// <summary>Tokens so far.</summary>
+    public Usage Usage
+    {
+        get
+        {
+            int prompt = 0, completion = 0, cached = 0;
+            for (int i = 0; i < _streams.Count; i++)
+            {
+                prompt += _order.Prompts[i].Ids.Length;
+                cached += _streams[i].CachedTokens;
+            }
+
+            foreach (ChoiceText choice in _choices)
+                completion += choice.Generated;
+            return new Usage(prompt, completion, cached);
+        }
+    }
+
+    /// <summary>Tokens of a prompt.</summary>
+    public int PromptLength(int prompt) => _order.Prompts[prompt].Ids.Length;
+
+    /// <summary>Log-probabilities of a prompt, when asked for.</summary>
+    public IReadOnlyList<TokenLogprobs?>? PromptLogprobs(int prompt) => _streams[prompt].PromptLogprobs;
+
+    /// <summary>Waits for <see cref="TryAdvance"/> to have something, at most so long.</summary>
+    public async ValueTask<bool> WaitAsync(TimeSpan atMost)
+    {
+        WaitOutcome outcome = await _streams.WaitAsync(atMost);
+        if (outcome == WaitOutcome.Ended && !IsComplete && !IsBroken)
+            Break(_cancelled ?? Admission.Failed, "the engine ended the stream without ending its choices");
+        return outcome != WaitOutcome.TimedOut;
+    }
+
+    /// <summary>Takes one event and applies it to its choice. False when none is there, or all is over.</summary>
+    public bool TryAdvance([NotNullWhen(true)] out ChoiceText? choice)
+    {
+        choice = null;
+        while (!IsComplete && !IsBroken && _streams.TryRead(out int prompt, out GeneratedToken token))
+        {
+            ChoiceText target = _choices[(prompt * _order.ChoicesPerPrompt) + token.Choice];
+            if (target.FinishReason is not null)
+                continue;
+            if (token.Finish == FinishReason.Cancelled)
+                Break(_cancelled ?? ServerLifecycle.ShuttingDown, null);
+            else if (token.Finish == FinishReason.Error)
+                Break(Admission.Failed, _streams[prompt].Error);
+            else
+                choice = Apply(prompt, target, token);
+            if (choice is not null)
+                return true;
+        }
+
+        return false;
+    }
+
+    /// <summary>Ends everything. The first caller's reason counts; null: the client has left.</summary>
+    public void Cancel(ApiError? because)
+    {
+        Interlocked.CompareExchange(ref _cancelled, because ?? ClientGone, null);
+        _streams.Cancel();
+    }
+
+    /// <summary>Where the request stands, for the count of clients that left.</summary>
+    public DisconnectPhase Phase => !IsScheduled ? DisconnectPhase.Queue : Array.Exists(_begun, begun => begun) ? DisconnectPhase.Decode : DisconnectPhase.Prefill;
+
+    /// <summary>Gives back what is still held; a request that has not ended is cancelled.</summary>
+    public void Dispose()
+    {
+        if (!IsComplete && !IsBroken)
+        {
+            Cancel(null);
+            Break(ClientGone, null);
+        }
+
+        _streams.Dispose();
+    }
+
+    private ChoiceText Apply(int prompt, ChoiceText choice, in GeneratedToken token)
+    {
+        Begin(prompt, choice);
+        if (token.TokenId >= 0)
+            ObserveToken(choice);
+        if (choice.Apply(token))
+            _streams[prompt].CancelChoice(token.Choice);
+        if (choice.FinishReason is not null)
+            Finish(prompt, choice);
+        return choice;
+    }
+
+    private void Begin(int prompt, ChoiceText choice)
+    {
+        if (!_begun[prompt])
+        {
+            _begun[prompt] = true;
+            _metrics.FirstToken(_streams[prompt].Times);
+        }
+
+        if (choice.Generated == 0 && _order.Echoes is { } echoes)
+            choice.Echo(echoes[prompt].Text, echoes[prompt].Tokens(_model.Tokenizer, _order.Text.SkipSpecialTokens, _streams[prompt].PromptLogprobs));
+    }
+
+    private void ObserveToken(ChoiceText choice)
+    {
+        long now = _time.GetTimestamp();
+        if (choice.LastToken != 0)
+            _metrics.TokenGap(_time.GetElapsedTime(choice.LastToken, now).TotalSeconds);
+        choice.LastToken = now;
+    }
+
+    private void Finish(int prompt, ChoiceText choice)
+    {
+        _open--;
+        _metrics.ChoiceFinished(choice.FinishReason == "length" ? FinishedReason.Length : FinishedReason.Stop, choice.Generated);
+        int longest = 0;
+        foreach (ChoiceText other in _choices.AsSpan(prompt * _order.ChoicesPerPrompt, _order.ChoicesPerPrompt))
+        {
+            if (other.FinishReason is null)
+                return;
+            longest = Math.Max(longest, other.Generated);
+        }
+
+        GenerationStream stream = _streams[prompt];
+        _metrics.RequestFinished(new FinishedRequest(
+            stream.Times, _order.Prompts[prompt].Ids.Length, stream.CachedTokens, longest, _order.Requests[prompt].MaxTokens, _order.ChoicesPerPrompt));
+    }
+
+    private void Break(ApiError error, string? detail)
+    {
+        IsBroken = true;
+        bool left = ReferenceEquals(error, ClientGone);
+        Failure = left ? null : error;
+        _streams.Cancel();
+        if (error.Status == StatusCodes.Status500InternalServerError)
+            LogFailed(_logger, _model.Names[0], detail ?? "no detail");
+        foreach (ChoiceText choice in _choices)
+        {
+            if (choice.FinishReason is null)
+                _metrics.ChoiceFinished(error.Status == StatusCodes.Status500InternalServerError ? FinishedReason.Error : FinishedReason.Abort, choice.Generated);
+        }
+    }
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "A request to {Model} failed in the engine: {Detail}")]
+    private static partial void LogFailed(ILogger logger, string model, string detail);
+}
