@@ -1,6 +1,10 @@
+using InferenceService.Server.Api;
+using InferenceService.Server.Api.ChatCompletions;
+using InferenceService.Server.Api.Completions;
 using InferenceService.Server.Api.Health;
 using InferenceService.Server.Api.ModelList;
 using InferenceService.Server.Api.OpenApi;
+using InferenceService.Server.Api.Tokenize;
 using InferenceService.Server.Configuration;
 using InferenceService.Server.Hosting;
 using InferenceService.Server.Hosting.Pipeline;
@@ -48,6 +52,7 @@ internal static class Program
         builder.Services.AddSingleton<InferenceMetrics>().AddSingleton<HttpMetrics>().AddSingleton<MetricsPage>();
         builder.Services.AddSingleton<ModelCatalog>().AddSingleton<IModelCatalog>(services => services.GetRequiredService<ModelCatalog>());
         builder.Services.AddSingleton<HealthState>().AddSingleton<ServerRun>();
+        builder.Services.AddInferenceApi();
         OpenApiPages.AddServices(builder.Services);
 
         WebApplication app = builder.Build();
@@ -63,6 +68,9 @@ internal static class Program
         HealthEndpoints.Map(app, services.GetRequiredService<HealthState>(), catalog, services.GetRequiredService<ServerLifecycle>());
         ModelListEndpoints.Map(app, catalog);
         MetricsEndpoint.Map(app, services.GetRequiredService<MetricsPage>(), options.Auth.OpenMetrics);
+        app.MapCompletions();
+        app.MapChatCompletions();
+        app.MapTokenize();
         OpenApiPages.Map(app);
         return app;
     }

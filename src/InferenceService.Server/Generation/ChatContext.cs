@@ -15,7 +15,8 @@ internal static class ChatContext
 
     /// <summary>Fills the variables.</summary>
     /// <exception cref="TemplateException">A JSON value of the request has no counterpart in the template language.</exception>
-    public static TemplateContext Build(ChatPromptFields chat, ChatTemplate template, Tokenizer tokenizer, TimeProvider time)
+    /// <param name="defaults">JSON object of variables that the request may overwrite; null = none.</param>
+    public static TemplateContext Build(ChatPromptFields chat, ChatTemplate template, Tokenizer tokenizer, string? defaults, TimeProvider time)
     {
         var context = new TemplateContext { Time = time };
         var messages = new List<Value>(chat.Messages.Count);
@@ -29,6 +30,12 @@ internal static class ChatContext
         SetToken(context, "eos_token", tokenizer.EosToken);
         SetToken(context, "pad_token", tokenizer.PadToken);
         SetToken(context, "unk_token", tokenizer.UnkToken);
+        if (defaults is not null)
+        {
+            using JsonDocument document = JsonDocument.Parse(defaults);
+            SetAll(context, document.RootElement);
+        }
+
         if (chat.ReasoningEffort is { } effort)
         {
             context.Set("reasoning_effort", Value.Of(effort));
@@ -37,12 +44,14 @@ internal static class ChatContext
         }
 
         if (chat.Variables.ValueKind == JsonValueKind.Object)
-        {
-            foreach (JsonProperty variable in chat.Variables.EnumerateObject())
-                context.Set(variable.Name, Value.FromJson(variable.Value));
-        }
-
+            SetAll(context, chat.Variables);
         return context;
+    }
+
+    private static void SetAll(TemplateContext context, JsonElement variables)
+    {
+        foreach (JsonProperty variable in variables.EnumerateObject())
+            context.Set(variable.Name, Value.FromJson(variable.Value));
     }
 
     private static void SetToken(TemplateContext context, string name, string? token)

@@ -117,7 +117,7 @@ internal sealed class PromptBuilder(ServedModel model)
     {
         try
         {
-            TemplateContext context = ChatContext.Build(chat, template, model.Tokenizer, model.Engine.Time);
+            TemplateContext context = ChatContext.Build(chat, template, model.Tokenizer, model.ChatTemplateDefaults, model.Engine.Time);
             string text = template.Render(context);
             if (!chat.ContinueFinalMessage)
                 return text;

@@ -1,4 +1,3 @@
-using System.Buffers;
 using System.Text.Json;
 using InferenceService.Server.Api.Output;
 using InferenceService.Server.Api.Requests;
@@ -40,8 +39,7 @@ internal sealed class RenderEndpoint(IModelCatalog models, LimitOptions limits, 
 
     private static Task WriteAsync(HttpContext http, ServedModel model, string name, Prompt prompt)
     {
-        var bytes = new ArrayBufferWriter<byte>(1024);
-        using (var json = new Utf8JsonWriter(bytes, OpenAiJson.WriterOptions))
+        return JsonBody.WriteAsync(http, json =>
         {
             json.WriteStartObject();
             json.WriteString("object"u8, "chat.completion.render"u8);
@@ -51,8 +49,6 @@ internal sealed class RenderEndpoint(IModelCatalog models, LimitOptions limits, 
             json.WriteNumber("count"u8, prompt.Ids.Length);
             json.WriteNumber("max_model_len"u8, model.MaxModelLength);
             json.WriteEndObject();
-        }
-
-        return JsonBody.WriteAsync(http, bytes);
+        });
     }
 }

@@ -1,5 +1,3 @@
-using System.Buffers;
-using System.Text.Json;
 using InferenceService.Server.Configuration;
 using InferenceService.Server.Generation;
 using InferenceService.Server.Telemetry;
@@ -35,16 +33,8 @@ internal sealed class WholeAnswer(HttpContext http, TextGeneration generation, I
         }
 
         if (generation.IsComplete)
-            await WriteAsync();
+            await JsonBody.WriteAsync(http, json => writer.WriteWhole(json, generation));
         else if (generation.Failure is { } error)
             await OpenAiError.WriteAsync(http, error);
-    }
-
-    private async Task WriteAsync()
-    {
-        var body = new ArrayBufferWriter<byte>(1024);
-        using (var json = new Utf8JsonWriter(body, OpenAiJson.WriterOptions))
-            writer.WriteWhole(json, generation);
-        await JsonBody.WriteAsync(http, body);
     }
 }

@@ -1,4 +1,3 @@
-using System.Buffers;
 using System.Text.Json;
 using InferenceService.Server.Api.Output;
 using InferenceService.Server.Api.Requests;
@@ -43,14 +42,11 @@ internal sealed class DetokenizeEndpoint(IModelCatalog models, LimitOptions limi
 
     private static Task WriteAsync(HttpContext http, string text)
     {
-        var bytes = new ArrayBufferWriter<byte>(1024);
-        using (var json = new Utf8JsonWriter(bytes, OpenAiJson.WriterOptions))
+        return JsonBody.WriteAsync(http, json =>
         {
             json.WriteStartObject();
             json.WriteText(PromptName, text);
             json.WriteEndObject();
-        }
-
-        return JsonBody.WriteAsync(http, bytes);
+        });
     }
 }

@@ -1,5 +1,3 @@
-using System.Buffers;
-using System.Text.Json;
 using InferenceService.Server.Api.ChatCompletions;
 using InferenceService.Server.Api.Output;
 using InferenceService.Server.Api.Requests;
@@ -63,8 +61,7 @@ internal sealed class TokenizeEndpoint(IModelCatalog models, LimitOptions limits
     private static Task WriteAsync(HttpContext http, ServedModel model, int[] ids, bool withTexts)
     {
         Tokenizer tokenizer = model.Tokenizer;
-        var bytes = new ArrayBufferWriter<byte>(1024);
-        using (var json = new Utf8JsonWriter(bytes, OpenAiJson.WriterOptions))
+        return JsonBody.WriteAsync(http, json =>
         {
             json.WriteStartObject();
             json.WriteNumber("count"u8, ids.Length);
@@ -83,8 +80,6 @@ internal sealed class TokenizeEndpoint(IModelCatalog models, LimitOptions limits
             }
 
             json.WriteEndObject();
-        }
-
-        return JsonBody.WriteAsync(http, bytes);
+        });
     }
 }

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using InferenceService.Server.Api;
+using InferenceService.Server.Api.Output;
 using InferenceService.Server.Configuration;
 
 namespace InferenceService.Server.Hosting.Pipeline;
@@ -16,6 +17,11 @@ internal sealed partial class ErrorShape(RequestDelegate next, LimitOptions limi
         try
         {
             await next(context);
+        }
+        catch (StreamCutException)
+        {
+            // The error is in the stream already; the web server closes the connection, see the exception's remarks.
+            throw;
         }
         catch (Exception exception)
         {
