@@ -15,6 +15,7 @@ public sealed class RandomWeights : IWeightSource, IDisposable
     private readonly Dictionary<string, HostBuffer> _made = [];
     private readonly ulong _seed;
     private readonly DType _type;
+    private readonly bool _tied;
 
     /// <summary>Weights for <paramref name="config"/>.</summary>
     /// <param name="config">Shape of the model; its architecture names the tensors.</param>
@@ -25,7 +26,7 @@ public sealed class RandomWeights : IWeightSource, IDisposable
     {
         if (type is not (DType.F32 or DType.F16 or DType.BF16))
             throw new ArgumentOutOfRangeException(nameof(type), type, "Random weights are F32, F16 or BF16.");
-        (_seed, _type) = (seed, type);
+        (_seed, _type, _tied) = (seed, type, config.TiedEmbeddings);
         foreach (WeightSpec spec in DecoderWeights.Of(config).All())
             _specs.Add(spec.Name, spec);
     }
@@ -69,15 +70,18 @@ public sealed class RandomWeights : IWeightSource, IDisposable
         return buffer;
     }
 
-    /// <summary>Half-width and centre: unit variance through every product, sharper for q, k and the head.</summary>
-    private static (float Scale, float Shift) Distribution(WeightSpec spec)
+    /// <summary>
+    /// Half-width and centre: unit variance through every product, sharper for q, k and the head. An embedding that is also the
+    /// head is small beside what the layers add, or every token would predict itself.
+    /// </summary>
+    private (float Scale, float Shift) Distribution(WeightSpec spec)
     {
         double unit = Math.Sqrt(3.0 / spec.Columns);
         return spec.Name switch
         {
             _ when spec.Name.EndsWith("norm.weight", StringComparison.Ordinal) => (0.5f, 1),
             _ when spec.Name.EndsWith(".bias", StringComparison.Ordinal) => (0.5f, 0),
-            "model.embed_tokens.weight" => ((float)Math.Sqrt(3), 0),
+            "model.embed_tokens.weight" => (_tied ? 0.25f : (float)Math.Sqrt(3), 0),
             "lm_head.weight" => ((float)(4 * unit), 0),
             _ when spec.Name.Contains(".q_proj.") || spec.Name.Contains(".k_proj.") => ((float)(1.5 * unit), 0),
             _ => ((float)unit, 0),
