@@ -1,17 +1,19 @@
 """Writes the Unicode tables that the tokenizer embeds.
 
 InvariantGlobalization turns string.Normalize into a silent no-op, and .NET has no script property, so both come from
-Python: normalization data from the standard library's unicodedata, scripts from the third-party module "regex".
+Python: normalization data from the standard library's unicodedata, scripts and derived properties from the third-party
+module "regex". Last run with Python 3.11.7 (Unicode 14.0) and regex 2026.5.9 (Unicode 17.0).
 
     python3 tools/unicode/generate.py src/InferenceService.Text/Tokenization/Unicode
 
-Both files hold only unsigned LEB128 numbers after a length-prefixed version string:
+The files hold only unsigned LEB128 numbers after a length-prefixed version string:
 
 normalization.bin   combining classes: count, then (gap since the last range, length, class) per range;
                     decompositions: count, then (gap since the last code point, flags, length, code points).
                     flags: 1 compatibility mapping, 2 the pair composes back (primary composite).
                     Hangul syllables are left out: they are computed.
-scripts.bin         names: count, then (length, ASCII); ranges: count, then (gap, length, name index).
+scripts.bin         names and aliases: count, then (length, ASCII, script number); ranges: count, then (gap, length, script number).
+properties.bin      derived properties: count, then (name, ranges as above with value 1).
 """
 
 import pathlib
@@ -90,32 +92,41 @@ def normalization():
 
 
 def scripts():
-    from regex import _regex_core  # its property table lists every script name
-
-    names = sorted({n for n in script_names(_regex_core) if n not in ("UNKNOWN",)})
+    aliases = script_aliases()
     everything = "".join(map(chr, code_points()))
     owner = {}
-    for name in names:
-        for match in regex.finditer(r"\p{Script=%s}" % name, everything):
-            owner.setdefault(ord(match.group()), name)
-    used = sorted(set(owner.values()))
-    index = {name: i for i, name in enumerate(used)}
+    for number, names in aliases.items():
+        for match in regex.finditer(r"\p{Script=%s}" % names[0], everything):
+            owner.setdefault(ord(match.group()), number)
+    named = [(name, number) for number, names in sorted(aliases.items()) for name in names]
     out = bytearray(text("regex " + regex.__version__))
-    out += leb128(len(used))
-    for name in used:
-        out += text(name)
-    out += write_ranges(ranges((c, index[owner[c]] if c in owner else None) for c in code_points()))
+    out += leb128(len(named))
+    for name, number in named:
+        out += text(name) + leb128(number)
+    out += write_ranges(ranges((c, owner.get(c)) for c in code_points()))
     return bytes(out)
 
 
-def script_names(core):
-    _, values = core.PROPERTIES["SCRIPT"]
-    by_id = {}
+def script_aliases():
+    """Number to names; UNKNOWN (every code point without a script) is left out."""
+    from regex import _regex_core  # its property table lists every script name
+
+    _, values = _regex_core.PROPERTIES["SCRIPT"]
+    aliases = {}
     for name, number in values.items():
-        # The longest alias is the full name ("HAN", "LATIN", "OLDITALIC"); the four-letter codes are shorter or equal.
-        if number not in by_id or len(name) > len(by_id[number]):
-            by_id[number] = name
-    return by_id.values()
+        aliases.setdefault(number, []).append(name)
+    return {number: names for number, names in aliases.items() if "UNKNOWN" not in names}
+
+
+def properties():
+    everything = "".join(map(chr, code_points()))
+    names = ["Alphabetic", "Uppercase", "Lowercase"]
+    out = bytearray(text("regex " + regex.__version__))
+    out += leb128(len(names))
+    for name in names:
+        members = {ord(m) for m in regex.findall(r"\p{%s}" % name, everything)}
+        out += text(name) + write_ranges(ranges((c, 1 if c in members else None) for c in code_points()))
+    return bytes(out)
 
 
 def main():
@@ -123,6 +134,7 @@ def main():
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "normalization.bin").write_bytes(normalization())
     (folder / "scripts.bin").write_bytes(scripts())
+    (folder / "properties.bin").write_bytes(properties())
 
 
 if __name__ == "__main__":

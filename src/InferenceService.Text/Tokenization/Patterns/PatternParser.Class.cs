@@ -52,8 +52,8 @@ internal sealed partial class PatternParser
         {
             'd' => Categories.Of(UnicodeCategory.DecimalDigitNumber),
             'D' => Categories.Of(UnicodeCategory.DecimalDigitNumber).Complement(),
-            'w' => Categories.Word,
-            'W' => Categories.Word.Complement(),
+            'w' => Categories.PatternWord,
+            'W' => Categories.PatternWord.Complement(),
             's' => Categories.WhiteSpace,
             'S' => Categories.WhiteSpace.Complement(),
             'h' => PropertyNames.Find("xdigit"),

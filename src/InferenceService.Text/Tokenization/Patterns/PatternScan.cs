@@ -285,8 +285,8 @@ internal ref struct PatternScan
 
     private readonly bool IsBoundary(int position)
     {
-        bool before = position > 0 && Categories.WordMatcher.MatchLength(_text, Before(position)) > 0;
-        bool after = position < _text.Length && Categories.WordMatcher.MatchLength(_text, position) > 0;
+        bool before = position > 0 && Categories.PatternWordMatcher.MatchLength(_text, Before(position)) > 0;
+        bool after = position < _text.Length && Categories.PatternWordMatcher.MatchLength(_text, position) > 0;
         return before != after;
     }
 

@@ -97,9 +97,14 @@ internal static class PropertyNames
         return Category(key) ?? Derived(key) ?? Script(key);
     }
 
-    /// <summary>A POSIX bracket class as Oniguruma defines it for Unicode text, or null.</summary>
-    public static CodePointSet? FindPosix(string name) => name is "alnum" or "alpha" or "blank" or "cntrl" or "digit" or "graph"
-        or "lower" or "print" or "punct" or "space" or "upper" or "xdigit" or "ascii" or "word" ? Derived(name) : null;
+    /// <summary>A POSIX bracket class as Oniguruma defines it for Unicode text, or null. Two differ from the property of that name.</summary>
+    public static CodePointSet? FindPosix(string name) => name switch
+    {
+        "punct" => Union(Category("p")!, Category("s")!),
+        "word" => Categories.Word,
+        "alnum" or "alpha" or "blank" or "cntrl" or "digit" or "graph" or "lower" or "print" or "space" or "upper" or "xdigit" or "ascii" => Derived(name),
+        _ => null,
+    };
 
     private static string Canonical(string name) =>
         name.ToLowerInvariant().Replace(" ", "", StringComparison.Ordinal).Replace("_", "", StringComparison.Ordinal).Replace("-", "", StringComparison.Ordinal);
@@ -133,31 +138,26 @@ internal static class PropertyNames
         "assigned" => Categories.Of(UnicodeCategory.OtherNotAssigned).Complement(),
         "ascii" => CodePointSet.Of(0, 0x7F),
         "alpha" or "alphabetic" => Categories.Alphabetic,
-        "alnum" => With(Categories.Alphabetic, UnicodeCategory.DecimalDigitNumber),
+        "alnum" => Union(Categories.Alphabetic, Categories.Of(UnicodeCategory.DecimalDigitNumber)),
         "blank" => Categories.Union([(9, 9)], UnicodeCategory.SpaceSeparator),
         "cntrl" => Categories.Of(UnicodeCategory.Control),
         "digit" => Categories.Of(UnicodeCategory.DecimalDigitNumber),
         "space" or "whitespace" => Categories.WhiteSpace,
-        "upper" or "uppercase" => Categories.Union([(0x2160, 0x216F), (0x24B6, 0x24CF), (0x1F130, 0x1F149), (0x1F150, 0x1F169), (0x1F170, 0x1F189)],
-            UnicodeCategory.UppercaseLetter),
-        "lower" or "lowercase" => Categories.Union([(0xAA, 0xAA), (0xBA, 0xBA), (0x2B0, 0x2B8), (0x2C0, 0x2C1), (0x2E0, 0x2E4), (0x345, 0x345),
-            (0x37A, 0x37A), (0x1D2C, 0x1D6A), (0x1D78, 0x1D78), (0x1D9B, 0x1DBF), (0x2071, 0x2071), (0x207F, 0x207F), (0x2090, 0x209C),
-            (0x2170, 0x217F), (0x24D0, 0x24E9), (0x2C7C, 0x2C7D), (0xA69C, 0xA69D), (0xA770, 0xA770), (0xA7F8, 0xA7F9), (0xAB5C, 0xAB5F)],
-            UnicodeCategory.LowercaseLetter),
-        "punct" => Categories.Union([(0x24, 0x24), (0x2B, 0x2B), (0x3C, 0x3E), (0x5E, 0x5E), (0x60, 0x60), (0x7C, 0x7C), (0x7E, 0x7E)],
-            UnicodeCategory.ConnectorPunctuation, UnicodeCategory.DashPunctuation, UnicodeCategory.OpenPunctuation, UnicodeCategory.ClosePunctuation,
-            UnicodeCategory.InitialQuotePunctuation, UnicodeCategory.FinalQuotePunctuation, UnicodeCategory.OtherPunctuation),
+        "upper" or "uppercase" => Categories.Uppercase,
+        "lower" or "lowercase" => Categories.Lowercase,
+        "punct" => Category("p"),
         "xdigit" => Categories.Union([(0x30, 0x39), (0x41, 0x46), (0x61, 0x66)]),
-        "word" => Categories.Word,
+        "word" => Categories.PatternWord,
         "graph" => Invisible(spaces: true).Complement(),
         "print" => Invisible(spaces: false).Complement(),
         _ => null,
     };
 
-    private static CodePointSet With(CodePointSet set, UnicodeCategory category)
+    private static CodePointSet Union(CodePointSet one, CodePointSet other)
     {
-        CodePointSet union = Categories.Union([], category);
-        union.Add(set);
+        var union = new CodePointSet();
+        union.Add(one);
+        union.Add(other);
         return union;
     }
 

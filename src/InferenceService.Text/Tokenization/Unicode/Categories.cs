@@ -11,18 +11,24 @@ internal static class Categories
     public static CodePointSet WhiteSpace { get; } = Union([(0x9, 0xD), (0x85, 0x85)], UnicodeCategory.SpaceSeparator,
         UnicodeCategory.LineSeparator, UnicodeCategory.ParagraphSeparator);
 
-    /// <summary>Alphabetic: letters, letter numbers and Other_Alphabetic, of which only the circled letters are not marks.</summary>
-    public static CodePointSet Alphabetic { get; } = Union(
-        [(0x24B6, 0x24E9), (0x1F130, 0x1F149), (0x1F150, 0x1F169), (0x1F170, 0x1F189)],
-        UnicodeCategory.UppercaseLetter, UnicodeCategory.LowercaseLetter, UnicodeCategory.TitlecaseLetter, UnicodeCategory.ModifierLetter,
-        UnicodeCategory.OtherLetter, UnicodeCategory.LetterNumber, UnicodeCategory.NonSpacingMark, UnicodeCategory.SpacingCombiningMark);
+    public static CodePointSet Alphabetic { get; } = Property("Alphabetic");
 
-    /// <summary>\w as Rust's regex crate has it (UTS #18): alphabetic, marks, decimal digits, connectors, join controls.</summary>
-    public static CodePointSet Word { get; } = WordSet();
+    public static CodePointSet Uppercase { get; } = Property("Uppercase");
+
+    public static CodePointSet Lowercase { get; } = Property("Lowercase");
+
+    /// <summary>Alphabetic, marks, decimal digits, connectors: the core of every \w.</summary>
+    public static CodePointSet Word { get; } = WordSet([]);
 
     public static CodePointMatcher WhiteSpaceMatcher { get; } = WhiteSpace.Freeze();
 
-    public static CodePointMatcher WordMatcher { get; } = Word.Freeze();
+    /// <summary>\w as Rust's regex crate has it (UTS #18), with join controls. It decides about single-word tokens and the "Whitespace" type.</summary>
+    public static CodePointMatcher WordMatcher { get; } = WordSet([(0x200C, 0x200D)]).Freeze();
+
+    /// <summary>\w as Oniguruma has it: with the superscript digits and fractions of Latin-1, without join controls.</summary>
+    public static CodePointSet PatternWord { get; } = WordSet([(0xB2, 0xB3), (0xB9, 0xB9), (0xBC, 0xBE)]);
+
+    public static CodePointMatcher PatternWordMatcher { get; } = PatternWord.Freeze();
 
     /// <summary>Punctuation of any kind, or one of the ASCII symbols that C calls punctuation.</summary>
     public static CodePointMatcher PunctuationMatcher { get; } = PunctuationSet().Freeze();
@@ -47,12 +53,26 @@ internal static class Categories
         return set.Settle();
     }
 
-    private static CodePointSet WordSet()
+    private static CodePointSet WordSet(ReadOnlySpan<(int First, int Last)> more)
     {
-        CodePointSet set = Union([(0x200C, 0x200D)], UnicodeCategory.EnclosingMark, UnicodeCategory.DecimalDigitNumber,
-            UnicodeCategory.ConnectorPunctuation);
+        CodePointSet set = Union(more, UnicodeCategory.NonSpacingMark, UnicodeCategory.SpacingCombiningMark, UnicodeCategory.EnclosingMark,
+            UnicodeCategory.DecimalDigitNumber, UnicodeCategory.ConnectorPunctuation);
         set.Add(Alphabetic);
         return set.Settle();
+    }
+
+    private static CodePointSet Property(string wanted)
+    {
+        TableReader table = TableReader.Open("properties.bin");
+        for (int sets = table.Number(); sets > 0; sets--)
+        {
+            string name = table.Text();
+            CodePointSet set = table.Ranges();
+            if (name == wanted)
+                return set;
+        }
+
+        throw new InvalidOperationException($"properties.bin has no {wanted}");
     }
 
     private static CodePointSet PunctuationSet() => Union([(0x21, 0x2F), (0x3A, 0x40), (0x5B, 0x60), (0x7B, 0x7E)],

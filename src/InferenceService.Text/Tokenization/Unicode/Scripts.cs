@@ -15,7 +15,7 @@ internal sealed class Scripts
     {
         TableReader table = TableReader.Open("scripts.bin");
         for (int count = table.Number(), i = 0; i < count; i++)
-            _indexes[table.Text()] = i;
+            _indexes[table.Text()] = table.Number();
         int ranges = table.Number();
         _firsts = new int[ranges];
         _lasts = new int[ranges];
@@ -40,7 +40,7 @@ internal sealed class Scripts
         return at >= 0 && codePoint <= _lasts[at] ? _scripts[at] : None;
     }
 
-    /// <summary>The number of a script by its long name without separators ("Han", "OldItalic"), in any case.</summary>
+    /// <summary>The number of a script by its name without separators ("Han", "OldItalic") or its four-letter code, in any case.</summary>
     public bool TryGetIndex(string name, out int index) => _indexes.TryGetValue(name, out index);
 
     /// <summary>All ranges of one script.</summary>

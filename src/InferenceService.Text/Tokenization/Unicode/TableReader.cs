@@ -35,6 +35,21 @@ internal ref struct TableReader
         }
     }
 
+    /// <summary>A list of ranges, whatever their values.</summary>
+    public CodePointSet Ranges()
+    {
+        var set = new CodePointSet();
+        for (int count = Number(), next = 0; count > 0; count--)
+        {
+            int first = next + Number();
+            next = first + Number();
+            Number();
+            set.Add(first, next - 1);
+        }
+
+        return set.Settle();
+    }
+
     public string Text()
     {
         int length = Number();
