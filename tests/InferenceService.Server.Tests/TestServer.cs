@@ -31,7 +31,7 @@ public sealed class TestServer : IAsyncDisposable
     public StringWriter Error { get; }
 
     /// <summary>Starts with the tiny model, loaded and warm.</summary>
-    /// <param name="flags">As on the command line; a later test needs no file or variable.</param>
+    /// <param name="flags">As on the command line; an entry like <c>Limits:StrictRequests=true</c> is a setting that has no flag.</param>
     public static Task<TestServer> StartAsync(params string[] flags) => StartAsync(load: true, TimeProvider.System, flags);
 
     /// <summary>Starts without loading a model: the server listens and says so.</summary>
@@ -41,9 +41,13 @@ public sealed class TestServer : IAsyncDisposable
     public static async Task<TestServer> StartAsync(bool load, TimeProvider time, params string[] flags)
     {
         string[] model = flags.Contains("--model") ? [] : ["--model", TinyModel.Folder];
-        var environment = new ProcessEnvironment { Variables = new Dictionary<string, string> { ["ASPNETCORE_ENVIRONMENT"] = "Testing" } };
+        var variables = new Dictionary<string, string> { ["ASPNETCORE_ENVIRONMENT"] = "Testing" };
+        string[] settings = [.. flags.Where(flag => char.IsAsciiLetterUpper(flag[0]) && flag.Contains('=', StringComparison.Ordinal))];
+        foreach (string[] setting in settings.Select(setting => setting.Split('=', 2)))
+            variables[ConfigurationLayer.EnvironmentPrefix + setting[0].Replace(":", "__", StringComparison.Ordinal)] = setting[1];
+        var environment = new ProcessEnvironment { Variables = variables };
         ConfigurationReading reading = ConfigurationReading.Read(
-            CommandLine.Parse([.. model, "--port", "0", "--threads", "1", .. flags]), environment, AppContext.BaseDirectory);
+            CommandLine.Parse([.. model, "--port", "0", "--threads", "1", .. flags.Except(settings)]), environment, AppContext.BaseDirectory);
         Assert.Empty(reading.Problems);
         var output = new StringWriter();
         var error = new StringWriter();

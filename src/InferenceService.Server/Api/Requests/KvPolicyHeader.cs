@@ -6,7 +6,7 @@ namespace InferenceService.Server.Api.Requests;
 internal static class KvPolicyHeader
 {
     /// <summary>Its name.</summary>
-    internal const string Name = "inferenceservice-kv-policy";
+    internal const string Name = "inference-kv-policy";
 
     /// <summary>The policy of the body, else of the header, else none; an unknown one is a problem.</summary>
     public static GenerationFields Apply(HttpRequest request, GenerationFields fields, Problems problems)
