@@ -1,6 +1,7 @@
 using System.IO.Compression;
 using System.Text;
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using InferenceService.Text.Tokenization;
 using InferenceService.Text.Tokenization.Decoders;
 using InferenceService.Text.Tokenization.Normalizers;
@@ -52,6 +53,51 @@ public sealed class ComponentGoldenTests
         JsonPart json = Part(part);
         IDecoder decoder = json.IsNull ? new SpaceJoin() : DecoderReader.Read(json);
         Compare(line, input => Decode(decoder, input), expected => expected.GetString()!);
+    }
+
+    [Theory]
+    [MemberData(nameof(Of), "tokenizer")]
+    public void Whole_tokenizers_agree(int line, string part)
+    {
+        Tokenizer tokenizer = Tokenizer.FromJson(FullFile(part));
+        var problems = new StringBuilder();
+        foreach (JsonElement c in Lines.Value[line].GetProperty("cases").EnumerateArray())
+        {
+            int[] expected = [.. c[2].EnumerateArray().Select(e => e.GetInt32())];
+            int[] ids = tokenizer.Encode(c[0].GetString()!, c[1].GetBoolean());
+            if (!ids.SequenceEqual(expected))
+                problems.AppendLine($"{c[0].GetRawText()} {c[1]}\n  expected {string.Join(' ', expected)}\n  encoded  {string.Join(' ', ids)}");
+            foreach (bool skip in (bool[])[false, true])
+            {
+                string decoded = tokenizer.Decode(expected, skip);
+                string wanted = c[skip ? 4 : 3].GetString()!;
+                if (decoded != wanted)
+                    problems.AppendLine($"{c[0].GetRawText()} skip {skip}\n  expected {JsonSerializer.Serialize(wanted)}\n  decoded  {JsonSerializer.Serialize(decoded)}");
+            }
+        }
+
+        Assert.True(problems.Length == 0, problems.ToString());
+    }
+
+    /// <summary>A tokenizer.json: the line's own, or a golden folder's with some fields replaced.</summary>
+    private static byte[] FullFile(string part)
+    {
+        JsonObject json = JsonNode.Parse(part.Replace("\"T5\"", $"\"{Charsmap.Value}\"", StringComparison.Ordinal))!.AsObject();
+        if (json["base"] is { } name)
+        {
+            JsonObject full = JsonNode.Parse(Goldens.Json(name.GetValue<string>()))!.AsObject();
+            foreach ((string field, JsonNode? value) in json["override"]!.AsObject())
+            {
+                if (field == "model")
+                    full["model"]![value!.GetValue<string>()] = true;
+                else
+                    full[field] = value?.DeepClone();
+            }
+
+            json = full;
+        }
+
+        return JsonSerializer.SerializeToUtf8Bytes(json);
     }
 
     private static void Compare(int line, Func<JsonElement, string> run, Func<JsonElement, string> show)

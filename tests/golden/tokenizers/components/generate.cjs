@@ -128,3 +128,75 @@ for (const decoder of decoders) {
   const cases = lists.filter((l) => !(usesBytes && damaged(l)) && !(l.length === 0 && decoder && decoder.type === 'BPEDecoder'));
   emit({ kind: 'decoder', part: decoder, cases: cases.map((l) => [l, d ? d.decode(l) : l.join(' ')]) });
 }
+
+// Whole tokenizers: a small one given in full, or one of the folders above with some fields replaced ("base" and "override").
+const load = (name) => JSON.parse(zlib.gunzipSync(fs.readFileSync(path.join(__dirname, '..', name, 'tokenizer.json.gz'))));
+const bases = { gpt2: load('gpt2'), cl100k: load('cl100k'), 'llama2-spm': load('llama2-spm'), 't5-small': t5 };
+const token = (id, content, flags = {}) => ({ id, content, single_word: false, lstrip: false, rstrip: false, normalized: false, special: false, ...flags });
+const vocabOf = (list) => Object.fromEntries(list.map((t, i) => [t, i]));
+const small = (model, parts = {}) => ({ version: '1.0', truncation: null, padding: null, added_tokens: [], normalizer: null, pre_tokenizer: null, post_processor: null, decoder: null, model, ...parts });
+const letters = [...'abcdefghijklmnopqrstuvwxyz'];
+const bpe = (extra, list = ['<unk>', ...letters, ' ', 'ab', 'abc', 'bc', 'cd', 'he', 'll', 'hell', 'lo', 'hello', 'aa', 'aaaa', 'é', 'é'.repeat(2)]) => ({ type: 'BPE', dropout: null, unk_token: null, continuing_subword_prefix: null,
+  end_of_word_suffix: null, fuse_unk: false, byte_fallback: false, ignore_merges: false, vocab: vocabOf(list), merges: ['a b', 'ab c', 'b c', 'c d', 'h e', 'l l', 'he ll', 'l o', 'hell o', 'a a', 'aa aa', 'é é'], ...extra });
+const byteTokens = Array.from({ length: 256 }, (_, b) => `<0x${b.toString(16).toUpperCase().padStart(2, '0')}>`);
+const bertVocab = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', 'hello', 'world', 'un', '##aff', '##able', '##a', '##b', 'a', 'b', ',', '.', '!', '?', '中', '国', 'the', 'de', '##cafe', 'cafe', '##s', '1', '##2', '##3', '##ed', 'play', '##play', "'", 'n', '##t'];
+const bert = (extra = {}) => ({ type: 'WordPiece', unk_token: '[UNK]', continuing_subword_prefix: '##', max_input_chars_per_word: 12, vocab: vocabOf(bertVocab), ...extra });
+const bertParts = {
+  normalizer: { type: 'BertNormalizer', clean_text: true, handle_chinese_chars: true, strip_accents: null, lowercase: true }, pre_tokenizer: { type: 'BertPreTokenizer' },
+  post_processor: { type: 'TemplateProcessing', single: [{ SpecialToken: { id: '[CLS]', type_id: 0 } }, { Sequence: { id: 'A', type_id: 0 } }, { SpecialToken: { id: '[SEP]', type_id: 0 } }],
+    pair: [{ Sequence: { id: 'A', type_id: 0 } }, { Sequence: { id: 'B', type_id: 1 } }], special_tokens: { '[CLS]': { id: '[CLS]', ids: [2], tokens: ['[CLS]'] }, '[SEP]': { id: '[SEP]', ids: [3], tokens: ['[SEP]'] } } },
+  decoder: { type: 'WordPiece', prefix: '##', cleanup: true }, added_tokens: bertVocab.slice(0, 5).map((t, i) => token(i, t, { special: true })) };
+const pieces = [['<unk>', 0], ['▁', -2], ['▁a', -3], ['a', -4], ['b', -4.5], ['ab', -5], ['▁ab', -5.5], ['c', -4], ['abc', -6], ['xyz', -1], ['é', -3], ['▁▁', -3.5], ['zz', -2]];
+const unigram = (extra = {}, list = pieces) => ({ type: 'Unigram', unk_id: 0, vocab: list, byte_fallback: false, ...extra });
+const metaspace = (scheme, s = true) => ({ type: 'Metaspace', replacement: '▁', prepend_scheme: scheme, split: s });
+const wordTexts = ['hello', 'abcd hello', 'aaaaaaa', 'xyzzy', 'é', 'éééé', '中文 a', 'a中b文文c', '中中a', 'HELLO', 'cabcab', '😀a😀😀', ' a  b '];
+const bertTexts = ['Hello, World!', 'unaffable', 'unaffablex', 'Déçafé cafés', '中国 the 123', 'playedplayed', 'toolongaword12345', "isn't a.b?", '[CLS] a [MASK] b', '[mask]', '', '  ', 'a\u0000b\uFFFDc \u200D'];
+const unigramTexts = ['ab abc', 'xyz', 'xy zz', 'éa', '中文a', 'a中b', '  a', '<unk>', '<unk>x', '中<unk>文', 'zzz', '😀'];
+const chatTexts = ['<s>Hello</s>', '<|im_start|>user\nHi<|im_end|>\n', 'a <|x|> b', 'a<|x|>b', '  <|x|>  ', '<|x|><|y|>', '<|y|> <|x|> <|y|>', 'wørd WØRD wørdy awørd wørd.', 'Wørd wørd', '<s> <s>', 'x<s', '<|<|x|>', '<tool> </tool>', '\n\n<|x|>\n\n', '▁<|x|>▁'];
+const flagTokens = (n) => [token(n, '<|x|>', { lstrip: true, rstrip: true, special: true }), token(n + 1, '<|y|>', { rstrip: true, special: true }), token(n + 2, '<|z|>', { lstrip: true }), token(n + 3, 'wørd', { single_word: true, normalized: true }),
+  token(n + 4, '<|im_start|>', { special: true }), token(n + 5, '<|im_end|>', { special: true }), token(n + 6, '<|im'), token(n + 7, '  '), token(n + 8, '<tool>', { normalized: true })];
+const with_ = (base, override) => ({ base, override });
+const llamaDecoder = bases['llama2-spm'].decoder, specials = bases['llama2-spm'].added_tokens;
+const prefix = (id, content) => ({ type: 'TemplateProcessing', single: [{ SpecialToken: { id: content, type_id: 0 } }, { Sequence: { id: 'A', type_id: 0 } }], pair: [{ Sequence: { id: 'A', type_id: 0 } }, { Sequence: { id: 'B', type_id: 1 } }], special_tokens: { [content]: { id: content, ids: [id], tokens: [content] } } });
+const tokenizers = [
+  [small(bpe({})), wordTexts], [small(bpe({ unk_token: '<unk>' })), wordTexts], [small(bpe({ unk_token: '<unk>', fuse_unk: true })), wordTexts], [small(bpe({ ignore_merges: true, merges: [['a', 'b'], ['ab', 'c']] })), wordTexts],
+  [small(bpe({ unk_token: '<unk>', fuse_unk: true, byte_fallback: true }, ['<unk>', 'a', 'b', 'c', 'ab', '▁', ...byteTokens].slice(0, 230)), {}), ['a中b', '中a', 'é', '中é中', '\n']].map((x, i) => (i === 0 ? { ...x, model: { ...x.model, merges: ['a b'] } } : x)),
+  [small(bpe({ unk_token: '<unk>', byte_fallback: true, merges: ['a b', '<0xE4> <0xB8>'] }, ['<unk>', 'a', 'b', 'ab', '<0xE4><0xB8>', ...byteTokens]), { decoder: llamaDecoder }), ['a中b', '中a', 'é', '😀', 'aab中中', '\n\n']],
+  [small(bpe({ unk_token: '<unk>', continuing_subword_prefix: '##', merges: ['a ##b', 'ab ##c', '##b ##c'] }, ['<unk>', 'a', 'b', 'c', '##a', '##b', '##c', 'ab', 'abc', '##bc'])), ['abc', 'aabc', 'cabc', 'abx', 'x']],
+  [small(bpe({ unk_token: '<unk>', end_of_word_suffix: '</w>', merges: ['a b</w>', 'c ab</w>'] }, ['<unk>', 'a', 'b', 'c', 'a</w>', 'b</w>', 'ab</w>', 'cab</w>']), { pre_tokenizer: { type: 'WhitespaceSplit' }, decoder: { type: 'BPEDecoder', suffix: '</w>' } }), ['cab ab', 'a b', 'abc', 'x', 'cabab a']],
+  [small(bert(), bertParts), bertTexts], [small(bert({ max_input_chars_per_word: 100 }), { ...bertParts, decoder: { type: 'WordPiece', prefix: '##', cleanup: false }, post_processor: { type: 'BertProcessing', sep: ['[SEP]', 3], cls: ['[CLS]', 2] } }), bertTexts],
+  [small({ type: 'WordLevel', vocab: vocabOf(['<unk>', 'a', 'b', 'hello', '中']), unk_token: '<unk>' }, { pre_tokenizer: { type: 'Whitespace' } }), ['a b hello', 'a,b', '中 文', 'x']],
+  [small(unigram(), { pre_tokenizer: metaspace('always'), decoder: metaspace('always') }), unigramTexts], [small(unigram({}, [...pieces, ...byteTokens.map((t) => [t, 0])]), {}), unigramTexts],
+  [small(unigram({ byte_fallback: true }, [...pieces, ...byteTokens.map((t) => [t, -20])]), { decoder: llamaDecoder }), unigramTexts], [small(unigram(), { pre_tokenizer: metaspace('first') }), unigramTexts],
+  [small(bpe({ unk_token: '<unk>' }), { normalizer: { type: 'Lowercase' }, added_tokens: flagTokens(41) }), [...chatTexts, ...wordTexts]],
+  [with_('gpt2', { added_tokens: [...bases.gpt2.added_tokens, ...flagTokens(50257)] }), [...chatTexts, ...texts]],
+  [with_('gpt2', { normalizer: { type: 'NFC' }, pre_tokenizer: { type: 'Sequence', pretokenizers: [split(qwen), byteLevel(false, false)] }, added_tokens: [token(50257, '<|im_start|>', { special: true }), token(50258, '<|im_end|>', { special: true }), token(50259, '<tool>')] }), [...chatTexts, ...texts]],
+  [with_('gpt2', { pre_tokenizer: { type: 'Sequence', pretokenizers: [{ type: 'Digits', individual_digits: true }, byteLevel(false, true)] }, post_processor: { type: 'RobertaProcessing', sep: ['</s>', 2], cls: ['<s>', 0], trim_offsets: true, add_prefix_space: true } }), texts],
+  [with_('gpt2', { pre_tokenizer: byteLevel(true, true), post_processor: { type: 'Sequence', processors: [{ type: 'ByteLevel', add_prefix_space: true, trim_offsets: false }, prefix(50256, '<|endoftext|>')] } }), [...texts, 'a<|endoftext|>b']],
+  [with_('cl100k', { pre_tokenizer: { type: 'Sequence', pretokenizers: [split(o200k), byteLevel(false, false)] }, added_tokens: [] }), texts],
+  [with_('cl100k', { pre_tokenizer: { type: 'Sequence', pretokenizers: [split('\\p{N}{1,3}'), split('[一-龥\u3040-ゟ゠-ヿ]+'), split(deepseek), byteLevel(false, false)] }, added_tokens: [], model: 'ignore_merges' }), texts],
+  [with_('llama2-spm', { normalizer: null, pre_tokenizer: metaspace('first', false), added_tokens: [...specials, ...flagTokens(32000)] }), [...chatTexts, ...texts]],
+  [with_('llama2-spm', { normalizer: { type: 'Replace', pattern: { String: ' ' }, content: '▁' }, pre_tokenizer: split({ String: ' ' }, 'MergedWithPrevious'), decoder: { type: 'Sequence', decoders: llamaDecoder.decoders.slice(0, 3) }, post_processor: prefix(1, '<s>') }), [...chatTexts, ...texts]],
+  [with_('llama2-spm', { added_tokens: [...specials, token(32000, '<|im_start|>', { rstrip: true, special: true }), token(32001, '<|im_end|>', { rstrip: true, special: true })] }), [...chatTexts, ...texts]],
+  [with_('t5-small', { truncation: null, padding: null }), texts],
+  [with_('t5-small', { truncation: null, padding: null, normalizer: { type: 'Sequence', normalizers: [{ type: 'Replace', pattern: { String: '``' }, content: '"' }, { type: 'NFKD' }, { type: 'StripAccents' }, { type: 'Lowercase' }, t5.normalizer] }, pre_tokenizer: metaspace('always') }), texts],
+];
+(async () => {
+  for (const [spec, inputs] of tokenizers) {
+    let full = spec;
+    if (spec.base) {
+      full = { ...bases[spec.base], ...spec.override };
+      if (spec.override.model === 'ignore_merges') full.model = { ...bases[spec.base].model, ignore_merges: true };
+    }
+    const t = Tokenizer.fromString(JSON.stringify(full));
+    const cases = [];
+    for (const text of inputs) {
+      for (const add of [true, false]) {
+        const ids = (await t.encode(text, null, { addSpecialTokens: add })).getIds();
+        cases.push([text, add, ids, await t.decode(ids, false), await t.decode(ids, true)]);
+      }
+    }
+    // What the cases need of a replaced character map is named, not repeated.
+    emit({ kind: 'tokenizer', part: JSON.parse(JSON.stringify(spec).split(t5.normalizer.precompiled_charsmap).join('T5')), cases });
+  }
+})();
