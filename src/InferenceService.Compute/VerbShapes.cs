@@ -50,6 +50,8 @@ public static class VerbShapes
     {
         if (x.Type != DType.F32)
             throw Misfit("matmul reads f32 activations", x);
+        if (x.Columns == 0)
+            throw Misfit("matmul needs at least one column", x);
         if (!IsFloat(weight.Type))
             throw Misfit("matmul weight is f32, f16 or bf16", weight);
         if (weight.Columns != x.Columns)

@@ -1,0 +1,112 @@
+using System.Runtime.CompilerServices;
+
+namespace InferenceService.Compute.Cpu.Kernels;
+
+/// <summary>The cache of one layer as raw pointers: <see cref="PagedKv"/> for kernels.</summary>
+internal unsafe struct KvView
+{
+    private byte* _pool;
+    private int* _groups, _tables, _laneGroup, _laneOffset;
+    private int _groupsPerSequence;
+
+    public int* RowStarts;
+    public int BlockBytes, HalfLaneBytes, RowBytes, BlockSize, HeadDim, KvHeads, Sequences;
+
+    /// <summary>Checks what a wrong table would turn into a wild access, then takes the pointers.</summary>
+    /// <param name="rows">Rows of the step's tensors.</param>
+    /// <exception cref="ShapeException">A row range leaves the tensors, a group does not exist, or a table run leaves the tables.</exception>
+    public static KvView Of(in PagedKv cache, int rows)
+    {
+        KvBatch batch = cache.Batch;
+        var view = new KvView
+        {
+            _pool = (byte*)batch.Pool.Address,
+            _groups = (int*)batch.Groups.Address,
+            _tables = (int*)batch.Tables.Address,
+            _laneGroup = (int*)cache.LaneGroup.Address,
+            _laneOffset = (int*)cache.LaneOffset.Address,
+            _groupsPerSequence = batch.GroupsPerSequence,
+            RowStarts = (int*)batch.RowStarts.Address,
+            BlockBytes = batch.Format.BlockBytes,
+            HalfLaneBytes = batch.Format.HalfLaneBytes,
+            RowBytes = batch.Format.HeadDim * batch.Format.Type.Size(),
+            BlockSize = batch.Format.BlockSize,
+            HeadDim = batch.Format.HeadDim,
+            KvHeads = cache.LaneGroup.Columns,
+            Sequences = batch.Sequences,
+        };
+        view.Check(batch, rows);
+        return view;
+    }
+
+    /// <summary>Rows that belong to a sequence.</summary>
+    public readonly int RowsOf(int sequence) => RowStarts[sequence + 1] - RowStarts[sequence];
+
+    /// <summary>One KV head of one sequence.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public readonly KvLane Lane(int sequence, int head)
+    {
+        int* group = _groups + ((long)sequence * _groupsPerSequence + _laneGroup[head]) * 4;
+        return new KvLane
+        {
+            Base = _pool + _laneOffset[head],
+            Table = _tables + group[0],
+            Length = group[1],
+            GapStart = group[2],
+            GapEnd = group[2] + group[3],
+        };
+    }
+
+    /// <summary>The K row of a slot; its V row lies <see cref="HalfLaneBytes"/> further.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public readonly byte* Key(in KvLane lane, int slot)
+    {
+        (int block, int inBlock) = Math.DivRem(slot, BlockSize);
+        return lane.Base + (long)lane.Table[block] * BlockBytes + (long)inBlock * RowBytes;
+    }
+
+    private readonly void Check(in KvBatch batch, int rows)
+    {
+        for (int s = 0; s < Sequences; s++)
+        {
+            if (RowStarts[s] < 0 || RowStarts[s + 1] < RowStarts[s] || RowStarts[s + 1] > rows)
+                throw new ShapeException($"Sequence {s} owns rows [{RowStarts[s]}, {RowStarts[s + 1]}) of {rows}.");
+        }
+
+        for (int head = 0; head < KvHeads; head++)
+        {
+            int group = _laneGroup[head], offset = _laneOffset[head];
+            if (group < 0 || group >= _groupsPerSequence || offset < 0 || offset > BlockBytes - 2 * HalfLaneBytes)
+                throw new ShapeException($"KV head {head} names group {group} of {_groupsPerSequence} and byte {offset} of {BlockBytes}.");
+            for (int s = 0; s < Sequences; s++)
+            {
+                if (RowsOf(s) == 0)
+                    continue; // padding of the batch
+                int* entry = _groups + ((long)s * _groupsPerSequence + group) * 4;
+                long blocks = ((long)entry[1] + RowsOf(s) + BlockSize - 1) / BlockSize;
+                if (entry[0] < 0 || entry[1] < 0 || entry[3] < 0 || entry[0] + blocks > batch.Tables.Columns)
+                    throw new ShapeException(
+                        $"Group {group} of sequence {s} has {entry[1]} + {RowsOf(s)} slots from entry {entry[0]} of {batch.Tables.Columns} table entries.");
+            }
+        }
+    }
+}
+
+/// <summary>One KV head of one sequence: where its slots lie and which are dead.</summary>
+internal unsafe struct KvLane
+{
+    /// <summary>The lane in block 0.</summary>
+    public byte* Base;
+
+    /// <summary>Block ids.</summary>
+    public int* Table;
+
+    /// <summary>Slots before this step.</summary>
+    public int Length;
+
+    /// <summary>First dead slot.</summary>
+    public int GapStart;
+
+    /// <summary>First slot after the dead ones.</summary>
+    public int GapEnd;
+}
