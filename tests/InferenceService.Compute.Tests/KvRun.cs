@@ -1,0 +1,138 @@
+using System.Runtime.InteropServices;
+
+namespace InferenceService.Compute.Tests;
+
+/// <summary>A <see cref="KvCase"/> on a backend: the pool with NaN wherever nothing live lies, and steps over it.</summary>
+internal sealed class KvRun
+{
+    private readonly KvCase _case;
+    private readonly IBackend _backend;
+    private readonly int _sumColumns;
+    private readonly Tensor _sums;
+
+    public KvRun(KvCase kvCase, IBackend backend)
+    {
+        _case = kvCase;
+        _backend = backend;
+        byte[] pool = Poisoned();
+        for (int s = 0; s < kvCase.Sequences.Length; s++)
+        {
+            for (int head = 0; head < kvCase.KvHeads; head++)
+            {
+                for (int slot = 0; slot < kvCase.Sequences[s].Lengths[kvCase.GroupOf(head)]; slot++)
+                {
+                    if (kvCase.IsDead(s, head, slot))
+                        continue;
+                    Store(Row(pool, s, head, slot, value: false), kvCase.Stored(s, head, slot, value: false));
+                    Store(Row(pool, s, head, slot, value: true), kvCase.Stored(s, head, slot, value: true));
+                }
+            }
+        }
+
+        Pool = backend.Allocate(DType.U8, kvCase.Blocks, kvCase.Format.BlockBytes);
+        backend.Upload(pool, Pool);
+        _sumColumns = 1 + kvCase.Sequences.Max(s => s.Lengths.Max() + s.Rows);
+        _sums = backend.Allocate(DType.F32, kvCase.Sequences.Length * kvCase.KvHeads + 2, _sumColumns);
+    }
+
+    public Tensor Pool { get; }
+
+    /// <summary>The whole pool.</summary>
+    public byte[] PoolBytes()
+    {
+        byte[] bytes = new byte[Pool.ByteLength];
+        _backend.Download(Pool, bytes);
+        return bytes;
+    }
+
+    /// <summary>The sums of a sequence's KV head so far; the last one belongs to no slot.</summary>
+    public float[] Sums(int sequence, int head)
+    {
+        float[] all = new float[_sums.Rows * _sums.Columns];
+        _backend.Download(_sums, MemoryMarshal.AsBytes(all.AsSpan()));
+        return all.AsSpan((sequence * _case.KvHeads + head + 2) * _sumColumns, _sumColumns).ToArray();
+    }
+
+    /// <summary>Writes K and V of some rows and attends. Rows of each part must follow those of earlier steps.</summary>
+    /// <returns>The output rows of each part.</returns>
+    public float[][] Step(bool observe, params (int Sequence, int Start, int Count)[] parts)
+    {
+        int rows = parts.Sum(p => p.Count);
+        Matrix Join(Func<KvCase.KvSequence, Matrix> of) => new(
+            DType.F32, rows, of(_case.Sequences[0]).Columns,
+            parts.SelectMany(p => of(_case.Sequences[p.Sequence]).RowRange(p.Start, p.Count).Values).ToArray(), Left: 1, Right: 2);
+        Matrix q = Join(s => s.Q), blank = Matrix.Blank(rows, q.Columns, 3, 1);
+        Tensor output = blank.On(_backend);
+        PagedKv cache = Cache(parts, out AttentionProbe probe);
+        _backend.WriteKv(Join(s => s.K).On(_backend), Join(s => s.V).On(_backend), cache);
+        _backend.Attention(q.On(_backend), cache, observe ? probe : default, output);
+
+        float[] all = blank.From(_backend, output);
+        float[][] results = new float[parts.Length][];
+        int at = 0;
+        for (int i = 0; i < parts.Length; i++)
+        {
+            results[i] = all.AsSpan(at * q.Columns, parts[i].Count * q.Columns).ToArray();
+            at += parts[i].Count;
+        }
+
+        return results;
+    }
+
+    /// <summary>All rows of all sequences in one step.</summary>
+    public float[][] All(bool observe) => Step(observe, _case.Sequences.Select((s, i) => (i, 0, s.Rows)).ToArray());
+
+    private PagedKv Cache((int Sequence, int Start, int Count)[] parts, out AttentionProbe probe)
+    {
+        List<int> groups = [], tables = [-1], starts = [0];
+        foreach ((int s, int start, int count) in parts)
+        {
+            starts.Add(starts[^1] + count);
+            KvCase.KvSequence sequence = _case.Sequences[s];
+            for (int g = 0; g < _case.Groups; g++)
+            {
+                groups.AddRange([tables.Count, sequence.Lengths[g] + start, sequence.GapStarts[g], sequence.GapLengths[g]]);
+                tables.AddRange(_case.Tables[s][g]);
+            }
+        }
+
+        var batch = new KvBatch(
+            Pool, _case.Format, parts.Length, _case.Groups, Ints(groups, 4), Ints(tables, tables.Count), Ints(starts, starts.Count),
+            parts.Max(p => p.Count));
+        probe = new AttentionProbe(
+            AttentionSums.Columns, _sums, Ints([.. parts.Select(p => p.Sequence * _case.KvHeads)], parts.Length), LayerRow: 2);
+        int[] heads = Enumerable.Range(0, _case.KvHeads).ToArray();
+        return new PagedKv(
+            batch, Ints([.. heads.Select(_case.GroupOf)], heads.Length),
+            Ints([.. heads.Select(h => _case.Format.LaneOffset(_case.LaneOf(h)))], heads.Length), _case.Scale, _case.Window, _case.ExcludeSelf);
+    }
+
+    private byte[] Poisoned()
+    {
+        byte[] pool = new byte[_case.Blocks * _case.Format.BlockBytes];
+        Array.Fill(pool, (byte)0xFF); // NaN in every type
+        return pool;
+    }
+
+    private Span<byte> Row(byte[] pool, int sequence, int head, int slot, bool value)
+    {
+        KvBlockFormat format = _case.Format;
+        int bytes = format.HeadDim * format.Type.Size();
+        int block = _case.Tables[sequence][_case.GroupOf(head)][slot / format.BlockSize];
+        return pool.AsSpan(
+            block * format.BlockBytes + format.LaneOffset(_case.LaneOf(head)) + (value ? format.HalfLaneBytes : 0) + slot % format.BlockSize * bytes, bytes);
+    }
+
+    private void Store(Span<byte> row, ReadOnlySpan<float> values)
+    {
+        for (int i = 0; i < values.Length; i++)
+            Half16Bits.Write(_case.Format.Type, row, i, values[i]);
+    }
+
+    private Tensor Ints(List<int> values, int columns)
+    {
+        Tensor tensor = _backend.Allocate(DType.I32, values.Count / columns, columns);
+        _backend.Upload(MemoryMarshal.AsBytes(CollectionsMarshal.AsSpan(values)), tensor);
+        return tensor;
+    }
+}

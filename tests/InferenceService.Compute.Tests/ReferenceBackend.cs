@@ -1,0 +1,277 @@
+using System.Runtime.InteropServices;
+
+namespace InferenceService.Compute.Tests;
+
+/// <summary>The contract in plain loops with double accumulators: the oracle of every backend.</summary>
+internal sealed class ReferenceBackend : IBackend
+{
+    private readonly List<HostBuffer> _buffers = [];
+
+    public string Name => "reference";
+
+    public Tensor Allocate(DType type, int rows, int columns)
+    {
+        var buffer = new HostBuffer((long)rows * columns * type.Size());
+        _buffers.Add(buffer);
+        return Tensor.Dense(buffer, 0, type, rows, columns);
+    }
+
+    public Tensor Place(Tensor host) => host;
+
+    public void Upload(ReadOnlySpan<byte> host, Tensor device)
+    {
+        VerbShapes.Upload(host.Length, device);
+        host.CopyTo(Bytes(device));
+    }
+
+    public void Download(Tensor device, Span<byte> host)
+    {
+        VerbShapes.Download(device, host.Length);
+        Bytes(device).CopyTo(host);
+    }
+
+    public void Embed(Tensor table, Tensor ids, Tensor output)
+    {
+        VerbShapes.Embed(table, ids, output);
+        for (int r = 0; r < ids.Columns; r++)
+            for (int c = 0; c < table.Columns; c++)
+                F32(output, r, c) = Get(table, I32(ids, r), c);
+    }
+
+    public void RmsNorm(Tensor x, Tensor weight, float epsilon, Tensor output)
+    {
+        VerbShapes.RmsNorm(x, weight, output);
+        int n = weight.Columns;
+        for (int r = 0; r < x.Rows; r++)
+        {
+            for (int start = 0; start < x.Columns; start += n)
+            {
+                double sum = 0;
+                for (int c = 0; c < n; c++)
+                    sum += (double)F32(x, r, start + c) * F32(x, r, start + c);
+                double factor = 1 / Math.Sqrt(sum / n + epsilon);
+                for (int c = 0; c < n; c++)
+                    F32(output, r, start + c) = (float)(F32(x, r, start + c) * factor * Get(weight, 0, c));
+            }
+        }
+    }
+
+    public void MatMul(Tensor x, Tensor weight, Tensor output)
+    {
+        VerbShapes.MatMul(x, weight, output);
+        for (int m = 0; m < x.Rows; m++)
+        {
+            for (int n = 0; n < weight.Rows; n++)
+            {
+                double sum = 0;
+                for (int k = 0; k < x.Columns; k++)
+                    sum += (double)F32(x, m, k) * Get(weight, n, k);
+                F32(output, m, n) = (float)sum;
+            }
+        }
+    }
+
+    public void AddBias(Tensor x, Tensor bias)
+    {
+        VerbShapes.AddBias(x, bias);
+        for (int r = 0; r < x.Rows; r++)
+            for (int c = 0; c < x.Columns; c++)
+                F32(x, r, c) += Get(bias, 0, c);
+    }
+
+    public void Rope(Tensor x, Tensor cosSin, int headDim)
+    {
+        VerbShapes.Rope(x, cosSin, headDim);
+        int half = cosSin.Columns / 2;
+        for (int r = 0; r < x.Rows; r++)
+        {
+            for (int head = 0; head < x.Columns; head += headDim)
+            {
+                for (int i = 0; i < half; i++)
+                {
+                    double cos = F32(cosSin, r, i), sin = F32(cosSin, r, half + i);
+                    double a = F32(x, r, head + i), b = F32(x, r, head + half + i);
+                    F32(x, r, head + i) = (float)(a * cos - b * sin);
+                    F32(x, r, head + half + i) = (float)(b * cos + a * sin);
+                }
+            }
+        }
+    }
+
+    public void SiluMultiply(Tensor gate, Tensor up, Tensor output)
+    {
+        VerbShapes.SameShape(gate, up);
+        for (int r = 0; r < gate.Rows; r++)
+        {
+            for (int c = 0; c < gate.Columns; c++)
+            {
+                double g = F32(gate, r, c);
+                F32(output, r, c) = (float)(g / (1 + Math.Exp(-g)) * F32(up, r, c));
+            }
+        }
+    }
+
+    public void Add(Tensor x, Tensor residual)
+    {
+        VerbShapes.SameShape(x, residual);
+        for (int r = 0; r < x.Rows; r++)
+            for (int c = 0; c < x.Columns; c++)
+                F32(residual, r, c) += F32(x, r, c);
+    }
+
+    public void WriteKv(Tensor k, Tensor v, in PagedKv cache)
+    {
+        VerbShapes.WriteKv(k, v, cache);
+        KvBatch batch = cache.Batch;
+        int headDim = batch.Format.HeadDim;
+        for (int s = 0; s < batch.Sequences; s++)
+        {
+            for (int row = I32(batch.RowStarts, s); row < I32(batch.RowStarts, s + 1); row++)
+            {
+                for (int head = 0; head < cache.LaneGroup.Columns; head++)
+                {
+                    var lane = new Lane(cache, s, head);
+                    int slot = lane.Length + row - I32(batch.RowStarts, s);
+                    for (int c = 0; c < headDim; c++)
+                    {
+                        Half16Bits.Write(batch.Format.Type, lane.Key(slot), c, F32(k, row, head * headDim + c));
+                        Half16Bits.Write(batch.Format.Type, lane.Value(slot), c, F32(v, row, head * headDim + c));
+                    }
+                }
+            }
+        }
+    }
+
+    public void Attention(Tensor q, in PagedKv cache, in AttentionProbe probe, Tensor output)
+    {
+        VerbShapes.Attention(q, cache, probe, output);
+        KvBatch batch = cache.Batch;
+        for (int s = 0; s < batch.Sequences; s++)
+        {
+            int start = I32(batch.RowStarts, s);
+            for (int head = 0; head < cache.LaneGroup.Columns; head++)
+            {
+                var lane = new Lane(cache, s, head);
+                for (int row = start; row < I32(batch.RowStarts, s + 1); row++)
+                {
+                    double[] columns = AttendRow(q, cache, output, lane, head, row, row - start);
+                    if ((probe.Wanted & AttentionSums.Columns) == 0 || I32(probe.SequenceRow, s) < 0)
+                        continue;
+                    for (int slot = 0; slot < columns.Length; slot++)
+                        F32(probe.ColumnSums, I32(probe.SequenceRow, s) + probe.LayerRow + head, slot) += (float)columns[slot];
+                }
+            }
+        }
+    }
+
+    public void MoveSlots(ReadOnlySpan<SlotMove> moves, Tensor pool, KvBlockFormat format)
+    {
+        VerbShapes.MoveSlots(moves, pool, format);
+        int bytes = format.HeadDim * format.Type.Size();
+        Span<byte> all = Bytes(pool);
+        foreach (SlotMove move in moves)
+        {
+            for (int half = 0; half < 2 * format.Lanes; half++)
+                all.Slice(At(move.From, half), bytes).CopyTo(all[At(move.To, half)..]);
+        }
+
+        int At(int slot, int half) =>
+            slot / format.BlockSize * format.BlockBytes + half * format.HalfLaneBytes + slot % format.BlockSize * bytes;
+    }
+
+    public void Dispose()
+    {
+        foreach (HostBuffer buffer in _buffers)
+            buffer.Dispose();
+    }
+
+    /// <summary>Writes one row of one KV head's query heads; returns its attention weights, averaged over them.</summary>
+    private static double[] AttendRow(Tensor q, in PagedKv cache, Tensor output, Lane lane, int head, int row, int rowInSequence)
+    {
+        DType type = cache.Batch.Format.Type;
+        int headDim = cache.Batch.Format.HeadDim, group = q.Columns / (headDim * cache.LaneGroup.Columns);
+        int last = lane.Length + rowInSequence, end = cache.ExcludeSelf ? last : last + 1;
+        int first = cache.Window > 0 ? Math.Max(0, last + 1 - cache.Window) : 0;
+        double[] weights = new double[end], values = new double[headDim], columns = new double[end];
+        for (int g = 0; g < group; g++)
+        {
+            int column = (head * group + g) * headDim;
+            double max = double.NegativeInfinity, sum = 0;
+            for (int slot = first; slot < end; slot++)
+            {
+                if (lane.IsDead(slot))
+                    continue;
+                double score = 0;
+                for (int c = 0; c < headDim; c++)
+                    score += (double)F32(q, row, column + c) * Half16Bits.Read(type, lane.Key(slot), c);
+                weights[slot] = score * cache.Scale;
+                max = Math.Max(max, weights[slot]);
+            }
+
+            Array.Clear(values);
+            for (int slot = first; slot < end; slot++)
+            {
+                if (lane.IsDead(slot))
+                    continue;
+                weights[slot] = Math.Exp(weights[slot] - max);
+                sum += weights[slot];
+                for (int c = 0; c < headDim; c++)
+                    values[c] += weights[slot] * Half16Bits.Read(type, lane.Value(slot), c);
+            }
+
+            for (int c = 0; c < headDim; c++)
+                F32(output, row, column + c) = sum > 0 ? (float)(values[c] / sum) : 0;
+            for (int slot = first; slot < end; slot++)
+                columns[slot] += lane.IsDead(slot) ? 0 : weights[slot] / sum / group;
+        }
+
+        return columns;
+    }
+
+    private static Span<byte> Bytes(Tensor tensor) =>
+        ((HostBuffer)tensor.Buffer).Slice(tensor.Offset, checked((int)tensor.ByteLength));
+
+    private static Span<byte> Row(Tensor tensor, int row) =>
+        ((HostBuffer)tensor.Buffer).Slice(tensor.Offset + row * tensor.RowBytes, tensor.Columns * tensor.Type.Size());
+
+    private static ref float F32(Tensor tensor, int row, int column) => ref MemoryMarshal.Cast<byte, float>(Row(tensor, row))[column];
+
+    private static int I32(Tensor tensor, int column) => MemoryMarshal.Cast<byte, int>(Row(tensor, 0))[column];
+
+    private static float Get(Tensor tensor, int row, int column) => Half16Bits.Read(tensor.Type, Row(tensor, row), column);
+
+    /// <summary>One KV head of one sequence: where its rows lie.</summary>
+    private readonly struct Lane
+    {
+        private readonly KvBlockFormat _format;
+        private readonly Tensor _pool, _tables;
+        private readonly int _laneOffset, _table, _gapStart, _gapLength;
+
+        public Lane(in PagedKv cache, int sequence, int head)
+        {
+            KvBatch batch = cache.Batch;
+            _format = batch.Format;
+            _pool = batch.Pool;
+            _tables = batch.Tables;
+            _laneOffset = I32(cache.LaneOffset, head);
+            Span<int> group = MemoryMarshal.Cast<byte, int>(
+                Row(batch.Groups, sequence * batch.GroupsPerSequence + I32(cache.LaneGroup, head)));
+            (_table, Length, _gapStart, _gapLength) = (group[0], group[1], group[2], group[3]);
+        }
+
+        public int Length { get; }
+
+        public bool IsDead(int slot) => slot >= _gapStart && slot < _gapStart + _gapLength;
+
+        public Span<byte> Key(int slot) => At(slot, 0);
+
+        public Span<byte> Value(int slot) => At(slot, _format.HalfLaneBytes);
+
+        private Span<byte> At(int slot, int half)
+        {
+            int bytes = _format.HeadDim * _format.Type.Size();
+            return Row(_pool, I32(_tables, _table + slot / _format.BlockSize))
+                .Slice(_laneOffset + half + slot % _format.BlockSize * bytes, bytes);
+        }
+    }
+}
