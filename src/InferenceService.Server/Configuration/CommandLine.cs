@@ -26,7 +26,8 @@ internal sealed class CommandLine
         // Host or port on the command line beat addresses that a weaker source lists.
         if (_values.ContainsKey("Server:Host") || _values.ContainsKey("Server:Port") || _values.ContainsKey("Server:UnixSocket"))
             _values["Server:Urls"] = "";
-        Problems.AddRange(Result.Errors.Select(error => error.Message.ReplaceLineEndings(" ")).Where(message => !Problems.Exists(p => Mentions(p, message))));
+        IEnumerable<string> complaints = Result.Errors.Select(error => error.Message.ReplaceLineEndings(" "));
+        Problems.AddRange(complaints.Where(complaint => !IsReported(complaint)).ToArray());
     }
 
     /// <summary>Parser's result; runs <c>--help</c> and <c>--version</c>.</summary>
@@ -44,14 +45,17 @@ internal sealed class CommandLine
     /// <summary>Print the memory plan and exit.</summary>
     public bool DryRun => Result.GetValue(_dryRun);
 
-    /// <summary>Help or version was asked for.</summary>
-    public bool WantsText => Result.Action is System.CommandLine.Help.HelpAction || Result.GetResult("--version") is not null;
+    /// <summary>Print the version and exit.</summary>
+    public bool WantsVersion => Result.GetResult("--version") is not null;
+
+    /// <summary>Print the flags and exit.</summary>
+    public bool WantsHelp => Result.Action is System.CommandLine.Help.HelpAction;
 
     /// <summary>Reads the arguments of the process.</summary>
     public static CommandLine Parse(IReadOnlyList<string> args) => new(args);
 
-    /// <summary>Writes help or version.</summary>
-    public void WriteText(TextWriter output) => Result.Invoke(new InvocationConfiguration { Output = output, Error = output });
+    /// <summary>Writes the flags.</summary>
+    public void WriteHelp(TextWriter output) => Result.Invoke(new InvocationConfiguration { Output = output, Error = output });
 
     private void BuildOptions()
     {
@@ -141,12 +145,12 @@ internal sealed class CommandLine
         }
     }
 
-    // The parser's own sentence about something that is already reported.
-    private static bool Mentions(string problem, string message)
+    // The parser's own sentence about a token or flag that already has ours.
+    private bool IsReported(string complaint)
     {
-        int quote = message.IndexOf('\'', StringComparison.Ordinal);
-        int end = quote < 0 ? -1 : message.IndexOf('\'', quote + 1);
-        return end > 0 && problem.Contains(message[(quote + 1)..end].Split('=')[0], StringComparison.Ordinal);
+        if (Result.UnmatchedTokens.Any(token => complaint.Contains($"'{token}'", StringComparison.Ordinal)))
+            return true;
+        return Problems.Exists(problem => complaint.Contains($"'{problem.Split(' ', ':')[0]}'", StringComparison.Ordinal));
     }
 
     private static string Dashes(string argument)

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Net;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
@@ -38,6 +39,9 @@ internal sealed class ListenAddresses
 
     /// <summary>True when other machines may reach this server.</summary>
     public bool ReachableFromOutside => _endpoints.Exists(endpoint => !Addresses(endpoint.Host).TrueForAll(IPAddress.IsLoopback));
+
+    /// <summary>For messages: every address, with commas.</summary>
+    public string Text => string.Join(", ", _endpoints.Select(endpoint => string.Create(CultureInfo.InvariantCulture, $"{endpoint.Host}:{endpoint.Port}")).Append(_socket).OfType<string>());
 
     /// <summary>Reads the options.</summary>
     /// <exception cref="InvalidDataException">A host name or certificate cannot be used; one line.</exception>

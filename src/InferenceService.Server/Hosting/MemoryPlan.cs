@@ -84,7 +84,7 @@ internal sealed record MemoryPlan
         long bytes = demand.KvCacheBytes ?? (long)(PoolShare * Math.Max(0, demand.AvailableBytes - demand.WeightBytes - workspace));
         long affordable = bytes / blockBytes;
         // An explicit size is taken as given: blocks beyond the running sequences still hold prefixes.
-        long blocks = Math.Min(demand.KvCacheBytes is null ? Math.Min(affordable, useful) : affordable, int.MaxValue);
+        long blocks = Math.Min(demand.KvCacheBytes is null ? Math.Min(affordable, useful) : affordable, int.MaxValue / demand.BlockSize);
         long perGroup = blocks / groups;
         if (perGroup < 1)
             throw new CheckpointException($"The KV pool of {bytes} bytes holds no sequence: one block a group takes {(long)groups * blockBytes} bytes; raise --kv-cache-memory-bytes.");

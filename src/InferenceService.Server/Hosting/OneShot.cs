@@ -8,9 +8,15 @@ internal static class OneShot
     /// <summary>Does it and returns the exit code; null = go on and serve.</summary>
     public static int? Run(CommandLine commandLine, ConfigurationReading reading, ProcessEnvironment environment, StartupConsole console)
     {
-        if (commandLine.WantsText)
+        if (commandLine.WantsHelp)
         {
-            commandLine.WriteText(console.Output);
+            commandLine.WriteHelp(console.Output);
+            return ServerRun.Success;
+        }
+
+        if (commandLine.WantsVersion)
+        {
+            console.Line($"{ServerVersion.Text} ({ServerVersion.Commit}, {ServerVersion.Runtime})");
             return ServerRun.Success;
         }
 

@@ -68,24 +68,24 @@ internal sealed class ServerRun(ModelCatalog catalog, ServerConfiguration option
         exception is CheckpointException or TokenizerException or TemplateException or InvalidDataException or ArgumentException
             or IOException or UnauthorizedAccessException or OutOfMemoryException;
 
-    private static string? BindProblem(Exception exception)
+    private string? BindProblem(Exception exception)
     {
         for (Exception? e = exception; e is not null; e = e.InnerException)
         {
             if (e is SocketException socket)
-                return Describe(socket.SocketErrorCode, exception.Message);
+                return Describe(socket.SocketErrorCode);
             if (e is Microsoft.AspNetCore.Connections.AddressInUseException)
-                return Describe(SocketError.AddressAlreadyInUse, exception.Message);
+                return Describe(SocketError.AddressAlreadyInUse);
         }
 
         return exception is IOException or InvalidDataException ? exception.Message.ReplaceLineEndings(" ") : null;
     }
 
-    private static string Describe(SocketError error, string message) => error switch
+    private string Describe(SocketError error) => error switch
     {
-        SocketError.AddressAlreadyInUse => $"the address is already in use; choose another with --port ({message.ReplaceLineEndings(" ").TrimEnd('.')})",
-        SocketError.AccessDenied => "the address may not be bound by this user; choose a port of 1024 or above with --port",
-        SocketError.AddressNotAvailable => "the address does not belong to this machine; choose another with --host",
-        _ => $"the address cannot be bound ({error})",
+        SocketError.AddressAlreadyInUse => $"{addresses.Text} is already in use; choose another port with --port",
+        SocketError.AccessDenied => $"{addresses.Text} may not be bound by this user; choose a port of 1024 or above with --port",
+        SocketError.AddressNotAvailable => $"{addresses.Text} does not belong to this machine; choose another address with --host",
+        _ => $"{addresses.Text} cannot be bound ({error})",
     };
 }

@@ -5,10 +5,13 @@ using InferenceService.Server.Hosting;
 namespace InferenceService.Server.Api.Health;
 
 /// <summary>Answers the three questions probes ask. Load and queue length never matter.</summary>
-internal sealed class HealthState(IModelCatalog catalog, ServerLifecycle lifecycle, EngineSection engine, TimeProvider time)
+internal sealed partial class HealthState(
+    IModelCatalog catalog, ServerLifecycle lifecycle, EngineSection engine, TimeProvider time, ILogger<HealthState> logger)
 {
     private static readonly ApiError Dead = new(503, "server_error", "engine_dead", "The engine has ended with a fault.") { ShouldRetry = false };
     private static readonly ApiError Stuck = new(503, "server_error", "engine_stuck", "The engine has not finished a step for too long.") { ShouldRetry = false };
+
+    private int _deathLogged;
 
     /// <summary>Can it answer requests at all? Null = yes.</summary>
     public ApiError? Health => lifecycle.Phase == ServerPhase.Loading ? lifecycle.Refusal : EngineDead;
@@ -30,8 +33,11 @@ internal sealed class HealthState(IModelCatalog catalog, ServerLifecycle lifecyc
         {
             foreach (ServedModel model in catalog.Models)
             {
-                if (model.Engine.State == EngineState.Dead)
-                    return Dead;
+                if (model.Engine.State != EngineState.Dead)
+                    continue;
+                if (Interlocked.Exchange(ref _deathLogged, 1) == 0)
+                    LogDead(logger, model.Engine.Fault, model.Names[0]);
+                return Dead;
             }
 
             return null;
@@ -54,4 +60,7 @@ internal sealed class HealthState(IModelCatalog catalog, ServerLifecycle lifecyc
             return null;
         }
     }
+
+    [LoggerMessage(Level = LogLevel.Critical, Message = "The engine of {Model} has ended with a fault; the process should be restarted")]
+    private static partial void LogDead(ILogger logger, Exception? fault, string model);
 }

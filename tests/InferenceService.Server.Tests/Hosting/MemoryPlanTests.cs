@@ -1,0 +1,95 @@
+using InferenceService.Compute;
+using InferenceService.Models;
+using InferenceService.Server.Hosting;
+
+namespace InferenceService.Server.Tests.Hosting;
+
+public sealed class MemoryPlanTests
+{
+    private static readonly ModelConfig Config = new()
+    {
+        Architecture = "LlamaForCausalLM",
+        HiddenSize = 64,
+        Layers = 4,
+        Heads = 4,
+        KvHeads = 2,
+        HeadDim = 16,
+        IntermediateSize = 128,
+        VocabularySize = 1000,
+        MaxPositions = 4096,
+        RmsNormEpsilon = 1e-5f,
+        Rope = new RopeConfig { Theta = 10000, RotaryDim = 16 },
+        Windows = [0, 0, 0, 0],
+        UsesRope = [true, true, true, true],
+    };
+
+    // One token: 4 layers, 2 heads, K and V of 16 elements, two bytes each.
+    private const int TokenBytes = 4 * 2 * 2 * 16 * 2;
+
+    [Fact]
+    public void The_pool_is_no_larger_than_the_running_sequences_can_use()
+    {
+        MemoryPlan plan = MemoryPlan.For(Demand() with { AvailableBytes = 1L << 40 });
+        Assert.Equal(8 * 4096, plan.Tokens);
+        Assert.Equal(8 * 4096L * TokenBytes, plan.PoolBytes);
+        Assert.Equal(8.0, plan.Concurrency);
+        Assert.Null(plan.ReducedFrom);
+    }
+
+    [Fact]
+    public void Half_of_what_weights_and_workspaces_leave_goes_to_the_pool()
+    {
+        MemoryDemand demand = Demand() with { AvailableBytes = 24L << 20, WeightBytes = 8L << 20 };
+        MemoryPlan plan = MemoryPlan.For(demand);
+        long left = demand.AvailableBytes - demand.WeightBytes - plan.WorkspaceBytes;
+        Assert.InRange(plan.PoolBytes, (left / 2) - (16 * TokenBytes), left / 2);
+    }
+
+    [Fact]
+    public void An_explicit_pool_is_taken_as_given_in_whole_blocks()
+    {
+        MemoryPlan plan = MemoryPlan.For(Demand() with { KvCacheBytes = (100L * 16 * TokenBytes) + 5 });
+        Assert.Equal(100, plan.Blocks);
+        Assert.Equal(100 * 16L * TokenBytes, plan.PoolBytes);
+        Assert.Equal(1600, plan.Tokens);
+    }
+
+    [Fact]
+    public void The_context_shrinks_to_what_the_pool_holds()
+    {
+        MemoryPlan plan = MemoryPlan.For(Demand() with { KvCacheBytes = 10L * 16 * TokenBytes });
+        Assert.Equal(160, plan.MaxModelLength);
+        Assert.Equal(4096, plan.ReducedFrom);
+    }
+
+    [Fact]
+    public void Groups_share_the_blocks()
+    {
+        MemoryPlan plan = MemoryPlan.For(Demand() with { Layout = KvLayout.Plain(Config, KvGrouping.Layer), KvCacheBytes = 100L * 16 * TokenBytes });
+        Assert.Equal(400, plan.Blocks);
+        Assert.Equal(1600, plan.Tokens);
+    }
+
+    [Theory]
+    [InlineData(1L << 30, 4097, "--max-model-len: 4097 exceeds the checkpoint's own 4096 positions.")]
+    [InlineData(100L, 16, "The KV pool of 100 bytes holds no sequence: one block a group takes 8192 bytes; raise --kv-cache-memory-bytes.")]
+    public void What_cannot_work_is_refused_in_one_line(long pool, int length, string message)
+    {
+        var error = Assert.Throws<CheckpointException>(() => MemoryPlan.For(Demand() with { KvCacheBytes = pool, MaxModelLength = length }));
+        Assert.Equal(message, error.Message);
+    }
+
+    private static MemoryDemand Demand() => new()
+    {
+        Config = Config,
+        Layout = KvLayout.Plain(Config, KvGrouping.Model),
+        WeightBytes = 1 << 20,
+        Limits = new DecoderLimits(512, 64),
+        KvType = DType.BF16,
+        BlockSize = 16,
+        MaxNumSeqs = 8,
+        MaxModelLength = null,
+        KvCacheBytes = null,
+        AvailableBytes = 1L << 30,
+    };
+}

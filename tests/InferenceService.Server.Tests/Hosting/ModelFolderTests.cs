@@ -1,0 +1,46 @@
+using InferenceService.Models;
+using InferenceService.Server.Hosting;
+
+namespace InferenceService.Server.Tests.Hosting;
+
+public sealed class ModelFolderTests
+{
+    [Fact]
+    public void Nothing_named_means_the_embedded_model()
+    {
+        ModelFolder folder = ModelFolder.Find(null, null);
+        Assert.Equal("storyteller", folder.DefaultName);
+        Assert.True(File.Exists(Path.Combine(folder.Path, "config.json")));
+        Assert.Equal(folder, ModelFolder.Find("storyteller", null));
+    }
+
+    [Fact]
+    public void A_folder_is_called_by_its_last_segment()
+    {
+        Assert.Equal(new ModelFolder(TinyModel.Folder, "tiny"), ModelFolder.Find(TinyModel.Folder, null));
+        Assert.Equal("tiny", ModelFolder.Find(TinyModel.Folder + "/", null).DefaultName);
+    }
+
+    [Fact]
+    public void A_file_stands_for_its_folder() =>
+        Assert.Equal(new ModelFolder(TinyModel.Folder, "tiny"), ModelFolder.Find(Path.Combine(TinyModel.Folder, "model.safetensors"), null));
+
+    [Fact]
+    public void An_id_is_looked_up_in_the_local_cache()
+    {
+        string cache = TinyModel.NewFolder();
+        string snapshot = Directory.CreateDirectory(Path.Combine(cache, "models--org--name", "snapshots", "abc123")).FullName;
+        File.WriteAllText(Path.Combine(Directory.CreateDirectory(Path.Combine(cache, "models--org--name", "refs")).FullName, "main"), "abc123\n");
+        Assert.Equal(new ModelFolder(snapshot, "org/name"), ModelFolder.Find("org/name", cache));
+    }
+
+    [Theory]
+    [InlineData("org/missing")]
+    [InlineData("../../etc")]
+    [InlineData("no such folder")]
+    public void What_is_nowhere_is_refused_by_name(string wanted)
+    {
+        var error = Assert.Throws<CheckpointException>(() => ModelFolder.Find(wanted, TinyModel.NewFolder()));
+        Assert.Equal($"--model: \"{wanted}\" is neither a folder nor a file, nor a model in the local cache; nothing is downloaded.", error.Message);
+    }
+}

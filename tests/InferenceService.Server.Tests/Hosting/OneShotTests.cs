@@ -1,0 +1,93 @@
+using InferenceService.Server.Configuration;
+using InferenceService.Server.Hosting;
+
+namespace InferenceService.Server.Tests.Hosting;
+
+public sealed class OneShotTests
+{
+    [Fact]
+    public void Plain_flags_go_on_to_serve()
+    {
+        (int? code, string output, string error) = Run("--port", "0");
+        Assert.Null(code);
+        Assert.Equal("", output + error);
+    }
+
+    [Fact]
+    public void Help_lists_every_flag_that_works()
+    {
+        (int? code, string output, _) = Run("--help");
+        Assert.Equal(0, code);
+        Assert.All(ServerFlags.All.Where(flag => flag.Kind != FlagKind.Refused), flag => Assert.Contains(flag.Name, output, StringComparison.Ordinal));
+        Assert.Contains("--dry-run", output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Version_is_one_line()
+    {
+        (int? code, string output, _) = Run("--version");
+        Assert.Equal(0, code);
+        Assert.StartsWith(ServerVersion.Text, output, StringComparison.Ordinal);
+        Assert.Single(output.Split('\n', StringSplitOptions.RemoveEmptyEntries));
+    }
+
+    [Fact]
+    public void Every_problem_is_one_line_and_the_code_is_2()
+    {
+        (int? code, _, string error) = Run("--port", "70000", "--blok-size", "16", "--kv-policy", "everything");
+        Assert.Equal(2, code);
+        string[] lines = error.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        Assert.Equal(3, lines.Length);
+        Assert.All(lines, line => Assert.StartsWith("error: --", line, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void Settings_are_printed_with_source_and_without_secrets()
+    {
+        (int? code, string output, _) = Run("--print-config", "--api-key", "sk-very-secret", "--max-num-seqs", "4");
+        Assert.Equal(0, code);
+        Assert.Matches(@"(?m)^Engine:MaxNumSeqs = 4 +# --max-num-seqs$", output);
+        Assert.Matches(@"(?m)^Engine:BlockSize = 16 +# default$", output);
+        Assert.Matches(@"(?m)^Auth:Keys:0:Value = \*\*\* +# --api-key$", output);
+        Assert.DoesNotContain("sk-very-secret", output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_dry_run_prints_the_memory_plan()
+    {
+        (int? code, string output, string error) = Run("--dry-run", "--model", TinyModel.Folder, "--kv-cache-memory-bytes", "1M", "--max-model-len", "1k");
+        Assert.Equal(0, code);
+        Assert.Equal("", error);
+        Assert.Matches(@"weights +\d+\.\d+ million parameters, .+ as float32", output);
+        Assert.Matches(@"kv pool +1 MiB as float32: 256 blocks of 16 tokens, 4096 tokens, policy full", output);
+        Assert.Matches(@"context +1000 tokens; 4\.1 sequences of that length fit at once", output);
+    }
+
+    [Fact]
+    public void A_dry_run_of_a_reduced_context_warns()
+    {
+        (int? code, _, string error) = Run("--dry-run", "--model", TinyModel.Folder, "--kv-cache-memory-bytes", "100K");
+        Assert.Equal(0, code);
+        Assert.Equal("warning: the context is reduced from 2048 to 400 tokens to fit the KV pool; raise --kv-cache-memory-bytes for more.", error.Trim());
+    }
+
+    [Fact]
+    public void A_dry_run_of_a_missing_model_fails_in_one_line()
+    {
+        (int? code, string output, string error) = Run("--dry-run", "--model", "/no/such/model");
+        Assert.Equal(1, code);
+        Assert.Equal("", output);
+        Assert.Equal("error: --model: \"/no/such/model\" is neither a folder nor a file, nor a model in the local cache; nothing is downloaded.", error.Trim());
+    }
+
+    private static (int? Code, string Output, string Error) Run(params string[] args)
+    {
+        using var output = new StringWriter();
+        using var error = new StringWriter();
+        var environment = new ProcessEnvironment { Variables = new Dictionary<string, string>() };
+        CommandLine commandLine = CommandLine.Parse(args);
+        ConfigurationReading reading = ConfigurationReading.Read(commandLine, environment, AppContext.BaseDirectory);
+        int? code = OneShot.Run(commandLine, reading, environment, new StartupConsole(output, error, interactive: false));
+        return (code, output.ToString(), error.ToString());
+    }
+}
