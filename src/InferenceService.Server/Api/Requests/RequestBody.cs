@@ -3,6 +3,7 @@ using System.IO.Pipelines;
 using System.Text.Json;
 using System.Text.Unicode;
 using InferenceService.Server.Configuration;
+using Microsoft.AspNetCore.Http.Features;
 using Microsoft.Net.Http.Headers;
 
 namespace InferenceService.Server.Api.Requests;
@@ -32,8 +33,11 @@ internal sealed class RequestBody : IDisposable
     {
         if (!IsJson(request.ContentType))
             return Refused(new ApiError(415, "invalid_request_error", "unsupported_media_type", "Content-Type must be application/json in UTF-8."));
+        // The limit is kept here, not by the web server: that one would close the connection under a client that still sends.
+        if (request.HttpContext.Features.Get<IHttpMaxRequestBodySizeFeature>() is { IsReadOnly: false } size)
+            size.MaxRequestBodySize = null;
         if (request.ContentLength > limits.MaxRequestBytes)
-            return Refused(TooLarge(limits));
+            return await TooLargeAsync(request, limits, cancellationToken);
 
         byte[] bytes = ArrayPool<byte>.Shared.Rent((int)Math.Clamp(request.ContentLength ?? 0, 1024, 1 << 20));
         int length = 0;
@@ -43,11 +47,10 @@ internal sealed class RequestBody : IDisposable
             {
                 ReadResult read = await request.BodyReader.ReadAsync(cancellationToken);
                 long total = length + read.Buffer.Length;
-                if (total > limits.MaxRequestBytes || total > Array.MaxLength)
+                if (total > limits.MaxRequestBytes)
                 {
                     request.BodyReader.AdvanceTo(read.Buffer.End);
-                    ArrayPool<byte>.Shared.Return(bytes);
-                    return Refused(TooLarge(limits));
+                    break;
                 }
 
                 bytes = Grow(bytes, length, (int)total);
@@ -58,13 +61,16 @@ internal sealed class RequestBody : IDisposable
                     return Parse(bytes, length);
             }
         }
-        catch (BadHttpRequestException e)
+        catch (Exception e)
         {
             ArrayPool<byte>.Shared.Return(bytes);
-            return Refused(e.StatusCode == StatusCodes.Status413PayloadTooLarge
-                ? TooLarge(limits)
-                : new ApiError(e.StatusCode, "invalid_request_error", "invalid_json", "The body could not be read to its end."));
+            if (e is BadHttpRequestException bad)
+                return Refused(new ApiError(bad.StatusCode, "invalid_request_error", "invalid_json", "The body could not be read to its end."));
+            throw;
         }
+
+        ArrayPool<byte>.Shared.Return(bytes);
+        return await TooLargeAsync(request, limits, cancellationToken);
     }
 
     /// <summary>Parses bytes rented from the shared pool, which this object then owns.</summary>
@@ -118,8 +124,23 @@ internal sealed class RequestBody : IDisposable
 
     private static ApiError NotJson(string why) => new(400, "invalid_request_error", "invalid_json", $"The body is not usable JSON: {why}.");
 
-    private static ApiError TooLarge(LimitOptions limits) =>
-        new(413, "invalid_request_error", "request_too_large", $"The body is larger than {limits.MaxRequestBytes} bytes.");
+    /// <summary>Refuses the body, after reading on for as much again: most clients see an answer only when they have sent everything.</summary>
+    private static async Task<RequestBody> TooLargeAsync(HttpRequest request, LimitOptions limits, CancellationToken cancellationToken)
+    {
+        long left = limits.MaxRequestBytes;
+        bool ended = false;
+        while (left > 0 && !ended)
+        {
+            ReadResult read = await request.BodyReader.ReadAsync(cancellationToken);
+            left -= read.Buffer.Length;
+            ended = read.IsCompleted;
+            request.BodyReader.AdvanceTo(read.Buffer.End);
+        }
+
+        if (!ended)
+            request.HttpContext.Response.Headers.Connection = "close";
+        return Refused(new ApiError(413, "invalid_request_error", "request_too_large", $"The body is larger than {limits.MaxRequestBytes} bytes."));
+    }
 
     private static bool IsJson(string? contentType) =>
         MediaTypeHeaderValue.TryParse(contentType, out MediaTypeHeaderValue? type)
