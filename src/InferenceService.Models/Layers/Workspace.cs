@@ -25,7 +25,7 @@ internal sealed class Workspace
         Activated = backend.Allocate(DType.F32, rows, config.IntermediateSize);
         PickedAttended = backend.Allocate(DType.F32, Math.Max(1, picked), queries);
         PickedResidual = backend.Allocate(DType.F32, Math.Max(1, picked), config.HiddenSize);
-        Logits = backend.Allocate(DType.F32, Math.Max(1, limits.MaxLogitRows), config.VocabularySize);
+        Logits = backend.Allocate(DType.F32, Math.Max(1, picked), config.VocabularySize);
     }
 
     /// <summary>i32 [1, rows].</summary>

@@ -299,7 +299,7 @@ CASES = {
     "llama-yarn": case("Llama", "llama", max_position_embeddings=32, rope_scaling=dict(
         rope_type="yarn", factor=4.0, original_max_position_embeddings=32)),
     "llama-yarn-mscale": case("Llama", "llama", rope_theta="absent", rope_parameters=dict(
-        rope_type="yarn", rope_theta=1000.0, factor=8.0, original_max_position_embeddings=64, beta_fast=16, beta_slow=2,
+        rope_type="yarn", rope_theta=1000.0, factor=8.0, original_max_position_embeddings=64, beta_fast=4, beta_slow=0.5,
         mscale=1.0, mscale_all_dim=0.5, truncate=False)),
     "llama-biases": case("Llama", "llama", num_attention_heads=8, attention_bias=True, mlp_bias=True),
     "mistral": case("Mistral", "mistral", head_dim=24, sliding_window=9, num_hidden_layers=3, rms_norm_eps=1e-6),
