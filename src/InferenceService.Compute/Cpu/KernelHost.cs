@@ -12,6 +12,9 @@ internal sealed unsafe class KernelHost(int threads, SimdPath path) : IDisposabl
     /// <summary>Threads that compute, the caller included.</summary>
     public int Workers => _pool.Workers;
 
+    /// <summary>Threads asleep.</summary>
+    public int Sleeping => _pool.Sleeping;
+
     /// <summary>Instruction set of the kernels.</summary>
     public SimdPath Path { get; } = path;
 

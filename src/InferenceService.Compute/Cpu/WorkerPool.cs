@@ -40,6 +40,18 @@ internal sealed unsafe class WorkerPool : IDisposable
     /// <summary>Threads that take part, the caller included.</summary>
     public int Workers { get; }
 
+    /// <summary>Threads that sleep at this moment: all but the caller's once nothing has run for a while.</summary>
+    public int Sleeping
+    {
+        get
+        {
+            int count = 0;
+            foreach (Sleeper sleeper in _sleepers)
+                count += Volatile.Read(ref sleeper.Asleep);
+            return count;
+        }
+    }
+
     /// <summary>Calls <paramref name="work"/>(job, worker) once on every worker and returns when all calls have returned.</summary>
     /// <remarks>The work must not throw. It shares itself out, usually by <see cref="Interlocked.Increment(ref int)"/> on a ticket in the job.</remarks>
     public void Run(delegate*<void*, int, void> work, void* job)

@@ -1,0 +1,70 @@
+using System.Diagnostics;
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+using InferenceService.Compute.Cpu.Simd;
+
+namespace InferenceService.Compute.Cpu;
+
+/// <summary>How fast the machine can multiply and add at best: what prefill is measured against.</summary>
+public static unsafe class Arithmetic
+{
+    private const int Rounds = 1_000_000;
+    private const int Chains = 12; // latency 4, two units a cycle: eight would do
+
+    private struct Job
+    {
+        public float Sink; // keeps the sums alive
+    }
+
+    /// <summary>Binary32 operations per second (a fused multiply-add counts two) of all the backend's threads, best of several passes.</summary>
+    public static double Peak(CpuBackend backend, int passes = 7)
+    {
+        ArgumentNullException.ThrowIfNull(backend);
+        ArgumentOutOfRangeException.ThrowIfLessThan(passes, 1);
+        int width = backend.Path switch { SimdPath.Avx512 => 16, SimdPath.Avx2 => 8, _ => 4 };
+        double best = 0;
+        for (int pass = 0; pass <= passes; pass++)
+        {
+            Job job = default;
+            long start = Stopwatch.GetTimestamp();
+            backend.Host.Run(Select(backend.Path), &job, long.MaxValue);
+            double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
+            if (pass > 0)
+                best = Math.Max(best, 2.0 * Rounds * Chains * width * backend.Threads / seconds);
+        }
+
+        return best;
+    }
+
+    private static delegate*<void*, int, void> Select(SimdPath path) => path switch
+    {
+        SimdPath.Avx512 => &Work<Simd512, Vector512<float>>,
+        SimdPath.Avx2 => &Work<Simd256, Vector256<float>>,
+        _ => &Work<Simd128, Vector128<float>>,
+    };
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Work<S, V>(void* state, int worker) where S : struct, ISimd<V> where V : struct
+    {
+        V x = S.Broadcast(0.999f), y = S.Broadcast(0.5f);
+        V a = y, b = y, c = y, d = y, e = y, f = y, g = y, h = y, i = y, j = y, k = y, l = y;
+        for (int round = 0; round < Rounds; round++)
+        {
+            a = S.MultiplyAdd(a, x, y);
+            b = S.MultiplyAdd(b, x, y);
+            c = S.MultiplyAdd(c, x, y);
+            d = S.MultiplyAdd(d, x, y);
+            e = S.MultiplyAdd(e, x, y);
+            f = S.MultiplyAdd(f, x, y);
+            g = S.MultiplyAdd(g, x, y);
+            h = S.MultiplyAdd(h, x, y);
+            i = S.MultiplyAdd(i, x, y);
+            j = S.MultiplyAdd(j, x, y);
+            k = S.MultiplyAdd(k, x, y);
+            l = S.MultiplyAdd(l, x, y);
+        }
+
+        V sum = S.Add(S.Add(S.Add(a, b), S.Add(c, d)), S.Add(S.Add(e, f), S.Add(g, h)));
+        Volatile.Write(ref ((Job*)state)->Sink, S.Sum(S.Add(sum, S.Add(S.Add(i, j), S.Add(k, l)))));
+    }
+}
