@@ -61,6 +61,9 @@ internal sealed class EngineLoop
     /// <summary>What ended the thread; null unless <see cref="EngineState.Dead"/>.</summary>
     public Exception? Fault { get; private set; }
 
+    /// <summary>Tokens of the last step, for checks.</summary>
+    public int LastStepTokens { get; private set; }
+
     /// <summary>Ends when the thread has ended.</summary>
     public Task Ended => _ended.Task;
 
@@ -86,6 +89,7 @@ internal sealed class EngineLoop
             Compress(batch);                    // the policy answers, the cache obeys
             _scheduler.Retire();                // the finished give their blocks back
             _steps++;
+            LastStepTokens = batch.Tokens;
             _busyTicks += _time.GetTimestamp() - start;
         }
 

@@ -1,0 +1,205 @@
+using InferenceService.Compute;
+using InferenceService.Engine.Cache.Policies;
+
+namespace InferenceService.Engine.Tests;
+
+/// <summary>The public door, with its thread running.</summary>
+public sealed class InferenceEngineTests
+{
+    private static readonly int[] Prompt = EngineRun.Prompt(13, 3);
+
+    private static InferenceEngine Start(TinyModel model, EngineOptions? options = null) =>
+        new(model.Decoder, new FullKvPolicy(), options ?? EngineRun.Options(model), TimeProvider.System);
+
+    private static async Task<(List<int> Tokens, FinishReason Finish)> ReadAsync(GenerationStream stream)
+    {
+        List<int> tokens = [];
+        FinishReason finish = FinishReason.None;
+        while (await stream.WaitToReadAsync(default))
+        {
+            while (stream.TryRead(out GeneratedToken token))
+            {
+                if (token.TokenId >= 0)
+                    tokens.Add(token.TokenId);
+                finish = token.Finish;
+            }
+        }
+
+        return (tokens, finish);
+    }
+
+    [Fact]
+    public async Task Many_callers_on_many_threads_all_get_what_they_would_get_alone()
+    {
+        using var model = new TinyModel();
+        int[][] expected = [.. Enumerable.Range(0, 8).Select(i => NaiveDecoder.Greedy(model.Decoder, EngineRun.Prompt(5 + i, i), 10))];
+        await using InferenceEngine engine = Start(model, EngineRun.Options(model, poolTokens: 100));
+        await Parallel.ForAsync(0, 40, async (i, _) =>
+        {
+            SubmitResult result = engine.Submit(EngineRun.Request(EngineRun.Prompt(5 + i % 8, i % 8), 10));
+            (List<int> tokens, FinishReason finish) = await ReadAsync(result.Stream!);
+            Assert.Equal(expected[i % 8], tokens);
+            Assert.Equal(FinishReason.Length, finish);
+            RequestTimes times = result.Stream!.Times;
+            Assert.True(times.Arrived <= times.Scheduled && times.Scheduled <= times.FirstToken && times.FirstToken <= times.LastToken);
+        });
+        await engine.DrainAsync(default);
+        Assert.Equal(EngineState.Stopped, engine.State);
+        Assert.Equal((0, 0, 0), (engine.Statistics.Running, engine.Statistics.Waiting, engine.Statistics.BlocksUsed));
+    }
+
+    [Fact]
+    public async Task Draining_finishes_what_was_accepted_and_refuses_the_rest()
+    {
+        using var model = new TinyModel();
+        await using InferenceEngine engine = Start(model);
+        GenerationStream accepted = engine.Submit(EngineRun.Request(Prompt, 50)).Stream!;
+        Task drained = engine.DrainAsync(default);
+        Assert.Equal(Refusal.ShuttingDown, engine.Submit(EngineRun.Request(Prompt, 5)).Refusal);
+        await drained;
+        (List<int> tokens, FinishReason finish) = await ReadAsync(accepted);
+        Assert.Equal((50, FinishReason.Length), (tokens.Count, finish));
+    }
+
+    [Fact]
+    public async Task Cancelling_the_drain_cancels_what_still_runs()
+    {
+        using var model = new TinyModel();
+        await using InferenceEngine engine = Start(model, EngineRun.Options(model) with { StreamCapacity = 2 });
+        GenerationStream stalled = engine.Submit(EngineRun.Request(Prompt, 200)).Stream!; // nobody reads: it can never finish by itself
+        using var impatience = new CancellationTokenSource();
+        Task drained = engine.DrainAsync(impatience.Token);
+        Assert.False(drained.IsCompleted);
+        await impatience.CancelAsync();
+        await drained;
+        Assert.Equal(FinishReason.Cancelled, (await ReadAsync(stalled)).Finish);
+    }
+
+    [Fact]
+    public async Task A_reader_that_comes_late_wakes_a_parked_engine()
+    {
+        using var model = new TinyModel();
+        await using InferenceEngine engine = Start(model, EngineRun.Options(model) with { StreamCapacity = 4 });
+        for (int round = 0; round < 20; round++)
+        {
+            GenerationStream stream = engine.Submit(EngineRun.Request(Prompt, 60)).Stream!;
+            while (((Generation)stream).Channel.Unread < 4)
+                await Task.Yield();
+            Assert.Equal(60, (await ReadAsync(stream)).Tokens.Count);
+        }
+    }
+
+    [Fact]
+    public async Task A_fault_of_the_loop_ends_every_stream_and_later_requests_are_refused()
+    {
+        using var model = new TinyModel();
+        var clock = new FaultyClock();
+        await using var engine = new InferenceEngine(model.Decoder, new FullKvPolicy(), EngineRun.Options(model) with { StreamCapacity = 2 }, clock);
+        // Nobody reads them, so that they are still there when the fault comes: some running, some waiting.
+        GenerationStream[] streams = [.. Enumerable.Range(0, 20).Select(i => engine.Submit(EngineRun.Request(Prompt, 50))).Select(result => result.Stream!)];
+        clock.Arm();
+        engine.ResetPrefixCache();
+        foreach (GenerationStream stream in streams)
+        {
+            Assert.Equal(FinishReason.Error, (await ReadAsync(stream)).Finish);
+            Assert.Contains("a fault on purpose", stream.Error, StringComparison.Ordinal);
+        }
+
+        await engine.DrainAsync(default);
+        Assert.Equal(EngineState.Dead, engine.State);
+        Assert.IsType<InvalidOperationException>(engine.Fault);
+        Assert.Equal(Refusal.EngineDead, engine.Submit(EngineRun.Request(Prompt, 5)).Refusal);
+    }
+
+    [Fact]
+    public void Refusals_name_the_reason()
+    {
+        using var model = new TinyModel();
+        using var run = new EngineRun(model, EngineRun.Options(model, poolTokens: 64) with { MaxQueuedRequests = 3, MaxQueuedTokens = 40 });
+        Refusal Submit(GenerationRequest request) => run.Engine.Submit(request).Refusal;
+        Assert.Equal(64, run.Engine.MaxSequenceTokens);
+        Assert.Equal(Refusal.ContextTooLong, Submit(EngineRun.Request(Prompt, 244)));
+        Assert.Equal(Refusal.NeverFits, Submit(EngineRun.Request(Prompt, 52)));
+        Assert.Equal(Refusal.None, Submit(EngineRun.Request(Prompt, 51)));
+        Assert.Equal(Refusal.PolicyNotAllowed, Submit(EngineRun.Request(Prompt, 5) with { KvPolicy = "nonesuch" }));
+        Assert.Equal(Refusal.QueueFull, Submit(EngineRun.Request(Prompt, 5) with { Choices = 3 }));
+        Assert.Equal(Refusal.QueueFull, Submit(EngineRun.Request(EngineRun.Prompt(28, 1), 5)));
+        Assert.Equal(Refusal.None, Submit(EngineRun.Request(Prompt, 5) with { Choices = 2 }));
+        Assert.Equal(Refusal.QueueFull, Submit(EngineRun.Request([1], 5)));
+        Assert.Throws<ArgumentException>(() => Submit(EngineRun.Request([], 5)));
+        Assert.Throws<ArgumentException>(() => Submit(EngineRun.Request([TinyModel.Vocabulary], 5)));
+        Assert.Throws<ArgumentException>(() => Submit(EngineRun.Request([-1], 5)));
+        Assert.Throws<ArgumentOutOfRangeException>(() => Submit(EngineRun.Request([1], -1)));
+        Assert.Throws<ArgumentOutOfRangeException>(() => Submit(EngineRun.Request([1], 1) with { Choices = 0 }));
+        run.Finish();
+        Assert.Equal(Refusal.None, Submit(EngineRun.Request(EngineRun.Prompt(50, 1), 5) with { Choices = 5 })); // an empty queue takes anything
+    }
+
+    [Fact]
+    public void A_longest_request_that_is_accepted_runs_alone_to_its_end()
+    {
+        using var model = new TinyModel();
+        using var run = new EngineRun(model, EngineRun.Options(model, poolTokens: 64));
+        GenerationStream[] streams = [.. Enumerable.Range(0, 3).Select(i => run.Submit(EngineRun.Request(EngineRun.Prompt(13, i), 51)))];
+        run.Finish();
+        Assert.All(streams, stream => Assert.Equal(51, EngineRun.Read(stream)[0].Tokens.Count));
+        run.AssertNothingOwned();
+    }
+
+    [Fact]
+    public void Options_that_do_not_fit_the_model_are_refused_by_name()
+    {
+        using var model = new TinyModel();
+        EngineOptions good = EngineRun.Options(model);
+        (string Name, EngineOptions Options)[] bad =
+        [
+            ("MaxNumSeqs", good with { MaxNumSeqs = 0 }), ("MaxNumSeqs", good with { MaxNumSeqs = 65 }), ("MaxBatchTokens", good with { MaxBatchTokens = 15 }),
+            ("MaxBatchTokens", good with { MaxBatchTokens = 257 }), ("MaxChunkTokens", good with { MaxChunkTokens = 0 }), ("BlockSize", good with { BlockSize = 0 }),
+            ("KvType", good with { KvType = DType.I32 }), ("KvCacheBytes", good with { KvCacheBytes = 10 }), ("StreamCapacity", good with { StreamCapacity = 0 }),
+            ("MaxModelLength", good with { MaxModelLength = 0 }), ("SwapBytes", good with { SwapBytes = -1 }), ("MaxQueuedTokens", good with { MaxQueuedTokens = 0 }),
+        ];
+        foreach ((string name, EngineOptions options) in bad)
+            Assert.Contains(name, Assert.Throws<ArgumentException>(() => new EngineRun(model, options)).Message, StringComparison.Ordinal);
+        using var clamped = new EngineRun(model, good with { MaxModelLength = 100_000 });
+        Assert.Equal(256, clamped.Engine.Options.MaxModelLength);
+    }
+
+    [Theory]
+    [InlineData(DType.F16)]
+    [InlineData(DType.BF16)]
+    public void A_pool_of_half_precision_is_as_independent_of_the_batch(DType type)
+    {
+        using var model = new TinyModel();
+        EngineOptions options = EngineRun.Options(model) with { KvType = type };
+        using var run = new EngineRun(model, options with { PrefixCaching = false });
+        int[][] prompts = [.. Enumerable.Range(0, 6).Select(i => EngineRun.Prompt(7 + 5 * i, i))];
+        List<int>[] alone = [.. prompts.Select(prompt => run.Run(EngineRun.Request(prompt, 12))[0].Tokens)];
+        using var together = new EngineRun(model, options with { MaxChunkTokens = 3 });
+        GenerationStream[] streams = [.. prompts.Select(prompt => together.Submit(EngineRun.Request(prompt, 12)))];
+        together.Finish();
+        for (int i = 0; i < prompts.Length; i++)
+            Assert.Equal(alone[i], EngineRun.Read(streams[i])[0].Tokens);
+    }
+
+    [Fact]
+    public void Every_registered_policy_is_found_by_its_name()
+    {
+        Assert.Contains("full", KvPolicyRegistry.Names);
+        foreach (string name in KvPolicyRegistry.Names)
+            Assert.Equal(name, KvPolicyRegistry.Find(name)!.Name);
+        Assert.Null(KvPolicyRegistry.Find("nonesuch"));
+    }
+
+    /// <summary>A clock that fails once on the engine thread: a fault that no request can be blamed for.</summary>
+    private sealed class FaultyClock : TimeProvider
+    {
+        private int _armed;
+
+        public void Arm() => Volatile.Write(ref _armed, 1);
+
+        public override long GetTimestamp() =>
+            Thread.CurrentThread.Name?.StartsWith("engine", StringComparison.Ordinal) == true && Interlocked.Exchange(ref _armed, 0) == 1
+                ? throw new InvalidOperationException("a fault on purpose")
+                : base.GetTimestamp();
+    }
+}

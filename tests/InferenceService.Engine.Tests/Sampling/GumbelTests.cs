@@ -1,0 +1,33 @@
+using InferenceService.Engine.Sampling;
+
+namespace InferenceService.Engine.Tests.Sampling;
+
+public sealed class GumbelTests
+{
+    [Fact]
+    public void The_draw_is_the_argmax_of_score_and_noise_over_any_set_of_ids() => Property.Check(200, seed =>
+    {
+        var random = new Random(seed);
+        int[] ids = [.. Enumerable.Range(0, 3000).Where(_ => random.Next(4) == 0)];
+        float[] scores = [.. ids.Select(_ => random.NextSingle() * random.Next(1, 30))];
+        ulong key = (ulong)random.NextInt64();
+        int position = random.Next(10_000);
+        double Sum(int i) => scores[i] + Gumbel.Noise(Philox.Word(key, position, ids[i]));
+        int expected = Enumerable.Range(0, ids.Length).OrderByDescending(Sum).ThenBy(i => ids[i]).First();
+        Assert.Equal(expected, Gumbel.Draw(ids, scores, key, position));
+    });
+
+    [Fact]
+    public void The_draw_of_a_token_does_not_depend_on_which_others_were_filtered()
+    {
+        int[] ids = [.. Enumerable.Range(0, 500)];
+        float[] scores = [.. ids.Select(id => MathF.Cos(id))];
+        for (ulong key = 0; key < 100; key++)
+        {
+            int winner = Gumbel.Draw(ids, scores, key, 3);
+            int[] fewer = [.. ids.Where(id => id == winner || id % 3 == 0)];
+            float[] theirs = [.. fewer.Select(id => scores[id])];
+            Assert.Equal(winner, fewer[Gumbel.Draw(fewer, theirs, key, 3)]);
+        }
+    }
+}
