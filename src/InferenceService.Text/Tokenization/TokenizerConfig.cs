@@ -6,16 +6,18 @@ namespace InferenceService.Text.Tokenization;
 /// <summary>What the tokenizer needs from <c>tokenizer_config.json</c> (or the older <c>special_tokens_map.json</c>).</summary>
 internal sealed class TokenizerConfig
 {
+    private const int NoId = -1;
+
     private static readonly string[] NamedRoles = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
     private readonly Dictionary<string, string> _roles = new(StringComparer.Ordinal);
     private readonly Dictionary<string, string> _chatTemplates = new(StringComparer.Ordinal);
 
-    /// <summary>Tokens named with their flags, ids as the file has them or -1.</summary>
+    /// <summary>The tokens of added_tokens_decoder.</summary>
     public List<AddedToken> AddedTokens { get; } = [];
 
-    /// <summary>Contents of every token that has a role.</summary>
-    public List<string> ControlTokens { get; } = [];
+    /// <summary>Every token that has a role, special and without an id yet.</summary>
+    public List<AddedToken> ControlTokens { get; } = [];
 
     public IReadOnlyDictionary<string, string> ChatTemplates => _chatTemplates;
 
@@ -100,8 +102,10 @@ internal sealed class TokenizerConfig
     /// <summary>A string, or an object with content and flags.</summary>
     private string ReadControlToken(JsonPart part)
     {
-        string content = part.Element.ValueKind == JsonValueKind.Object ? part.String("content") : part.String();
-        ControlTokens.Add(content);
-        return content;
+        AddedToken token = part.Element.ValueKind == JsonValueKind.Object
+            ? AddedToken.Read(part, NoId) with { Special = true }
+            : AddedToken.Control(NoId, part.String());
+        ControlTokens.Add(token);
+        return token.Content;
     }
 }

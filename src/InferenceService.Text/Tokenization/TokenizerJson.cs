@@ -48,13 +48,15 @@ internal static class TokenizerJson
         }
 
         tokens.AddRange(config.AddedTokens);
-        foreach (string content in config.ControlTokens)
+        var known = new Dictionary<string, AddedToken>(StringComparer.Ordinal);
+        foreach (AddedToken token in tokens)
+            known[token.Content] = token;
+        foreach (AddedToken control in config.ControlTokens)
         {
-            AddedToken? known = tokens.FindLast(t => t.Content == content);
-            if (known is not null)
-                tokens.Add(known with { Special = true });
-            else if (vocabulary.IdOf(content) is { } id)
-                tokens.Add(AddedToken.Control(id, content));
+            if (known.TryGetValue(control.Content, out AddedToken? token))
+                tokens.Add(token with { Special = true });
+            else if (vocabulary.IdOf(control.Content) is { } id)
+                tokens.Add(control with { Id = id });
         }
 
         return tokens;

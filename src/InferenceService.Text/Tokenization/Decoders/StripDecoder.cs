@@ -37,7 +37,7 @@ internal sealed class StripDecoder : IDecoder
 
         public void EndToken()
         {
-            // What is still held is the end of the token: at most so many of the character, or the beginning of one.
+            // What is still held is the end of the token: at most so many of the character.
             ReadOnlySpan<byte> rest = _token.Span;
             for (int i = 0; i < stop && rest.EndsWith(content); i++)
                 rest = rest[..^content.Length];
@@ -63,9 +63,9 @@ internal sealed class StripDecoder : IDecoder
                 _toStrip--;
             }
 
-            if (_toStrip > 0 && rest.Length < content.Length && content.AsSpan().StartsWith(rest))
+            if (rest.IsEmpty)
             {
-                _token.Drop(_token.Length - rest.Length);
+                _token.Clear();
                 return;
             }
 

@@ -5,6 +5,8 @@ namespace InferenceService.Text.Tokenization.Patterns;
 /// quantifiers and class intersections, and reads ^, $ and (?m) differently from Oniguruma, which these files are written for.</remarks>
 internal sealed class Pattern
 {
+    private const int MaxLength = 20_000;
+
     private Pattern(string source, string? literal, PatternInstruction[] code, int slots) =>
         (Source, LiteralText, Code, Slots) = (source, literal, code, slots);
 
@@ -24,6 +26,8 @@ internal sealed class Pattern
     /// <exception cref="TokenizerException">The expression is damaged or asks for something unsupported.</exception>
     public static Pattern Regex(string expression)
     {
+        if (expression.Length > MaxLength)
+            throw new TokenizerException($"regular expression {JsonPart.Quote(expression)} is {expression.Length} characters long; at most {MaxLength} are allowed");
         (PatternInstruction[] code, int slots) = PatternCompiler.Compile(PatternParser.Parse(expression), expression);
         return new Pattern(expression, null, code, slots);
     }

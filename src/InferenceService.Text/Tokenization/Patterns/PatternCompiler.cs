@@ -7,8 +7,10 @@ internal sealed class PatternCompiler
 {
     private const int MaxInstructions = 20_000;
     private const int MaxGuards = 64;
+    private const int MaxSets = 2000;
 
     private readonly List<PatternInstruction> _code = [];
+    private readonly Dictionary<CodePointSet, CodePointMatcher> _sets = [];
     private readonly string _source;
     private int _slots;
     private int _guards;
@@ -31,6 +33,16 @@ internal sealed class PatternCompiler
             throw new TokenizerException($"regular expression {JsonPart.Quote(_source)} is too large");
         _code.Add(instruction);
         return _code.Count - 1;
+    }
+
+    /// <summary>Unrolled copies of a body share their sets.</summary>
+    private CodePointMatcher Freeze(CodePointSet set)
+    {
+        if (_sets.TryGetValue(set, out CodePointMatcher? matcher))
+            return matcher;
+        if (_sets.Count >= MaxSets)
+            throw new TokenizerException($"regular expression {JsonPart.Quote(_source)} has more than {MaxSets} character sets");
+        return _sets[set] = set.Freeze();
     }
 
     private void Emit(PatternNode node)
@@ -71,7 +83,7 @@ internal sealed class PatternCompiler
         if (set.Ranges is [var only] && only.First == only.Last && only.First is < 0xD800 or (> 0xDFFF and <= 0xFFFF))
             Emit(new PatternInstruction(PatternOp.Unit, set.Ranges[0].First));
         else
-            Emit(new PatternInstruction(PatternOp.Set, Set: set.Freeze()));
+            Emit(new PatternInstruction(PatternOp.Set, Set: Freeze(set)));
     }
 
     private void EmitChoice(PatternNode.Choice choice)
@@ -142,7 +154,7 @@ internal sealed class PatternCompiler
     {
         if (repeat.Body is PatternNode.One one)
         {
-            Emit(new PatternInstruction(PatternOp.Loop, repeat.Min, repeat.Max, one.Set.Freeze(), repeat.Kind));
+            Emit(new PatternInstruction(PatternOp.Loop, repeat.Min, repeat.Max, Freeze(one.Set), repeat.Kind));
             return;
         }
 

@@ -68,8 +68,10 @@ internal static class Categories
         {
             string name = table.Text();
             CodePointSet set = table.Ranges();
+
+            // The table may be of a later Unicode version than .NET's categories; together they should be of one.
             if (name == wanted)
-                return set;
+                return set.Intersect(Of(UnicodeCategory.OtherNotAssigned).Complement()).Settle();
         }
 
         throw new InvalidOperationException($"properties.bin has no {wanted}");
