@@ -36,6 +36,22 @@ public sealed class DecoderModelTests
         Assert.Equal([all[39]], last);
     }
 
+    [Theory]
+    [InlineData(DType.F16, 0.01f)]
+    [InlineData(DType.BF16, 0.1f)]
+    public void A_cache_of_half_precision_is_close_and_as_indifferent_to_chunks(DType type, float tolerance)
+    {
+        using var weights = new RandomWeights(TinyModel.Config(), 5, DType.BF16);
+        using var backend = new CpuBackend(2);
+        DecoderModel model = Load(TinyModel.Config(), weights, backend);
+        float[] exact = [.. new TestCache(model, 1, 48).Run(Prompt).SelectMany(row => row)];
+        float[] whole = [.. new TestCache(model, 1, 48, 16, type).Run(Prompt).SelectMany(row => row)];
+        var cache = new TestCache(model, 1, 48, 16, type);
+        Assert.Equal(whole, Prompt.Chunk(7).SelectMany(part => cache.Run(part)).SelectMany(row => row));
+        Assert.NotEqual(exact, whole);
+        Assert.InRange(exact.Zip(whole, (a, b) => Math.Abs(a - b)).Max() / exact.Max(Math.Abs), 0, tolerance);
+    }
+
     [Fact]
     public void Weights_of_different_types_are_stacked_without_loss()
     {

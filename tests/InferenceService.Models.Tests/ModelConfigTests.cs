@@ -191,6 +191,11 @@ public sealed class ModelConfigTests
     public void A_bad_field_is_named_with_its_value_and_what_is_allowed(string field, string json, string expected) =>
         Assert.Contains(expected, Refusal(With("Llama", (field, json))), StringComparison.Ordinal);
 
+    [Fact]
+    public void The_cache_of_one_token_is_bounded() => Assert.Contains(
+        "config.json: num_hidden_layers (1024) · KV heads (1024) · head size (128) exceeds 4194304.",
+        Refusal(With("Llama", ("num_hidden_layers", "1024"), ("num_attention_heads", "1024"), ("head_dim", "128"))), StringComparison.Ordinal);
+
     [Theory]
     [InlineData("SmolLM3", "no_rope_layers", "[1,0]", "no_rope_layers has 2 entries; allowed: one for each of 4 layers.")]
     [InlineData("SmolLM3", "no_rope_layers", "[1,0,2,1]", "no_rope_layers is 2; allowed: at most 1024 whole numbers from 0 to 1.")]

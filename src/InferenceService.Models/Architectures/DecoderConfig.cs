@@ -9,6 +9,9 @@ internal static class DecoderConfig
 {
     private const int MaxLayers = 1024;
 
+    /// <summary>Elements of K that one token takes in all layers; keeps every size derived from it inside 32 bits.</summary>
+    private const int MaxKeyElements = 1 << 22;
+
     /// <summary>Reads and checks a whole config.json.</summary>
     /// <exception cref="CheckpointException">A field is missing, out of range, or asks for something not supported.</exception>
     public static ModelConfig Read(ConfigJson json, DecoderDefaults defaults)
@@ -19,13 +22,16 @@ internal static class DecoderConfig
         ImmutableArray<bool> usesRope = UsesRope(json, defaults, layers);
         RopeConfig rope = RopeJson.Read(json, defaults, headDim, out int maxPositions);
         CheckActivation(json);
+        int kvHeads = KvHeads(json, defaults, heads);
+        if ((long)layers * kvHeads * headDim > MaxKeyElements)
+            throw json.Error("num_hidden_layers", $"({layers}) · KV heads ({kvHeads}) · head size ({headDim}) exceeds {MaxKeyElements}");
         return new ModelConfig
         {
             Architecture = "",
             HiddenSize = hidden,
             Layers = layers,
             Heads = heads,
-            KvHeads = KvHeads(json, defaults, heads),
+            KvHeads = kvHeads,
             HeadDim = headDim,
             IntermediateSize = json.Int("intermediate_size", 1, 1 << 20),
             VocabularySize = json.Int("vocab_size", 1, 1 << 24),
