@@ -36,6 +36,10 @@ internal sealed class ConfigurationLayer(LayerKind kind, string name, IReadOnlyD
         _ => $"{Name}: {key}",
     };
 
+    /// <summary>It sets this key, or something below it.</summary>
+    public bool Mentions(string key) =>
+        Values.ContainsKey(key) || Values.Keys.Any(other => other.StartsWith(key + ":", StringComparison.OrdinalIgnoreCase));
+
     /// <summary>Settings of a JSON file; null when there is no such file.</summary>
     /// <exception cref="InvalidDataException">The file is not JSON.</exception>
     public static ConfigurationLayer? FromJsonFile(string path)

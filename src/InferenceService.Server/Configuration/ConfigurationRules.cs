@@ -14,7 +14,7 @@ internal static class ConfigurationRules
     /// <summary>Adds a line for each rule that is broken.</summary>
     public static void Check(ServerConfiguration options, List<string> problems, List<string> warnings, IReadOnlyList<ConfigurationLayer> layers)
     {
-        string Spell(string key) => (layers.LastOrDefault(layer => layer.Values.ContainsKey(key)) ?? layers[^1]).Spell(key);
+        string Spell(string key) => (layers.LastOrDefault(layer => layer.Mentions(key)) ?? layers[^1]).Spell(key);
         CheckModels(options, problems, Spell);
         CheckEngine(options, problems, Spell);
         CheckHttp(options.Server, problems, Spell);
@@ -25,9 +25,9 @@ internal static class ConfigurationRules
                 problems.Add($"{Spell("Cors:Origins")}: \"{origin}\" is not an origin such as https://chat.example.org");
         }
 
-        if (layers[^1].Values.Keys.Any(key => key.StartsWith("Auth:Keys", StringComparison.OrdinalIgnoreCase)))
+        if (layers[^1].Mentions("Auth:Keys"))
             warnings.Add("--api-key shows the key to other users of this host; --api-key-file does not.");
-        if (layers.Any(layer => layer.Values.ContainsKey("Engine:GpuMemoryUtilization")) && options.Engine.Device == "cpu")
+        if (layers.Any(layer => layer.Mentions("Engine:GpuMemoryUtilization")) && options.Engine.Device == "cpu")
             warnings.Add($"{Spell("Engine:GpuMemoryUtilization")} has no effect on the CPU; --kv-cache-memory-bytes sets the size of the KV pool.");
     }
 

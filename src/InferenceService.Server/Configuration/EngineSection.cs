@@ -13,8 +13,8 @@ internal sealed record EngineSection
     [Range(0.01, 1.0)]
     public double GpuMemoryUtilization { get; init; } = 0.92;
 
-    /// <summary>Bytes of the KV pool, over all models. Range 64 KiB–1 PiB; default a share of the available memory.</summary>
-    [Range(65_536L, 1L << 50)]
+    /// <summary>Bytes of the KV pool, over all models. Range 64 KiB–64 TiB; default a share of the available memory.</summary>
+    [Range(65_536L, 1L << 46)]
     public long? KvCacheMemoryBytes { get; init; }
 
     /// <summary>Most sequences in a batch. Range 1–4096, default 16.</summary>
