@@ -28,16 +28,15 @@ internal static unsafe class AttentionPack
             }
             else
             {
-                for (int i = Math.Max(slot, from); i < Math.Min(slot + S.Width, to); i++)
-                {
-                    if (i < lane.GapStart || i >= lane.GapEnd)
-                        Buffer.MemoryCopy(cache.Key(lane, i), gather + (i - slot) * stride, stride, cache.RowBytes);
-                }
+                Gather(cache, lane, Math.Max(slot, from), Math.Min(slot + S.Width, to), gather - slot * stride, stride);
             }
 
             float* target = keys + (slot - tile);
-            for (nint word = 0; word < words; word += 4)
+            byte* ahead = Ahead(cache, lane, slot, source);
+            for (nint word = 0; word < words; word += 4, ahead += 16 * S.Width)
             {
+                for (int line = 0; line < 16 * S.Width; line += 64)
+                    S.Prefetch(ahead + line);
                 S.Columns4(source + word * 4, stride, out V c0, out V c1, out V c2, out V c3);
                 E.StoreColumn<S, V>(target, PagedAttention.KeyTile, word, c0);
                 E.StoreColumn<S, V>(target, PagedAttention.KeyTile, word + 1, c1);
@@ -52,21 +51,63 @@ internal static unsafe class AttentionPack
     public static void Values<S, V, E>(in KvView cache, in KvLane lane, int tile, int from, int to, float* values, int stride)
         where S : struct, ISimd<V> where V : struct where E : struct, IElement
     {
-        int whole = cache.HeadDim - cache.HeadDim % S.Width, rest = cache.HeadDim - whole;
-        for (int slot = from; slot < to; slot++)
+        int whole = cache.HeadDim - cache.HeadDim % S.Width, rest = cache.HeadDim - whole, run;
+        for (int slot = from; slot < to; slot += run)
         {
+            run = cache.Run(lane, slot, to, out byte* source);
             float* target = values + (long)(slot - tile) * stride;
-            if (slot >= lane.GapStart && slot < lane.GapEnd)
+            if (source == null)
             {
-                new Span<float>(target, stride).Clear();
+                new Span<float>(target, run * stride).Clear();
                 continue;
             }
 
-            byte* source = cache.Key(lane, slot) + cache.HalfLaneBytes;
-            for (nint d = 0; d < whole; d += S.Width)
-                S.Store(target + d, E.Load<S, V>(source + d * E.Size));
-            if (rest > 0)
-                S.Store(target + whole, Ragged.Load<S, V, E>(source + whole * E.Size, rest));
+            byte* ahead = Ahead(cache, lane, slot, source) + cache.HalfLaneBytes;
+            source += cache.HalfLaneBytes;
+            for (int i = 0; i < run; i++, source += cache.RowBytes, ahead += cache.RowBytes, target += stride)
+            {
+                for (nint d = 0; d < whole; d += S.Width)
+                {
+                    S.Prefetch(ahead + d * E.Size);
+                    S.Store(target + d, E.Load<S, V>(source + d * E.Size));
+                }
+
+                if (rest > 0)
+                    S.Store(target + whole, Ragged.Load<S, V, E>(source + whole * E.Size, rest));
+            }
         }
+    }
+
+    /// <summary>Asks for the values that lie one tile further.</summary>
+    /// <param name="key">K row of <paramref name="slot"/>, the first of a run of <paramref name="count"/> slots.</param>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void PrefetchValues<S, V>(in KvView cache, in KvLane lane, int slot, int count, byte* key) where S : struct, ISimd<V> where V : struct
+    {
+        byte* ahead = Ahead(cache, lane, slot, key) + cache.HalfLaneBytes, end = ahead + (long)count * cache.RowBytes;
+        if (ahead != key + cache.HalfLaneBytes)
+        {
+            for (; ahead < end; ahead += 64)
+                S.Prefetch(ahead);
+        }
+    }
+
+    /// <summary>Copies the key rows of slots [from, to) to target + slot · stride.</summary>
+    private static void Gather(in KvView cache, in KvLane lane, int from, int to, byte* target, nint stride)
+    {
+        int run;
+        for (int slot = from; slot < to; slot += run)
+        {
+            run = cache.Run(lane, slot, to, out byte* source);
+            for (int i = 0; i < run && source != null; i++)
+                Buffer.MemoryCopy(source + (long)i * cache.RowBytes, target + (slot + i) * stride, stride, cache.RowBytes);
+        }
+    }
+
+    /// <summary>The key row one tile further, which is read soon; <paramref name="here"/> where the sequence ends.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static byte* Ahead(in KvView cache, in KvLane lane, int slot, byte* here)
+    {
+        slot += PagedAttention.KeyTile;
+        return slot < lane.Length && (slot < lane.GapStart || slot >= lane.GapEnd) ? cache.Key(lane, slot) : here;
     }
 }

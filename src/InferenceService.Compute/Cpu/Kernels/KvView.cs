@@ -57,12 +57,29 @@ internal unsafe struct KvView
         };
     }
 
-    /// <summary>The K row of a slot; its V row lies <see cref="HalfLaneBytes"/> further.</summary>
+    /// <summary>The K row of a live slot; its V row lies <see cref="HalfLaneBytes"/> further.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public readonly byte* Key(in KvLane lane, int slot)
     {
         (int block, int inBlock) = Math.DivRem(slot, BlockSize);
         return lane.Base + (long)lane.Table[block] * BlockBytes + (long)inBlock * RowBytes;
+    }
+
+    /// <summary>How many of the slots [<paramref name="slot"/>, <paramref name="to"/>) lie in one block and are alike, all live or all dead.</summary>
+    /// <param name="key">K row of the first; null when they are dead.</param>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public readonly int Run(in KvLane lane, int slot, int to, out byte* key)
+    {
+        if (slot >= lane.GapStart && slot < lane.GapEnd)
+        {
+            key = null;
+            return Math.Min(to, lane.GapEnd) - slot;
+        }
+
+        (int block, int inBlock) = Math.DivRem(slot, BlockSize);
+        key = lane.Base + (long)lane.Table[block] * BlockBytes + (long)inBlock * RowBytes;
+        int count = Math.Min(BlockSize - inBlock, to - slot);
+        return slot < lane.GapStart ? Math.Min(count, lane.GapStart - slot) : count;
     }
 
     private readonly void Check(in KvBatch batch, int rows)

@@ -149,22 +149,25 @@ internal static unsafe class PagedAttention
         scratch.Clear(block.Lines, job.ValueStride);
         KvLane lane = block.Lane;
         int end = Math.Min(block.SeenTo, (span + 1) * Span);
+        int passes = (block.Lines + S.TileRows - 1) / S.TileRows, step = (block.Lines + passes - 1) / passes;
+        bool inPlace = passes <= (E.WidensCheaply ? 2 : 1) && job.Cache.HeadDim % S.Width == 0; // packing values would cost more than it saves
         for (int tile = Math.Max(block.SeenFrom / KeyTile * KeyTile, span * Span); tile < end; tile += KeyTile)
         {
             int from = Math.Max(tile, block.SeenFrom), to = Math.Min(tile + KeyTile, end);
             if (from >= lane.GapStart && to <= lane.GapEnd)
                 continue;
             AttentionPack.Keys<S, V, E>(job.Cache, lane, tile, from, to, scratch.Keys, scratch.Gather);
-            AttentionPack.Values<S, V, E>(job.Cache, lane, tile, from, to, scratch.Values, job.ValueStride);
-            for (int line = 0; line < block.Lines; line += S.TileRows)
-                Lines<S, V>(job, block, scratch, tile, line, Math.Min(S.TileRows, block.Lines - line));
+            if (!inPlace)
+                AttentionPack.Values<S, V, E>(job.Cache, lane, tile, from, to, scratch.Values, job.ValueStride);
+            for (int line = 0; line < block.Lines; line += step)
+                Lines<S, V, E>(job, block, scratch, tile, line, Math.Min(step, block.Lines - line), inPlace);
         }
     }
 
-    /// <summary>A few lines against one packed tile.</summary>
+    /// <summary>A few lines against one tile, its keys packed, its values packed or in place.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Lines<S, V>(in Job job, in AttentionBlock block, in AttentionScratch scratch, int tile, int line, int count)
-        where S : struct, ISimd<V> where V : struct
+    private static void Lines<S, V, E>(in Job job, in AttentionBlock block, in AttentionScratch scratch, int tile, int line, int count, bool inPlace)
+        where S : struct, ISimd<V> where V : struct where E : struct, IElement
     {
         KvLane lane = block.Lane;
         int from = Math.Max(job.SeenFrom(lane, block.RowInSequence + line / job.Group), tile);
@@ -182,13 +185,37 @@ internal static unsafe class PagedAttention
                 scores + (long)i * KeyTile, seen, job.Scale, ref scratch.Maximum[line + i], ref scratch.Sum[line + i]);
         }
 
-        int vectors = job.ValueStride / S.Width;
+        float* output = scratch.Output + (long)line * job.ValueStride;
+        if (!inPlace)
+        {
+            byte* values = (byte*)(scratch.Values + (long)(from - tile) * job.ValueStride);
+            Values<S, V, F32Element>(job, scores + (from - tile), values, job.ValueStride * sizeof(float), to - from, output, factors, count);
+            return;
+        }
+
+        int run;
+        for (int slot = from; slot < to; slot += run)
+        {
+            run = job.Cache.Run(lane, slot, to, out byte* key);
+            if (key == null)
+                continue;
+            if (line == 0)
+                AttentionPack.PrefetchValues<S, V>(job.Cache, lane, slot, run, key);
+            Values<S, V, E>(job, scores + (slot - tile), key + job.Cache.HalfLaneBytes, job.Cache.RowBytes, run, output, factors, count);
+            new Span<float>(factors, count).Fill(1f); // earlier sums are rescaled once
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Values<S, V, E>(in Job job, float* weights, byte* values, nint strideBytes, int slots, float* output, float* factors, int lines)
+        where S : struct, ISimd<V> where V : struct where E : struct, IElement
+    {
+        int vectors = (job.Cache.HeadDim + S.Width - 1) / S.Width;
         for (int v = 0; v < vectors; v += AttentionTile.Vectors)
         {
-            float* values = scratch.Values + (long)(from - tile) * job.ValueStride + v * S.Width;
-            AttentionTile.Values<S, V, F32Element>(
-                scores + (from - tile), (byte*)values, job.ValueStride * sizeof(float), to - from,
-                scratch.Output + (long)line * job.ValueStride + v * S.Width, job.ValueStride, factors, count, Math.Min(AttentionTile.Vectors, vectors - v));
+            AttentionTile.Values<S, V, E>(
+                weights, values + v * S.Width * E.Size, strideBytes, slots, output + v * S.Width, job.ValueStride, factors, lines,
+                Math.Min(AttentionTile.Vectors, vectors - v));
         }
     }
 }
