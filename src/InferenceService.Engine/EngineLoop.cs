@@ -170,7 +170,10 @@ internal sealed class EngineLoop
     private void TakeArrivals()
     {
         while (_inbox.TryTakeArrival(out Generation? generation))
+        {
+            _outbox.Open(generation!);
             _scheduler.Enqueue(generation!);
+        }
     }
 
     private void Cancel(Sequence sequence)
@@ -227,12 +230,9 @@ internal sealed class EngineLoop
         Fault = fault;
         Interlocked.Exchange(ref _state, (int)EngineState.Dead);
         _inbox.Close();
-        TakeArrivals();
-        foreach (Sequence sequence in _scheduler.All().Concat(_scheduler.Failed))
-        {
-            sequence.Fail($"the engine ended with a fault: {fault.GetType().Name}: {fault.Message}");
-            _outbox.PublishEnd(sequence);
-        }
+        while (_inbox.TryTakeArrival(out Generation? generation))
+            _outbox.Open(generation!);
+        _outbox.FailAll($"the engine ended with a fault: {fault.GetType().Name}: {fault.Message}");
     }
 
     private void PublishStatistics() => Statistics.Publish(new EngineStatistics(

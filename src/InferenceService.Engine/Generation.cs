@@ -153,6 +153,9 @@ internal sealed class Generation : GenerationStream
             Channel.Complete();
     }
 
+    /// <summary>Engine thread: all choices have sent their end.</summary>
+    public bool HasEnded => _ended == Sequences.Length;
+
     /// <summary>Engine thread: keeps the first error.</summary>
     public void SetError(string error) => _error ??= error;
 

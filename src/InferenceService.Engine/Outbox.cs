@@ -2,9 +2,11 @@ using InferenceService.Engine.Scheduling;
 
 namespace InferenceService.Engine;
 
-/// <summary>Sends what a step brought to the callers. Engine thread only.</summary>
+/// <summary>Sends what a step brought to the callers, and knows every request whose caller still waits. Engine thread only.</summary>
 internal sealed class Outbox(TimeProvider time)
 {
+    private readonly HashSet<Generation> _open = [];
+
     /// <summary>Tokens generated, since start.</summary>
     public long GeneratedTokens { get; private set; }
 
@@ -20,12 +22,41 @@ internal sealed class Outbox(TimeProvider time)
                 continue;
             GeneratedTokens += sampled ? 1 : 0;
             int token = sampled ? sequence.Tokens[^1] : -1;
-            sequence.Generation.Publish(new GeneratedToken(sequence.Choice, token, sequence.Finish, sequence.Logprobs), now);
-            sequence.Logprobs = null;
+            Send(sequence, token, now);
         }
     }
 
+    /// <summary>A caller waits for all choices of this request.</summary>
+    public void Open(Generation generation) => _open.Add(generation);
+
     /// <summary>The end of a sequence outside a batch.</summary>
-    public void PublishEnd(Sequence sequence) =>
-        sequence.Generation.Publish(new GeneratedToken(sequence.Choice, -1, sequence.Finish, null), time.GetTimestamp());
+    public void PublishEnd(Sequence sequence) => Send(sequence, -1, time.GetTimestamp());
+
+    /// <summary>Ends everything that has not ended yet, wherever it stands, with an error.</summary>
+    public void FailAll(string error)
+    {
+        foreach (Generation generation in _open)
+        {
+            foreach (Sequence sequence in generation.Sequences)
+            {
+                if (sequence.HasSentEnd)
+                    continue;
+                sequence.Fail(error);
+                generation.Publish(new GeneratedToken(sequence.Choice, -1, FinishReason.Error, null), now: 0);
+            }
+        }
+
+        _open.Clear();
+    }
+
+    private void Send(Sequence sequence, int token, long now)
+    {
+        sequence.Generation.Publish(new GeneratedToken(sequence.Choice, token, sequence.Finish, sequence.Logprobs), now);
+        sequence.Logprobs = null;
+        if (sequence.Finish == FinishReason.None)
+            return;
+        sequence.HasSentEnd = true;
+        if (sequence.Generation.HasEnded)
+            _open.Remove(sequence.Generation);
+    }
 }

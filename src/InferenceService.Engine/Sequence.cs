@@ -94,6 +94,9 @@ internal sealed class Sequence
     /// <summary>Counts and random numbers of its sampler.</summary>
     public SamplerState Sampling { get; }
 
+    /// <summary>Its caller was told that it ended.</summary>
+    public bool HasSentEnd { get; set; }
+
     /// <summary>It no longer counts as waiting at the door.</summary>
     public bool HasLeftDoor { get; set; }
 

@@ -21,6 +21,7 @@ internal sealed class KvCompressor
     private int[] _kept = [];
     private int[] _oldBlocks = [];
     private float[] _staging = [];
+    private int _shared;
 
     /// <summary>Works on one cache and the sums of its sequences.</summary>
     public KvCompressor(KvCache cache, SumStore sums)
@@ -34,10 +35,12 @@ internal sealed class KvCompressor
     public long DroppedSlots { get; private set; }
 
     /// <summary>Asks the selector and obeys. Call after every step that ends the prompt or extends the sequence.</summary>
+    /// <remarks>As many blocks must be free as <see cref="KvCache.SharedBlocks"/> says, because those are copied before any is freed.</remarks>
     /// <exception cref="Exception">Whatever the selector throws, or <see cref="InvalidOperationException"/> for an impossible answer; the sequence must end.</exception>
     public void Compress(SequenceCache cache, KvSelector selector, int promptTokens, int computedTokens)
     {
         Observe(cache, selector, promptTokens, computedTokens);
+        _shared = _cache.SharedBlocks(cache);
         for (int group = 0; group < _keep.Groups; group++)
         {
             (int start, int end) = _keep.Dropped(group);
@@ -158,8 +161,7 @@ internal sealed class KvCompressor
         for (int index = 0; index < blocks; index++)
         {
             int first = index * blockSize, end = Math.Min(first + blockSize, kept.Length);
-            // The next token will be appended to a last block that is not full.
-            bool written = end - first < blockSize;
+            bool written = false;
             for (int slot = first; slot < end; slot++)
                 written |= kept[slot] != slot;
             bool replace = written && !MakeWritable(_oldBlocks[index]);
@@ -182,10 +184,13 @@ internal sealed class KvCompressor
         table.Truncate(blocks);
     }
 
-    /// <summary>True when the block may be written in place. A cached prefix is given up only when no block is left to copy to.</summary>
+    /// <summary>
+    /// True when the block may be written in place. A cached prefix that nobody else holds is copied too, so that it stays cached;
+    /// it is given up when the free blocks are needed for those that others hold.
+    /// </summary>
     private bool MakeWritable(int block)
     {
-        if (_cache.Blocks.References(block) == 1 && _cache.Blocks.Entry(block) >= 0 && _cache.Blocks.Free == 0)
+        if (_cache.Blocks.References(block) == 1 && _cache.Blocks.Entry(block) >= 0 && _cache.Blocks.Free <= _shared)
             _cache.Forget(_cache.Blocks.Entry(block));
         return _cache.Blocks.IsWritable(block);
     }
