@@ -42,7 +42,7 @@ internal static class Access
         long first = Clamp(Part(start), by.Sign > 0 ? 0 : length - 1, length, by.Sign > 0);
         long end = Clamp(Part(stop), by.Sign > 0 ? length : -1, length, by.Sign > 0);
         long count = RangeValue.CountOf(first, end, by);
-        long stride = count > 1 ? (long)by : 1;
+        long stride = BigInteger.Abs(by) <= length ? (long)by : by.Sign * (length + 1); // a longer stride takes the first item alone
         budget.MakeItems(target is StringValue && stride == 1 ? 0 : count);
         switch (target)
         {

@@ -43,17 +43,19 @@ internal sealed partial class Interpreter
             state = new LoopValue(loop.Filter is null ? items : null, walk, recurse, depth0);
         }
 
+        // As in Jinja2, a body that never ran to its end (a break or continue in every round) counts as none at all.
         bool isEmpty = true;
         while ((state is null ? walk.MoveNext() ? walk.Current : null : state.Next()) is { } item)
         {
-            isEmpty = false;
             budget.Spend();
             if (loop.LoopVariable is { } variable)
                 activation[variable] = state;
             Assign(loop.Target, item, activation);
             Open(loop.BodyScope, activation);
-            if (Execute(loop.Body, activation) == Flow.Break)
+            Flow end = Execute(loop.Body, activation);
+            if (end == Flow.Break)
                 break;
+            isEmpty &= end == Flow.Continue;
         }
         Close(loop.BodyScope, activation);
         if (!isEmpty || loop.Otherwise.Count == 0)

@@ -36,11 +36,7 @@ internal static class Methods
             return sequence.Items[field];
         return name switch
         {
-            "count" => new FunctionValue(name, (i, a) =>
-            {
-                Value item = a.Bind("count", 1, "value")[0]!;
-                return new IntValue(sequence.Items.Count(x => Comparison.Equal(x, item, i.Budget)));
-            }),
+            "count" => Count(sequence),
             "index" => new FunctionValue(name, (i, a) => Index(sequence, a.Bind("index", 1, "value", "start", "stop"), i.Budget)),
             "copy" when sequence is ListValue => new FunctionValue(name, (_, a) =>
             {
@@ -51,10 +47,17 @@ internal static class Methods
         };
     }
 
+    private static FunctionValue Count(Value sequence) => new("count", (i, a) =>
+    {
+        Value item = a.Bind("count", 1, "value")[0]!;
+        return new IntValue(Iteration.ToArray(sequence, i.Budget).Count(x => Comparison.Equal(x, item, i.Budget)));
+    });
+
     private static IntValue Index(SequenceValue sequence, Value?[] arguments, Budget budget)
     {
         int length = sequence.Items.Length;
-        int start = StringMethods.Position(arguments[1], 0, length), stop = StringMethods.Position(arguments[2], length, length);
+        int start = StringMethods.Position(arguments.ElementAtOrDefault(1), 0, length);
+        int stop = StringMethods.Position(arguments.ElementAtOrDefault(2), length, length);
         for (int i = start; i < stop; i++)
         {
             if (Comparison.Equal(sequence.Items[i], arguments[0]!, budget))
@@ -81,8 +84,11 @@ internal static class Methods
         _ => null,
     };
 
-    private static IntValue? OfRange(RangeValue range, string name) => name switch
+    private static Value? OfRange(RangeValue range, string name) => name switch
     {
+        "count" => Count(range),
+        "index" => new FunctionValue(name, (i, a) =>
+            Index(new ListValue(Iteration.ToArray(range, i.Budget)), a.Bind("index", 1, "value"), i.Budget)),
         "start" => new IntValue(range.Start),
         "stop" => new IntValue(range.Stop),
         "step" => new IntValue(range.Step),

@@ -16,13 +16,13 @@ internal static class SelectFilters
 
     public static Value Map(Interpreter interpreter, Value input, Arguments arguments)
     {
-        Func<Value, Value> function = MapFunction(interpreter, arguments);
         return new IteratorValue(Mapped());
 
         IEnumerator<Value> Mapped()
         {
             if (!input.IsTrue)
                 yield break;
+            Func<Value, Value> function = MapFunction(interpreter, arguments);
             IEnumerator<Value> items = Iteration.Iterate(input, interpreter.Budget);
             while (items.MoveNext())
                 yield return function(items.Current);

@@ -36,7 +36,7 @@ internal static class StringSearch
     public static Value Has(StringValue text, Arguments arguments, string method, Budget budget)
     {
         Value?[] bound = arguments.Bind(method, 1, "prefix", "start", "end");
-        int start = StringMethods.Position(bound[1], 0, text.Length), stop = StringMethods.Position(bound[2], text.Length, text.Length);
+        int start = Start(bound[1], text.Length), stop = StringMethods.Position(bound[2], text.Length, text.Length);
         Value[] candidates = bound[0] is TupleValue tuple ? tuple.Items : [bound[0]!];
         budget.MakeItems(candidates.Length);
         foreach (Value candidate in candidates)
@@ -108,10 +108,10 @@ internal static class StringSearch
         StringValue part = StringMethods.Text(bound[0]!, $"{method}() argument 1");
         budget.SpendSearch(text.Text.Length, part.Text.Length);
         int length = text.Length;
-        // A start past the end finds nothing, not even the empty string.
-        int start = bound[1] is { } given and not NoneValue && Numbers.ToInt32(given) > length
-            ? int.MaxValue
-            : StringMethods.Position(bound[1], 0, length);
-        return (part, start, StringMethods.Position(bound[2], length, length));
+        return (part, Start(bound[1], length), StringMethods.Position(bound[2], length, length));
     }
+
+    /// <summary>A start past the end finds nothing, not even the empty string.</summary>
+    private static int Start(Value? value, int length) =>
+        value is { } given and not NoneValue && Numbers.ToInt32(given) > length ? int.MaxValue : StringMethods.Position(value, 0, length);
 }

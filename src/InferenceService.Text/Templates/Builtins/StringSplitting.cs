@@ -122,7 +122,7 @@ internal static class StringSplitting
             int start = at;
             if (limit-- == 0)
             {
-                words.Add(PythonText.TrimEnd(text[start..]));
+                words.Add(text[start..]);
                 return words;
             }
             while (at < text.Length && !PythonText.IsSpace(text[at]))
@@ -144,7 +144,7 @@ internal static class StringSplitting
             int end = at;
             if (limit-- == 0)
             {
-                words.Add(PythonText.TrimStart(text[..end]));
+                words.Add(text[..end]);
                 break;
             }
             while (at > 0 && !PythonText.IsSpace(text[at - 1]))

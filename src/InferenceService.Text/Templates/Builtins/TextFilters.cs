@@ -105,7 +105,6 @@ internal static class TextFilters
     public static Value Truncate(Interpreter interpreter, Value input, Arguments arguments)
     {
         Value?[] bound = arguments.Bind("truncate", 0, "length", "killwords", "end", "leeway");
-        StringValue text = StringMethods.Text(input, "truncate input");
         int length = bound[0] is { } given ? Numbers.ToInt32(given) : 255;
         StringValue end = bound[2] is { } mark ? StringMethods.Text(mark, "truncate end") : new StringValue("...");
         int leeway = bound[3] is { } slack and not NoneValue ? Numbers.ToInt32(slack) : 5;
@@ -113,8 +112,9 @@ internal static class TextFilters
             throw new TemplateException($"expected length >= {end.Length}, got {length}");
         if (leeway < 0)
             throw new TemplateException($"expected leeway >= 0, got {leeway}");
-        if (text.Length <= (long)length + leeway)
-            return text;
+        if (Iteration.LengthOf(input) <= (long)length + leeway)
+            return input;
+        StringValue text = StringMethods.Text(input, "truncate input");
         string kept = text.Range(0, length - end.Length);
         int lastSpace = kept.LastIndexOf(' ');
         if (!(bound[1]?.IsTrue ?? false) && lastSpace >= 0)

@@ -14,7 +14,7 @@ internal sealed class PrettyText(Budget budget)
 
     public string Write(Value value)
     {
-        Append(value, 0, 0);
+        Append(Sorted(value), 0, 0);
         return _output.ToString();
     }
 
@@ -23,15 +23,14 @@ internal sealed class PrettyText(Budget budget)
     private void Append(Value value, int indent, int after)
     {
         Budget.EnsureStack();
-        Value sorted = value is DictValue dict ? Sorted(dict) : value;
-        string line = Repr.Of(sorted, budget);
+        string line = Repr.Of(value, budget);
         budget.CheckChars(_output.Length + (long)line.Length);
-        if (line.Length <= Width - indent - after || sorted is not (DictValue or SequenceValue) || !sorted.IsTrue)
+        if (line.Length <= Width - indent - after || value is not (DictValue or SequenceValue) || !value.IsTrue)
         {
             _output.Append(line);
             return;
         }
-        if (sorted is DictValue entries)
+        if (value is DictValue entries)
         {
             _output.Append('{');
             AppendLines(entries.Entries.Count, indent + 1, after + 1, (i, tail) =>
@@ -44,9 +43,9 @@ internal sealed class PrettyText(Budget budget)
             _output.Append('}');
             return;
         }
-        Value[] items = ((SequenceValue)sorted).Items;
-        string close = sorted is ListValue ? "]" : items.Length == 1 ? ",)" : ")";
-        _output.Append(sorted is ListValue ? '[' : '(');
+        Value[] items = ((SequenceValue)value).Items;
+        string close = value is ListValue ? "]" : items.Length == 1 ? ",)" : ")";
+        _output.Append(value is ListValue ? '[' : '(');
         AppendLines(items.Length, indent + 1, after + close.Length, (i, tail) => Append(items[i], indent + 1, tail));
         _output.Append(close);
     }
@@ -64,15 +63,26 @@ internal sealed class PrettyText(Budget budget)
         }
     }
 
-    private DictValue Sorted(DictValue dict)
+    private Value Sorted(Value value)
     {
-        Value[] keys = [.. dict.Entries.Keys];
-        budget.MakeItems(keys.Length);
-        if (keys.All(k => k is StringValue))
-            Sorting.Sort(keys, keys, false, budget);
-        DictValue sorted = new();
-        foreach (Value key in keys)
-            sorted.Entries[key] = dict.Entries[key];
-        return sorted;
+        Budget.EnsureStack();
+        budget.Spend();
+        switch (value)
+        {
+            case ListValue list:
+                return new ListValue([.. list.Items.Select(Sorted)]);
+            case TupleValue tuple:
+                return new TupleValue([.. tuple.Items.Select(Sorted)]);
+            case DictValue dict:
+                Value[] keys = [.. dict.Entries.Keys];
+                if (keys.All(k => k is StringValue))
+                    Sorting.Sort(keys, keys, false, budget);
+                DictValue sorted = new();
+                foreach (Value key in keys)
+                    sorted.Entries[key] = Sorted(dict.Entries[key]);
+                return sorted;
+            default:
+                return value;
+        }
     }
 }

@@ -7,6 +7,8 @@ internal static class Arithmetic
 {
     public static Value Binary(string op, Value a, Value b, Budget budget)
     {
+        if (op == "%" && a is StringValue format)
+            return Formatting.PercentFormat.Apply(format, b, budget);
         if (a is UndefinedValue u)
             throw u.Error();
         if (b is UndefinedValue v)
@@ -25,8 +27,6 @@ internal static class Arithmetic
                 return Repeated(a, b, budget);
             case "*" when Numbers.IsInteger(a) && b is StringValue or SequenceValue:
                 return Repeated(b, a, budget);
-            case "%" when a is StringValue format:
-                return Formatting.PercentFormat.Apply(format, b, budget);
             default:
                 throw Unsupported(op, a, b);
         }
@@ -76,7 +76,7 @@ internal static class Arithmetic
         "%" when b.IsZero => throw new TemplateException("integer modulo by zero"),
         "//" => new IntValue(FloorDivide(a, b)),
         "%" => new IntValue(a - FloorDivide(a, b) * b),
-        "**" when b.Sign < 0 => new FloatValue(FloatPower((double)a, (double)b)),
+        "**" when b.Sign < 0 => new FloatValue(FloatPower(Numbers.NearestDouble(a), Numbers.NearestDouble(b))),
         _ => IntegerPower(a, b, budget),
     };
 
@@ -105,6 +105,8 @@ internal static class Arithmetic
     {
         if (b.IsZero)
             throw new TemplateException("division by zero");
+        if (a.IsZero)
+            return 0;
         if (a.GetBitLength() <= 53 && b.GetBitLength() <= 53)
             return (double)a / (double)b;
         // 64 more bits than a double needs are kept and the lost rest is remembered in the last one, so one rounding remains.
@@ -114,7 +116,7 @@ internal static class Arithmetic
             : BigInteger.DivRem(BigInteger.Abs(a), BigInteger.Abs(b) << -shift, out rest);
         if (!rest.IsZero)
             quotient |= 1;
-        double result = Math.ScaleB((double)quotient, -shift);
+        double result = Math.ScaleB(Numbers.NearestDouble(quotient), -shift);
         if (double.IsInfinity(result))
             throw new TemplateException("integer division result too large for a float");
         return a.Sign == b.Sign ? result : -result;
@@ -173,6 +175,8 @@ internal static class Arithmetic
 
     private static Value Repeated(Value value, Value times, Budget budget)
     {
+        if (Numbers.ToInteger(times) is var number && (number > long.MaxValue || number < long.MinValue))
+            throw new TemplateException("cannot fit 'int' into an index-sized integer");
         int count = Math.Max(0, Numbers.ToInt32(times));
         if (value is StringValue text)
         {

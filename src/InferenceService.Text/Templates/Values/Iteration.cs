@@ -15,6 +15,7 @@ internal static class Iteration
         DictViewValue view => View(view, budget),
         RangeValue range => Numbers(range, budget),
         IteratorValue iterator => Rest(iterator, budget),
+        LoopValue loop => Rounds(loop, budget),
         UndefinedValue => Items([], budget),
         _ => null,
     };
@@ -79,7 +80,7 @@ internal static class Iteration
         for (int i = 0; i < text.Length; i++)
         {
             budget.Spend();
-            yield return text.With(text.CharAt(i));
+            yield return new StringValue(text.CharAt(i));
         }
     }
 
@@ -107,6 +108,16 @@ internal static class Iteration
         {
             budget.Spend();
             yield return range[i];
+        }
+    }
+
+    /// <summary>Walking the variable <c>loop</c> itself goes on with its loop.</summary>
+    private static IEnumerator<Value> Rounds(LoopValue loop, Budget budget)
+    {
+        while (loop.Next() is { } item)
+        {
+            budget.Spend();
+            yield return new TupleValue([item, loop]);
         }
     }
 

@@ -18,8 +18,22 @@ internal static class Numbers
     {
         if (value is FloatValue f)
             return f.Number;
-        double number = (double)ToInteger(value);
+        double number = NearestDouble(ToInteger(value));
         return double.IsFinite(number) ? number : throw new TemplateException("int too large to convert to float");
+    }
+
+    /// <summary>The double next to an integer, halves to even; .NET's own conversion cuts off.</summary>
+    public static double NearestDouble(BigInteger number)
+    {
+        BigInteger size = BigInteger.Abs(number);
+        int shift = (int)size.GetBitLength() - 63;
+        if (shift <= 0)
+            return (long)number;
+        BigInteger high = size >> shift;
+        if (high << shift != size)
+            high |= 1; // remembers that something was cut off below
+        double nearest = Math.ScaleB((double)(long)high, shift);
+        return number.Sign < 0 ? -nearest : nearest;
     }
 
     /// <summary>Order of two numbers, exact between integers and floats. Not for NaN: see <see cref="IsNaN"/>.</summary>

@@ -4,8 +4,16 @@ using System.Text;
 namespace InferenceService.Text.Templates.Values;
 
 /// <summary>Python's <c>str</c> and <c>repr</c>.</summary>
-internal static class Repr
+internal sealed class Repr
 {
+    private readonly StringBuilder _output = new();
+    private readonly Budget _budget;
+
+    // The containers being written: a namespace can hold itself.
+    private readonly HashSet<Value> _open = new(ReferenceEqualityComparer.Instance);
+
+    private Repr(Budget budget) => _budget = budget;
+
     /// <summary>What printing the value shows.</summary>
     public static string ToText(Value value, Budget budget) => value switch
     {
@@ -16,105 +24,121 @@ internal static class Repr
 
     public static string Of(Value value, Budget budget)
     {
-        StringBuilder output = new();
-        Append(output, value, budget);
-        return output.ToString();
+        Repr repr = new(budget);
+        repr.Append(value);
+        return repr._output.ToString();
     }
 
-    private static void Append(StringBuilder output, Value value, Budget budget)
+    private void Append(Value value)
     {
-        int before = output.Length;
+        _budget.Spend();
+        if (value is SequenceValue or DictValue or DictViewValue or NamespaceValue)
+        {
+            Budget.EnsureStack();
+            if (_open.Add(value))
+            {
+                AppendContainer(value);
+                _open.Remove(value);
+            }
+            else
+                _output.Append(value switch { ListValue => "[...]", TupleValue => "(...)", NamespaceValue => "<Namespace {...}>", _ => "{...}" });
+        }
+        else
+        {
+            int before = _output.Length;
+            AppendSimple(value);
+            _budget.SpendChars(_output.Length - before);
+        }
+        _budget.CheckChars(_output.Length);
+    }
+
+    private void AppendSimple(Value value)
+    {
         switch (value)
         {
             case NoneValue:
-                output.Append("None");
+                _output.Append("None");
                 break;
             case BoolValue b:
-                output.Append(b.IsTrue ? "True" : "False");
+                _output.Append(b.IsTrue ? "True" : "False");
                 break;
             case IntValue i:
-                output.Append(i.Number.ToString(CultureInfo.InvariantCulture));
+                _output.Append(i.Number.ToString(CultureInfo.InvariantCulture));
                 break;
             case FloatValue f:
-                output.Append(FloatText.Repr(f.Number));
-                break;
-            case StringValue { IsMarkup: true } text:
-                output.Append("Markup(");
-                PythonText.AppendLiteral(output, text.Text);
-                output.Append(')');
+                _output.Append(FloatText.Repr(f.Number));
                 break;
             case StringValue text:
-                PythonText.AppendLiteral(output, text.Text);
+                _output.Append(text.IsMarkup ? "Markup(" : "");
+                PythonText.AppendLiteral(_output, text.Text);
+                _output.Append(text.IsMarkup ? ")" : "");
                 break;
             case UndefinedValue:
-                output.Append("Undefined");
+                _output.Append("Undefined");
                 break;
-            case ListValue list:
-                AppendItems(output, '[', list.Items, "]", budget);
-                return;
-            case TupleValue tuple:
-                AppendItems(output, '(', tuple.Items, tuple.Items.Length == 1 ? ",)" : ")", budget);
-                return;
-            case DictValue dict:
-                AppendEntries(output, dict.Entries, budget);
-                return;
-            case DictViewValue view:
-                output.Append(view.TypeName).Append('(');
-                AppendItems(output, '[', [.. Enumerable.Range(0, view.Source.Entries.Count).Select(view.Item)], "])", budget);
-                return;
             case RangeValue range:
-                output.Append(CultureInfo.InvariantCulture, $"range({range.Start}, {range.Stop}");
-                output.Append(range.Step == 1 ? ")" : string.Create(CultureInfo.InvariantCulture, $", {range.Step})"));
+                _output.Append(CultureInfo.InvariantCulture, $"range({range.Start}, {range.Stop}");
+                _output.Append(range.Step == 1 ? ")" : string.Create(CultureInfo.InvariantCulture, $", {range.Step})"));
                 break;
-            case NamespaceValue space:
-                output.Append("<Namespace ");
-                AppendEntries(output, space.Attributes.Select(a => KeyValuePair.Create<Value, Value>(new StringValue(a.Key), a.Value)), budget);
-                output.Append('>');
-                return;
             case MacroValue macro:
-                output.Append(macro.Name is null ? "<Macro anonymous>" : $"<Macro '{macro.Name}'>");
+                _output.Append(macro.Name is null ? "<Macro anonymous>" : $"<Macro '{macro.Name}'>");
                 break;
             case LoopValue loop:
-                output.Append(CultureInfo.InvariantCulture, $"<LoopContext {loop.Index0 + 1}/{loop.Length}>");
+                _output.Append(CultureInfo.InvariantCulture, $"<LoopContext {loop.Index0 + 1}/{loop.Length}>");
                 break;
             default:
-                output.Append('<').Append(value.TypeName).Append(" object>");
+                _output.Append('<').Append(value.TypeName).Append(" object>");
                 break;
         }
-        budget.Spend();
-        budget.SpendChars(output.Length - before);
-        budget.CheckChars(output.Length);
     }
 
-    private static void AppendItems(StringBuilder output, char open, Value[] items, string close, Budget budget)
+    private void AppendContainer(Value value)
     {
-        Budget.EnsureStack();
-        output.Append(open);
-        for (int i = 0; i < items.Length; i++)
+        switch (value)
         {
-            if (i > 0)
-                output.Append(", ");
-            Append(output, items[i], budget);
+            case ListValue list:
+                AppendItems("[", list.Items, "]");
+                break;
+            case TupleValue tuple:
+                AppendItems("(", tuple.Items, tuple.Items.Length == 1 ? ",)" : ")");
+                break;
+            case DictValue dict:
+                AppendEntries(dict.Entries);
+                break;
+            case DictViewValue view:
+                AppendItems(view.TypeName + "([", Enumerable.Range(0, view.Source.Entries.Count).Select(view.Item), "])");
+                break;
+            case NamespaceValue space:
+                _output.Append("<Namespace ");
+                AppendEntries(space.Attributes.Select(a => KeyValuePair.Create<Value, Value>(new StringValue(a.Key), a.Value)));
+                _output.Append('>');
+                break;
         }
-        output.Append(close);
-        budget.CheckChars(output.Length);
     }
 
-    private static void AppendEntries(StringBuilder output, IEnumerable<KeyValuePair<Value, Value>> entries, Budget budget)
+    private void AppendItems(string open, IEnumerable<Value> items, string close)
     {
-        Budget.EnsureStack();
-        output.Append('{');
-        bool first = true;
+        string separator = open;
+        foreach (Value item in items)
+        {
+            _output.Append(separator);
+            Append(item);
+            separator = ", ";
+        }
+        _output.Append(ReferenceEquals(separator, open) ? open : "").Append(close);
+    }
+
+    private void AppendEntries(IEnumerable<KeyValuePair<Value, Value>> entries)
+    {
+        string separator = "{";
         foreach ((Value key, Value value) in entries)
         {
-            if (!first)
-                output.Append(", ");
-            first = false;
-            Append(output, key, budget);
-            output.Append(": ");
-            Append(output, value, budget);
+            _output.Append(separator);
+            Append(key);
+            _output.Append(": ");
+            Append(value);
+            separator = ", ";
         }
-        output.Append('}');
-        budget.CheckChars(output.Length);
+        _output.Append(separator == "{" ? "{}" : "}");
     }
 }
