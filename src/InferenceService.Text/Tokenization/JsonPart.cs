@@ -4,7 +4,8 @@ using System.Text.Json;
 
 namespace InferenceService.Text.Tokenization;
 
-/// <summary>A checked view of one JSON value that knows its place in the file, so that every complaint is one line naming the field.</summary>
+/// <summary>A checked view of one JSON value that knows its place in the file, so that every complaint is one line naming the
+/// field.</summary>
 internal readonly record struct JsonPart(JsonElement Element, string Path)
 {
     private const int MaxQuoted = 80;

@@ -4,7 +4,8 @@ using InferenceService.Text.Tokenization.Decoders;
 
 namespace InferenceService.Text.Tokenization;
 
-/// <summary>Strings to token ids and back, as a Hugging Face <c>tokenizer.json</c> describes it. Immutable and safe for concurrent use.</summary>
+/// <summary>Strings to token ids and back, as a Hugging Face <c>tokenizer.json</c> describes it. Immutable and safe for concurrent
+/// use.</summary>
 public sealed class Tokenizer
 {
     private readonly TokenizerParts _parts;
@@ -27,7 +28,8 @@ public sealed class Tokenizer
         UnkId = IdOf(UnkToken) ?? parts.Algorithm.UnknownId;
     }
 
-    /// <summary>Reads <c>tokenizer.json</c> and, when present, <c>tokenizer_config.json</c>, <c>special_tokens_map.json</c> and the chat template
+    /// <summary>Reads <c>tokenizer.json</c> and, when present, <c>tokenizer_config.json</c>, <c>special_tokens_map.json</c> and the
+    /// chat template
     /// files of a folder.</summary>
     /// <exception cref="TokenizerException">A file is missing, damaged or asks for something unknown.</exception>
     public static Tokenizer Load(string folder) => TokenizerFolder.Load(folder);
@@ -110,7 +112,8 @@ public sealed class Tokenizer
         return Encoding.UTF8.GetString(text.Span);
     }
 
-    /// <summary>What this one token contributes inside a text; bytes that are no characters by themselves as U+FFFD. Empty for an unknown id.</summary>
+    /// <summary>What this one token contributes inside a text; bytes that are no characters by themselves as U+FFFD. Empty for an
+    /// unknown id.</summary>
     public string TokenText(int id) => Encoding.UTF8.GetString(BytesOf(id));
 
     /// <summary>The exact bytes this token contributes inside a text, which may be part of a character. Empty for an unknown id.</summary>

@@ -7,7 +7,8 @@ using InferenceService.Text.Tokenization.PreTokenizers;
 
 namespace InferenceService.Text.Tokenization;
 
-/// <summary>Reads <c>tokenizer.json</c>: one part of the pipeline per field. <c>truncation</c> and <c>padding</c> are training settings and ignored.</summary>
+/// <summary>Reads <c>tokenizer.json</c>: one part of the pipeline per field. <c>truncation</c> and <c>padding</c> are training
+/// settings and ignored.</summary>
 internal static class TokenizerJson
 {
     private const string File = "tokenizer.json";
@@ -37,7 +38,8 @@ internal static class TokenizerJson
 
     private static JsonPart? Part(JsonPart root, string name) => root.Optional(name) is { } part ? part with { Path = name } : null;
 
-    /// <summary>The file's added tokens, then those of the configuration, whose flags win, then control tokens that are only in the vocabulary.</summary>
+    /// <summary>The file's added tokens, then those of the configuration, whose flags win, then control tokens that are only in the
+    /// vocabulary.</summary>
     private static List<AddedToken> AddedTokens(JsonPart root, TokenizerConfig config, Vocabulary vocabulary)
     {
         var tokens = new List<AddedToken>();

@@ -5,7 +5,8 @@ using System.Text.Json;
 namespace InferenceService.Text.Tokenization.Algorithms;
 
 /// <summary>Type "BPE" (Sennrich et al., arXiv:1508.07909): characters, then merges by rank.</summary>
-/// <remarks>Dropout is a training device: any value between 0 and 1 is read and not applied, so that encoding is a function of the text.</remarks>
+/// <remarks>Dropout is a training device: any value between 0 and 1 is read and not applied, so that encoding is a function of the
+/// text.</remarks>
 internal sealed class BytePairEncoding : IAlgorithm
 {
     private const int DirectTable = 0x400;

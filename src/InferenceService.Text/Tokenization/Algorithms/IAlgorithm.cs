@@ -1,6 +1,7 @@
 namespace InferenceService.Text.Tokenization.Algorithms;
 
-/// <summary>What tokenizer.json calls the model: turns one piece of text into ids. Immutable to its callers, safe for concurrent use.</summary>
+/// <summary>What tokenizer.json calls the model: turns one piece of text into ids. Immutable to its callers, safe for concurrent
+/// use.</summary>
 internal interface IAlgorithm
 {
     Vocabulary Vocabulary { get; }

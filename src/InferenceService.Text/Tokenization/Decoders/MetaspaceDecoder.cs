@@ -3,7 +3,8 @@ using InferenceService.Text.Tokenization.PreTokenizers;
 
 namespace InferenceService.Text.Tokenization.Decoders;
 
-/// <summary>Type "Metaspace": the visible character becomes a space again; in the first token it only goes away, unless none was put there.</summary>
+/// <summary>Type "Metaspace": the visible character becomes a space again; in the first token it only goes away, unless none was
+/// put there.</summary>
 internal sealed class MetaspaceDecoder(JsonPart part) : IDecoder
 {
     private readonly Metaspace _settings = Metaspace.Read(part);

@@ -2,7 +2,8 @@ using System.Text;
 
 namespace InferenceService.Text.Tokenization.Decoders;
 
-/// <summary>Type "WordPiece": continuing tokens lose their prefix, others get a space in front; optionally English artefacts are cleaned.</summary>
+/// <summary>Type "WordPiece": continuing tokens lose their prefix, others get a space in front; optionally English artefacts are
+/// cleaned.</summary>
 internal sealed class WordPieceDecoder(JsonPart part) : IDecoder
 {
     private readonly byte[] _prefix = Encoding.UTF8.GetBytes(part.String("prefix", "##"));

@@ -146,7 +146,8 @@ internal sealed class PatternCompiler
         }
     }
 
-    /// <summary>True when a false from <see cref="AddFirst"/> only meant "may be empty", so that the next item's beginnings complete the set.</summary>
+    /// <summary>True when a false from <see cref="AddFirst"/> only meant "may be empty", so that the next item's beginnings
+    /// complete the set.</summary>
     private static bool IsOptional(PatternNode item) =>
         item is PatternNode.Empty || (item is PatternNode.Repeat { Min: 0 } repeat && AddFirst(repeat.Body, new CodePointSet()));
 

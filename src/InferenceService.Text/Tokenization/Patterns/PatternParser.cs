@@ -6,7 +6,8 @@ namespace InferenceService.Text.Tokenization.Patterns;
 
 /// <summary>Reads a regular expression in Oniguruma's Ruby syntax, which is what tokenizer.json is written in: possessive quantifiers,
 /// nested character classes with &amp;&amp;, ^ and $ at every line, (?m) for a dot that matches newlines.</summary>
-/// <remarks>Captures are plain groups. What would need a capture's text (back references, conditionals, calls) is refused by name.</remarks>
+/// <remarks>Captures are plain groups. What would need a capture's text (back references, conditionals, calls) is refused by
+/// name.</remarks>
 internal sealed partial class PatternParser
 {
     private const int MaxDepth = 64;

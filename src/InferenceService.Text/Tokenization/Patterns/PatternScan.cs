@@ -91,7 +91,8 @@ internal ref struct PatternScan
     private readonly int Before(int position) =>
         position >= 2 && char.IsLowSurrogate(_text[position - 1]) && char.IsHighSurrogate(_text[position - 2]) ? position - 2 : position - 1;
 
-    /// <summary>Runs the code from <paramref name="pc"/> at <paramref name="position"/>; the end of the match, or -1. The stack is left as it was.</summary>
+    /// <summary>Runs the code from <paramref name="pc"/> at <paramref name="position"/>; the end of the match, or -1. The stack is
+    /// left as it was.</summary>
     private int Run(int pc, int position)
     {
         int floor = _top;

@@ -97,7 +97,8 @@ internal static class PropertyNames
         return Category(key) ?? Derived(key) ?? Script(key);
     }
 
-    /// <summary>A POSIX bracket class as Oniguruma defines it for Unicode text, or null. Two differ from the property of that name.</summary>
+    /// <summary>A POSIX bracket class as Oniguruma defines it for Unicode text, or null. Two differ from the property of that
+    /// name.</summary>
     public static CodePointSet? FindPosix(string name) => name switch
     {
         "punct" => Union(Category("p")!, Category("s")!),

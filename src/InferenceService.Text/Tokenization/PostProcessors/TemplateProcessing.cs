@@ -1,6 +1,7 @@
 namespace InferenceService.Text.Tokenization.PostProcessors;
 
-/// <summary>Type "TemplateProcessing": the "single" template, which holds the text (sequence A) once and special tokens around it.</summary>
+/// <summary>Type "TemplateProcessing": the "single" template, which holds the text (sequence A) once and special tokens around
+/// it.</summary>
 internal sealed class TemplateProcessing : IPostProcessor
 {
     private readonly List<int> _before = [];

@@ -22,7 +22,8 @@ internal static class Categories
 
     public static CodePointMatcher WhiteSpaceMatcher { get; } = WhiteSpace.Freeze();
 
-    /// <summary>\w as Rust's regex crate has it (UTS #18), with join controls. It decides about single-word tokens and the "Whitespace" type.</summary>
+    /// <summary>\w as Rust's regex crate has it (UTS #18), with join controls. It decides about single-word tokens and the
+    /// "Whitespace" type.</summary>
     public static CodePointMatcher WordMatcher { get; } = WordSet([(0x200C, 0x200D)]).Freeze();
 
     /// <summary>\w as Oniguruma has it: with the superscript digits and fractions of Latin-1, without join controls.</summary>

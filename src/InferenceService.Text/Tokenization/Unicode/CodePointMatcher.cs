@@ -39,7 +39,8 @@ internal sealed class CodePointMatcher
         return at >= 0 && codePoint <= _lasts[at];
     }
 
-    /// <summary>How many units the code point at <paramref name="position"/> takes when it is in the set; otherwise 0. The position is inside the text.</summary>
+    /// <summary>How many units the code point at <paramref name="position"/> takes when it is in the set; otherwise 0. The position
+    /// is inside the text.</summary>
     public int MatchLength(ReadOnlySpan<char> text, int position)
     {
         char unit = text[position];

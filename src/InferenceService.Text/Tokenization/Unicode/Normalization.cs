@@ -2,7 +2,8 @@ using System.Text;
 
 namespace InferenceService.Text.Tokenization.Unicode;
 
-/// <summary>NFC, NFD, NFKC and NFKD (UAX #15) from own tables: under InvariantGlobalization <c>string.Normalize</c> silently does nothing.</summary>
+/// <summary>NFC, NFD, NFKC and NFKD (UAX #15) from own tables: under InvariantGlobalization <c>string.Normalize</c> silently does
+/// nothing.</summary>
 internal static class Normalization
 {
     /// <summary>The normalized text; the same instance when nothing has to change. Linear in the text, for any input.</summary>

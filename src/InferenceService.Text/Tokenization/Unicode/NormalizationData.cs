@@ -37,7 +37,8 @@ internal sealed class NormalizationData
     /// <summary>False when the code point may change, or be reordered or composed away, under <paramref name="form"/>.</summary>
     public bool IsStable(int codePoint, UnicodeForm form) => (Get(_flagPages, codePoint) & (1 << (int)form)) == 0;
 
-    /// <summary>The full (recursive) decomposition, or an empty span when the code point stands for itself. Hangul is not in the table.</summary>
+    /// <summary>The full (recursive) decomposition, or an empty span when the code point stands for itself. Hangul is not in the
+    /// table.</summary>
     public ReadOnlySpan<int> Decomposition(int codePoint, bool compatibility) =>
         (compatibility ? _compatibility : _canonical).TryGetValue(codePoint, out int[]? mapping) ? mapping : [];
 
@@ -89,7 +90,8 @@ internal sealed class NormalizationData
             Expand(direct, part, allowCompatibility, full);
     }
 
-    /// <summary>Marks, per form, what the quick check must stop at: anything with a mapping, a combining class, or a partner to compose with.</summary>
+    /// <summary>Marks, per form, what the quick check must stop at: anything with a mapping, a combining class, or a partner to
+    /// compose with.</summary>
     private void MarkUnstable()
     {
         const byte All = 0b1111;
