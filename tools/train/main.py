@@ -14,6 +14,7 @@ import sys
 _MALLOC = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "16000000000", "MALLOC_TOP_PAD_": "536870912"}
 if sys.platform == "linux" and "MALLOC_MMAP_MAX_" not in os.environ:
     os.environ.update(_MALLOC)
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")     # spinning barriers are ruinous on a shared machine
     os.execv(sys.executable, [sys.executable, *sys.argv])
 
 import torch

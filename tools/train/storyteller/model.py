@@ -26,7 +26,7 @@ class Config:
     max_position_embeddings: int = 1024
     rope_theta: float = 10000.0
     rms_norm_eps: float = 1e-5
-    dropout: float = 0.1            # training only: the stories come round about ten times
+    dropout: float = 0.1            # training only
 
 
 class RmsNorm(nn.Module):
