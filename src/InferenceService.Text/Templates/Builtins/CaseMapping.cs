@@ -55,10 +55,14 @@ internal static class CaseMapping
         return output.ToString();
     }
 
-    public static string Fold(string text) =>
-        Map(text, (output, rune) => output.Append(UpperExpansions.TryGetValue(rune.Value, out string? upper)
-            ? Lower(upper)
-            : rune.Value == 0x3C2 ? "\u03c3" : Rune.ToLowerInvariant(rune).ToString()));
+    /// <summary>Case folding: the lower case of the upper case, apart from the dotless i and Cherokee, which folds to upper case.</summary>
+    public static string Fold(string text) => Map(text, (output, rune) => output.Append(rune.Value switch
+    {
+        0x130 => "i\u0307",
+        0x131 => "\u0131",
+        >= 0x13A0 and <= 0x13FD or >= 0xAB70 and <= 0xABBF => UpperOf(rune),
+        _ => string.Concat(UpperOf(rune).EnumerateRunes().Select(upper => Rune.ToLowerInvariant(upper).ToString())),
+    }));
 
     public static string Swap(string text)
     {
@@ -66,7 +70,7 @@ internal static class CaseMapping
         for (int i = 0; i < text.Length;)
         {
             Rune rune = RuneAt(text, i, out int length);
-            output.Append(IsUpperRune(rune) ? LowerOf(rune, text, i) : IsLowerRune(rune) ? UpperOf(rune) : rune.ToString());
+            output.Append(IsTitleRune(rune) ? rune.ToString() : IsUpperRune(rune) ? LowerOf(rune, text, i) : IsLowerRune(rune) ? UpperOf(rune) : rune.ToString());
             i += length;
         }
         return output.ToString();
@@ -197,10 +201,15 @@ internal static class CaseMapping
 
     private static bool IsTitleRune(Rune rune) => Rune.GetUnicodeCategory(rune) == UnicodeCategory.TitlecaseLetter;
 
+    // The letters of the two categories, and what else has the Unicode properties Uppercase and Lowercase (DerivedCoreProperties.txt).
     private static bool IsUpperRune(Rune rune) =>
         Rune.GetUnicodeCategory(rune) is UnicodeCategory.UppercaseLetter or UnicodeCategory.TitlecaseLetter
-        || rune.Value is >= 0x2160 and <= 0x216F or >= 0x24B6 and <= 0x24CF;
+        || rune.Value is >= 0x2160 and <= 0x216F or >= 0x24B6 and <= 0x24CF
+            or >= 0x1F130 and <= 0x1F149 or >= 0x1F150 and <= 0x1F169 or >= 0x1F170 and <= 0x1F189;
 
     private static bool IsLowerRune(Rune rune) => Rune.GetUnicodeCategory(rune) == UnicodeCategory.LowercaseLetter
-        || rune.Value is 0xAA or 0xBA or >= 0x2170 and <= 0x217F or >= 0x24D0 and <= 0x24E9;
+        || rune.Value is 0xAA or 0xBA or >= 0x2B0 and <= 0x2B8 or 0x2C0 or 0x2C1 or >= 0x2E0 and <= 0x2E4 or 0x345 or 0x37A
+            or >= 0x1D2C and <= 0x1D6A or 0x1D78 or >= 0x1D9B and <= 0x1DBF or 0x2071 or 0x207F or >= 0x2090 and <= 0x209C
+            or >= 0x2170 and <= 0x217F or >= 0x24D0 and <= 0x24E9 or 0x2C7C or 0x2C7D or 0xA69C or 0xA69D or 0xA770
+            or 0xA7F8 or 0xA7F9 or >= 0xAB5C and <= 0xAB5F;
 }
