@@ -63,7 +63,7 @@ def _begin_curve(path, step):
         with open(path, newline="") as f:
             rows = [r for r in list(csv.reader(f))[1:] if int(r[0]) <= step]
     with open(path, "w", newline="") as f:
-        csv.writer(f).writerows([["step", "tokens", "loss", "held_out_stories", "rate", "seconds"], *rows])
+        csv.writer(f, lineterminator="\n").writerows([["step", "tokens", "loss", "held_out_stories", "rate", "seconds"], *rows])
 
 
 def train(run, corpus, tokenizer, config, options):
@@ -106,7 +106,7 @@ def train(run, corpus, tokenizer, config, options):
             print(f"step {step}/{options.steps} tokens {tokens} loss {mean:.4f} held-out [{shown}] rate {scale:.3f} "
                   f"{(tokens - mark_tokens) / (now - mark):.0f} tokens/s", flush=True)
             with open(curve, "a", newline="") as f:
-                csv.writer(f).writerow([step, tokens, f"{mean:.4f}", shown, f"{scale:.4f}", f"{now - began:.0f}"])
+                csv.writer(f, lineterminator="\n").writerow([step, tokens, f"{mean:.4f}", shown, f"{scale:.4f}", f"{now - began:.0f}"])
             losses, mark, mark_tokens = [], now, tokens
             if stop or step == options.steps or now - last_save > options.save_every:
                 save(checkpoint, model, optimiser, stream, step, tokens, config)
