@@ -59,18 +59,12 @@ public sealed class ManualTime : TimeProvider
     }
 
     /// <summary>Waits until some timer falls due within <paramref name="within"/>: somebody is now waiting for that.</summary>
-    public async Task WaitForTimerAsync(TimeSpan within)
-    {
-        while (true)
-        {
-            lock (_lock)
-            {
-                if (_timers.Exists(timer => timer.Due <= _now + within))
-                    return;
-            }
+    public Task WaitForTimerAsync(TimeSpan within) => Eventually.TrueAsync(() => HasTimerWithin(within));
 
-            await Task.Yield();
-        }
+    private bool HasTimerWithin(TimeSpan within)
+    {
+        lock (_lock)
+            return _timers.Exists(timer => timer.Due <= _now + within);
     }
 
     private sealed class ManualTimer(ManualTime owner, Action callback) : ITimer
