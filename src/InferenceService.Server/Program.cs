@@ -63,11 +63,9 @@ internal static class Program
         if (options.Server.SwaggerUi ?? app.Environment.IsDevelopment())
             OpenApiPages.UsePages(app);
 
-        IServiceProvider services = app.Services;
-        var catalog = services.GetRequiredService<IModelCatalog>();
-        HealthEndpoints.Map(app, services.GetRequiredService<HealthState>(), catalog, services.GetRequiredService<ServerLifecycle>());
-        ModelListEndpoints.Map(app, catalog);
-        MetricsEndpoint.Map(app, services.GetRequiredService<MetricsPage>(), options.Auth.OpenMetrics);
+        app.MapHealth();
+        app.MapModelList();
+        app.MapMetrics(options.Auth.OpenMetrics);
         app.MapCompletions();
         app.MapChatCompletions();
         app.MapTokenize();

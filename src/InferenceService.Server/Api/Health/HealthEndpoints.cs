@@ -10,28 +10,32 @@ internal static class HealthEndpoints
     private static readonly string[] Read = ["GET", "HEAD"];
 
     /// <summary>Maps the routes. Probes and version need no key.</summary>
-    public static void Map(IEndpointRouteBuilder routes, HealthState health, IModelCatalog catalog, ServerLifecycle lifecycle)
+    public static void MapHealth(this IEndpointRouteBuilder routes)
     {
-        Probe(routes, "/health", () => health.Health).WithMetadata(RouteAccess.Open).WithSummary("Whether the engine is alive and loaded.");
-        Probe(routes, "/v1/health", () => health.Health).ExcludeFromDescription();
-        Probe(routes, "/ping", () => health.Health).ExcludeFromDescription();
-        Probe(routes, "/live", () => health.Liveness).WithMetadata(RouteAccess.Open).WithSummary("Whether the process should go on; never depends on load.");
-        Probe(routes, "/ready", () => health.Readiness).WithMetadata(RouteAccess.Open).WithSummary("Whether new requests should be sent here.");
-        routes.MapMethods("/version", Read, (HttpContext context) => JsonBody.WriteAsync(context, json =>
-        {
-            json.WriteStartObject();
-            json.WriteString("version", ServerVersion.Text);
-            json.WriteString("commit", ServerVersion.Commit);
-            json.WriteString("runtime", ServerVersion.Runtime);
-            json.WriteEndObject();
-        })).WithMetadata(RouteAccess.Open).WithTags("Health").WithSummary("Version, commit and runtime of this build.");
-        routes.MapMethods("/load", Read, (HttpContext context) => WriteLoadAsync(context, catalog, lifecycle))
+        routes.MapMethods("/health", Read, static (HttpContext http, HealthState state) => Answer(http, state.Health))
+            .WithMetadata(RouteAccess.Open).WithTags("Health").WithSummary("Whether the engine is alive and loaded.");
+        foreach (string alias in (string[])["/v1/health", "/ping"])
+            routes.MapMethods(alias, Read, static (HttpContext http, HealthState state) => Answer(http, state.Health)).ExcludeFromDescription();
+        routes.MapMethods("/live", Read, static (HttpContext http, HealthState state) => Answer(http, state.Liveness))
+            .WithMetadata(RouteAccess.Open).WithTags("Health").WithSummary("Whether the process should go on; never depends on load.");
+        routes.MapMethods("/ready", Read, static (HttpContext http, HealthState state) => Answer(http, state.Readiness))
+            .WithMetadata(RouteAccess.Open).WithTags("Health").WithSummary("Whether new requests should be sent here.");
+        routes.MapMethods("/version", Read, (Delegate)WriteVersionAsync)
+            .WithMetadata(RouteAccess.Open).WithTags("Health").WithSummary("Version, commit and runtime of this build.");
+        routes.MapMethods("/load", Read, static (HttpContext http, IModelCatalog catalog, ServerLifecycle lifecycle) => WriteLoadAsync(http, catalog, lifecycle))
             .WithMetadata(RouteAccess.Metrics).WithTags("Health").WithSummary("Requests under way and how full the engine is.");
     }
 
-    private static IEndpointConventionBuilder Probe(IEndpointRouteBuilder routes, string path, Func<ApiError?> question) =>
-        routes.MapMethods(path, Read, (HttpContext context) => question() is { } error ? OpenAiError.WriteAsync(context, error) : Task.CompletedTask)
-            .WithTags("Health");
+    private static Task Answer(HttpContext http, ApiError? error) => error is null ? Task.CompletedTask : OpenAiError.WriteAsync(http, error);
+
+    private static Task WriteVersionAsync(HttpContext http) => JsonBody.WriteAsync(http, json =>
+    {
+        json.WriteStartObject();
+        json.WriteString("version", ServerVersion.Text);
+        json.WriteString("commit", ServerVersion.Commit);
+        json.WriteString("runtime", ServerVersion.Runtime);
+        json.WriteEndObject();
+    });
 
     private static Task WriteLoadAsync(HttpContext context, IModelCatalog catalog, ServerLifecycle lifecycle)
     {

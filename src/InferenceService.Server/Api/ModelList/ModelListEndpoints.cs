@@ -10,14 +10,12 @@ internal static class ModelListEndpoints
     private static readonly string[] Read = ["GET", "HEAD"];
 
     /// <summary>Maps the routes, with and without the prefix.</summary>
-    public static void Map(IEndpointRouteBuilder routes, IModelCatalog catalog)
+    public static void MapModelList(this IEndpointRouteBuilder routes)
     {
         foreach (string prefix in (ReadOnlySpan<string>)["/v1", ""])
         {
-            IEndpointConventionBuilder list = routes.MapMethods($"{prefix}/models", Read, (HttpContext context) => WriteListAsync(context, catalog))
-                .WithTags("Models").WithSummary("Models that are served.");
-            IEndpointConventionBuilder one = routes.MapMethods($"{prefix}/models/{{**id}}", Read, (HttpContext context, string? id) => WriteOneAsync(context, catalog, id))
-                .WithTags("Models").WithSummary("One model.");
+            RouteHandlerBuilder list = routes.MapMethods($"{prefix}/models", Read, WriteListAsync).WithTags("Models").WithSummary("Models that are served.");
+            RouteHandlerBuilder one = routes.MapMethods($"{prefix}/models/{{**id}}", Read, WriteOneAsync).WithTags("Models").WithSummary("One model.");
             if (prefix.Length == 0)
             {
                 list.ExcludeFromDescription();
@@ -26,7 +24,7 @@ internal static class ModelListEndpoints
         }
     }
 
-    private static Task WriteListAsync(HttpContext context, IModelCatalog catalog) => JsonBody.WriteAsync(context, json =>
+    private static Task WriteListAsync(HttpContext http, IModelCatalog catalog) => JsonBody.WriteAsync(http, json =>
     {
         json.WriteStartObject();
         json.WriteString("object", "list");
@@ -41,14 +39,14 @@ internal static class ModelListEndpoints
         json.WriteEndObject();
     });
 
-    private static Task WriteOneAsync(HttpContext context, IModelCatalog catalog, string? id)
+    private static Task WriteOneAsync(HttpContext http, IModelCatalog catalog, string? id)
     {
         // Routing leaves %2F as it is, because it would change the path.
         string wanted = (id ?? "").Replace("%2F", "/", StringComparison.OrdinalIgnoreCase);
         ServedModel? model = wanted.Length == 0 ? null : catalog.Find(wanted) ?? catalog.Find(wanted = wanted.TrimEnd('/'));
         return model is null
-            ? OpenAiError.WriteAsync(context, ApiError.ModelNotFound(wanted))
-            : JsonBody.WriteAsync(context, json => Write(json, model, wanted));
+            ? OpenAiError.WriteAsync(http, ApiError.ModelNotFound(wanted))
+            : JsonBody.WriteAsync(http, json => Write(json, model, wanted));
     }
 
     private static void Write(Utf8JsonWriter json, ServedModel model, string name)

@@ -1,0 +1,148 @@
+using System.Net;
+using System.Net.Sockets;
+using System.Text;
+using System.Text.Json;
+using InferenceService.Server.Configuration;
+using InferenceService.Server.Hosting.Pipeline;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.Features;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace InferenceService.Server.Tests.Hosting.Pipeline;
+
+[Collection(ServerCollection.Name)]
+public sealed class ErrorShapeTests(ServerFixture fixture)
+{
+    private readonly HttpClient _client = fixture.Server.Client;
+
+    [Theory]
+    [InlineData("GET", "/no/such/path", 404, "not_found")]
+    [InlineData("POST", "/v1/no-such-route", 404, "not_found")]
+    [InlineData("GET", "/v1/models/no/such/model", 404, "model_not_found")]
+    [InlineData("POST", "/v1/models", 405, "method_not_allowed")]
+    [InlineData("DELETE", "/health", 405, "method_not_allowed")]
+    [InlineData("GET", "/v1/chat/completions", 405, "method_not_allowed")]
+    [InlineData("GET", "/v1/completions/", 405, "method_not_allowed")]
+    public async Task Failures_of_the_framework_have_the_shape_of_the_api(string method, string path, int status, string code)
+    {
+        HttpResponseMessage answer = await _client.SendAsync(new HttpRequestMessage(new HttpMethod(method), path));
+        Assert.Equal(status, (int)answer.StatusCode);
+        Assert.Equal("application/json", answer.Content.Headers.ContentType?.ToString());
+        using JsonDocument body = JsonDocument.Parse(await answer.Content.ReadAsStringAsync());
+        JsonElement error = body.RootElement.GetProperty("error");
+        Assert.Equal(["message", "type", "param", "code"], error.EnumerateObject().Select(property => property.Name));
+        Assert.Equal(code, error.GetProperty("code").GetString());
+        Assert.Equal("invalid_request_error", error.GetProperty("type").GetString());
+        Assert.Equal(status == 405, answer.Content.Headers.Allow.Count > 0);
+    }
+
+    [Fact]
+    public async Task Head_gets_status_and_headers_without_a_body()
+    {
+        HttpResponseMessage found = await _client.SendAsync(new HttpRequestMessage(HttpMethod.Head, "/v1/models"));
+        Assert.Equal(HttpStatusCode.OK, found.StatusCode);
+        Assert.True(found.Content.Headers.ContentLength > 0);
+        Assert.Empty(await found.Content.ReadAsByteArrayAsync());
+        HttpResponseMessage missing = await _client.SendAsync(new HttpRequestMessage(HttpMethod.Head, "/no/such/path"));
+        Assert.Equal(HttpStatusCode.NotFound, missing.StatusCode);
+        Assert.Empty(await missing.Content.ReadAsByteArrayAsync());
+    }
+
+    [Theory]
+    [InlineData("/health/")]
+    [InlineData("/v1/models/")]
+    [InlineData("/models/")]
+    [InlineData("/version/")]
+    public async Task A_trailing_slash_changes_nothing(string path) => Assert.Equal(HttpStatusCode.OK, (await _client.GetAsync(path)).StatusCode);
+
+    [Fact]
+    public async Task A_body_beyond_the_limit_is_413()
+    {
+        await using TestServer server = await TestServer.StartAsync("Limits:MaxRequestBytes=2000");
+        using var body = new StringContent($"{{\"prompt\":\"{new string('x', 3000)}\"}}", Encoding.UTF8, "application/json");
+        HttpResponseMessage answer = await server.Client.PostAsync("/v1/completions", body);
+        Assert.Equal(HttpStatusCode.RequestEntityTooLarge, answer.StatusCode);
+        Assert.Contains("\"code\":\"request_too_large\"", await answer.Content.ReadAsStringAsync(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_body_of_another_type_is_415()
+    {
+        using var body = new StringContent("prompt=x", Encoding.UTF8, "application/x-www-form-urlencoded");
+        HttpResponseMessage answer = await _client.PostAsync("/v1/completions", body);
+        Assert.Equal(HttpStatusCode.UnsupportedMediaType, answer.StatusCode);
+        Assert.Contains("\"code\":\"unsupported_media_type\"", await answer.Content.ReadAsStringAsync(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task What_is_not_http_ends_the_connection_and_nothing_else()
+    {
+        using var socket = new TcpClient();
+        await socket.ConnectAsync(fixture.Server.Address.Host, fixture.Server.Address.Port);
+        NetworkStream stream = socket.GetStream();
+        await stream.WriteAsync("NOT HTTP AT ALL\r\n\r\n"u8.ToArray());
+        using var reader = new StreamReader(stream);
+        Assert.StartsWith("HTTP/1.1 400", await reader.ReadToEndAsync(), StringComparison.Ordinal);
+        Assert.Equal(HttpStatusCode.OK, (await _client.GetAsync("/health")).StatusCode);
+    }
+
+    [Fact]
+    public async Task An_unhandled_exception_is_a_500_that_tells_nothing()
+    {
+        (int status, string body) = await RunAsync(_ => throw new InvalidOperationException("secret detail in /etc/passwd"));
+        Assert.Equal(500, status);
+        Assert.Equal("""{"error":{"message":"The server failed to handle the request.","type":"server_error","param":null,"code":"internal_error"}}""", body);
+    }
+
+    [Theory]
+    [InlineData(400, "invalid_request")]
+    [InlineData(408, "request_timeout")]
+    [InlineData(413, "request_too_large")]
+    [InlineData(415, "unsupported_media_type")]
+    public async Task A_bad_request_of_the_framework_keeps_its_status(int thrown, string code)
+    {
+        (int status, string body) = await RunAsync(_ => throw new BadHttpRequestException("Type System.Secret failed", thrown));
+        Assert.Equal(thrown, status);
+        Assert.Contains($"\"code\":\"{code}\"", body, StringComparison.Ordinal);
+        Assert.DoesNotContain("System.Secret", body, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Json_that_cannot_be_read_names_the_place()
+    {
+        (int status, string body) = await RunAsync(_ => throw new BadHttpRequestException("x", 400, new JsonException("y", null, 2, 7)));
+        Assert.Equal(400, status);
+        Assert.Contains("(at byte 7 of line 3)", body, StringComparison.Ordinal);
+        Assert.Contains("\"code\":\"invalid_json\"", body, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_client_that_went_away_gets_no_answer_and_is_logged_as_499()
+    {
+        using var gone = new CancellationTokenSource();
+        await gone.CancelAsync();
+        (int status, string body) = await RunAsync(context => throw new OperationCanceledException(context.RequestAborted), gone.Token);
+        Assert.Equal((499, ""), (status, body));
+    }
+
+    [Fact]
+    public async Task An_answer_that_somebody_wrote_is_left_alone()
+    {
+        (int status, string body) = await RunAsync(async context =>
+        {
+            context.Response.StatusCode = 404;
+            context.Response.ContentType = "application/json";
+            await context.Response.WriteAsync("{}");
+        });
+        Assert.Equal((404, "{}"), (status, body));
+    }
+
+    private static async Task<(int Status, string Body)> RunAsync(RequestDelegate next, CancellationToken aborted = default)
+    {
+        var context = new DefaultHttpContext { RequestAborted = aborted };
+        var body = new MemoryStream();
+        context.Features.Set<IHttpResponseBodyFeature>(new StreamResponseBodyFeature(body));
+        await new ErrorShape(next, new LimitOptions(), NullLogger<ErrorShape>.Instance).InvokeAsync(context);
+        return (context.Response.StatusCode, Encoding.UTF8.GetString(body.ToArray()));
+    }
+}
