@@ -120,6 +120,7 @@ internal sealed class Sequence
     /// <summary>Extends <see cref="PrefixKeys"/> to all full blocks of <see cref="Tokens"/>.</summary>
     public void ExtendPrefixKeys(int blockSize)
     {
+        _prefixKeys.EnsureCapacity(_tokens.Length / blockSize);
         for (int block = _prefixKeys.Count; (block + 1) * blockSize <= TokenCount; block++)
         {
             UInt128 parent = block == 0 ? Generation.PrefixRoot : _prefixKeys[block - 1];

@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using InferenceService.Engine.Cache.Policies;
 using InferenceService.Engine.Sampling;
 using InferenceService.Models;
@@ -234,6 +235,36 @@ public sealed class EngineLoopTests
         using var twin = new EngineRun(model, EngineRun.Options(model));
         GenerationRequest unseeded = EngineRun.Request(Prompt, 12, new SamplingParams());
         Assert.Equal(again.Run(unseeded)[0].Tokens, twin.Run(unseeded)[0].Tokens); // the engine's own seed is fixed
+    }
+
+    [Fact]
+    public void A_steady_decode_step_allocates_nothing()
+    {
+        using var model = new TinyModel();
+        using var run = new EngineRun(model, EngineRun.Options(model) with { MaxNumSeqs = 6 });
+        run.Engine.Loop.ChecksEveryStep = false;
+        ImmutableArray<SamplingParams> kinds =
+        [
+            new() { Temperature = 0 }, new() { Seed = 1 }, new() { Seed = 2, TopK = 10, TopP = 0.9f, MinP = 0.01f },
+            new() { Seed = 3, RepetitionPenalty = 1.2f, FrequencyPenalty = 0.2f, PresencePenalty = 0.1f },
+            new() { Seed = 4, BadWords = [[1], [2, 3]], LogitBias = [new LogitBias(5, 1)], MinTokens = 100 },
+            new() { Temperature = 0, AllowedTokenIds = [1, 2, 3, 4, 5, 6, 7] },
+        ];
+        GenerationStream[] streams = [.. kinds.Select((sampling, i) => run.Submit(EngineRun.Request(EngineRun.Prompt(10 + i, i), 200, sampling)))];
+        for (int step = 0; step < 40; step++)
+            run.Engine.Loop.Step();
+        long allocated = 0;
+        for (int step = 0; step < 100; step++)
+        {
+            long before = GC.GetAllocatedBytesForCurrentThread();
+            Assert.True(run.Engine.Loop.Step());
+            allocated += GC.GetAllocatedBytesForCurrentThread() - before;
+            foreach (GenerationStream stream in streams)
+                while (stream.TryRead(out _)) { }
+        }
+
+        Assert.Equal(6, run.Engine.Statistics.Running);
+        Assert.Equal(0, allocated);
     }
 
     [Fact]

@@ -9,7 +9,7 @@ namespace InferenceService.Engine.Sampling;
 /// </remarks>
 internal sealed class PrefixCut
 {
-    private const int Buckets = 2048;
+    private const uint Buckets = 2048;
     private const int TopShift = 21;
     private const int MiddleShift = 10;
 
@@ -23,9 +23,9 @@ internal sealed class PrefixCut
     public (float Threshold, int Ties) Find(ReadOnlySpan<float> scores, ReadOnlySpan<ulong> weights, ulong target)
     {
         uint prefix = 0, known = 0;
-        foreach (int shift in (ReadOnlySpan<int>)[TopShift, MiddleShift, 0])
+        for (int pass = 0; pass < 3; pass++)
         {
-            uint bits = shift == 0 ? (1u << MiddleShift) - 1 : Buckets - 1;
+            (int shift, uint bits) = pass switch { 0 => (TopShift, Buckets - 1), 1 => (MiddleShift, Buckets - 1), _ => (0, (1u << MiddleShift) - 1) };
             Count(scores, weights, prefix, known, shift, bits);
             uint bucket = bits;
             while (_histogram[bucket] < target)

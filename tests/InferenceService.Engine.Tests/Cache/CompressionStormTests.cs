@@ -22,6 +22,39 @@ public sealed class CompressionStormTests
         storm.End();
     });
 
+    [Fact]
+    public void The_last_free_blocks_go_to_copies_of_shared_blocks_not_of_cached_ones()
+    {
+        using var backend = new CpuBackend(1);
+        var layout = new KvLayout([0], 1, KvGrouping.Model);
+        var cache = new KvCache(backend, layout, new KvBlockFormat(DType.F32, BlockSize, 1, 1), 6, prefixCaching: true, "test");
+        var compressor = new KvCompressor(cache, new SumStore(backend, 1, Slots, 2));
+        UInt128[] keys = [1, 2, 3];
+        SequenceCache first = new(1, 0, true), second = new(1, 0, true);
+        cache.Grow(first, 12);
+        first.Advance(0, 12);
+        cache.OfferPrefix(first, keys);
+        cache.AttachPrefix(second, keys);
+        compressor.Compress(second, new Keeper([1, 2, 3, 4, 5, 6, 7]), 0, 12);
+        // The first block is now the first sequence's own, though cached; the second block is still shared.
+        Assert.Equal([1, 2, 1], first.Tables[0].Blocks.ToArray().Select(cache.Blocks.References));
+        cache.Take();
+        Assert.Equal((1, 1), (cache.Blocks.Free, cache.SharedBlocks(first)));
+        compressor.Compress(first, new Keeper([1, 2, 3, 5, 6, 7, 8, 9]), 0, 12);
+        Assert.Equal([8, 1, 2, 3, 9, 5, 6, 7], first.SlotPositions![0].Take(8));
+        Assert.Equal([7, 1, 2, 3, 4, 5, 6], second.SlotPositions![0].Take(7));
+    }
+
+    private sealed class Keeper(int[] slots) : KvSelector
+    {
+        public override void Select(in KvObservation seen, KeepSet keep)
+        {
+            keep.Restrict(0);
+            foreach (int slot in slots)
+                keep.Keep(0, slot);
+        }
+    }
+
     private sealed class Storm
     {
         private readonly Random _random;

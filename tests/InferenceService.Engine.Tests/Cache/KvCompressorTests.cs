@@ -118,22 +118,27 @@ public sealed class KvCompressorTests
     public void Preemption_chunks_and_company_change_nothing(long swapBytes)
     {
         using var model = new TinyModel(KvGrouping.Head);
-        IKvPolicy policy = new LowestSumPolicy(9);
+        // Two that keep everything grow until the compressed ones must give way in the middle of their decode.
         GenerationRequest[] requests =
         [
-            .. Enumerable.Range(0, 12).Select(i => EngineRun.Request(EngineRun.Prompt(10 + 3 * i, i), 20, new SamplingParams
+            .. Enumerable.Range(0, 10).Select(i => EngineRun.Request(EngineRun.Prompt(10 + 2 * i, i), i < 2 ? 50 : 30, new SamplingParams
             {
                 Temperature = i % 2, Seed = i, TopLogprobs = 2,
-            }) with { Choices = i % 4 == 3 ? 3 : 1, KvPolicy = i % 3 == 0 ? "full" : null }),
+            }) with { Choices = i == 5 ? 3 : 1, KvPolicy = i < 2 ? "full" : null }),
         ];
-        using var roomy = new EngineRun(model, EngineRun.Options(model), policy);
+        using var roomy = new EngineRun(model, EngineRun.Options(model), new LowestSumPolicy(9));
         EngineRun.Output[][] alone = [.. requests.Select(roomy.Run)];
 
+        var policy = new LowestSumPolicy(9);
         EngineOptions tight = EngineRun.Options(model, poolTokens: 100) with { MaxChunkTokens = 7, SwapBytes = swapBytes };
         using var run = new EngineRun(model, tight, policy);
         GenerationStream[] streams = [.. requests.Select(run.Submit)];
-        run.Finish();
-        Assert.True(run.Engine.Statistics.Preemptions > 0);
+        bool preemptedInDecode = false;
+        while (run.Engine.Loop.Step())
+            preemptedInDecode |= streams.Skip(2).Any(stream => ((Generation)stream).Sequences.Any(sequence => sequence.State == SequenceState.Waiting && sequence.GeneratedCount > 3));
+        Assert.True(preemptedInDecode);
+        // A replay begins with a new selector; a swapped sequence keeps the one it has.
+        Assert.Equal(swapBytes == 0, policy.Selectors > requests.Skip(2).Sum(request => request.Choices));
         for (int i = 0; i < requests.Length; i++)
         {
             EngineRun.Output[] said = EngineRun.Read(streams[i], requests[i].Choices);

@@ -13,7 +13,14 @@ internal sealed class LowestSumPolicy(int budget, Recorder? recorder = null) : I
 
     public KvLayout Layout(ModelConfig model) => KvLayout.Plain(model, KvGrouping.Head);
 
-    public KvSelector NewSelector(ModelConfig model) => new Selector(budget, recorder);
+    /// <summary>Selectors made.</summary>
+    public int Selectors { get; private set; }
+
+    public KvSelector NewSelector(ModelConfig model)
+    {
+        Selectors++;
+        return new Selector(budget, recorder);
+    }
 
     private sealed class Selector(int budget, Recorder? recorder) : KvSelector
     {
