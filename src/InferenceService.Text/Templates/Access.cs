@@ -16,7 +16,7 @@ internal static class Access
             throw undefined.Error();
         if (PythonAttribute(target, name.Text) is { } attribute)
             return attribute;
-        return target is DictValue dict && dict.Find(name) is { } item ? item : Missing(target, name, budget);
+        return target is DictValue dict && dict.Find(name, budget) is { } item ? item : Missing(target, name, budget);
     }
 
     public static Value Item(Value target, Value key, Budget budget)
@@ -75,11 +75,7 @@ internal static class Access
     private static Value? Subscript(Value target, Value key, Budget budget)
     {
         if (target is DictValue dict)
-        {
-            if (key is StringValue text)
-                budget.SpendChars(text.Text.Length);
-            return KeyComparer.Refusal(key) is null ? dict.Find(key) : null;
-        }
+            return KeyComparer.Refusal(key, budget) is null ? dict.Entries.GetValueOrDefault(key) : null;
         if (target is not (StringValue or SequenceValue or RangeValue) || !Numbers.IsInteger(key))
             return null;
         long length = Iteration.LengthOf(target)!.Value;

@@ -94,8 +94,8 @@ internal sealed partial class Interpreter
         DictValue dict = new();
         foreach ((Expr key, Expr value) in expression.Entries)
         {
-            Value name = KeyComparer.Check(Evaluate(key, activation));
-            dict.Entries[name] = Evaluate(value, activation);
+            Value name = Evaluate(key, activation);
+            dict.Set(name, Evaluate(value, activation), budget);
         }
         return dict;
     }

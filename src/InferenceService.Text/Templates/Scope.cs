@@ -8,10 +8,11 @@ namespace InferenceService.Text.Templates;
 internal sealed class Scope
 {
     private readonly Scope? _parent;
+    private readonly Scope? _original;
     private readonly int _level;
-    private readonly Dictionary<string, Variable> _names;
-    private readonly OrderedDictionary<Variable, (LoadKind Kind, Variable Source, string Name)> _loads;
-    private readonly HashSet<string> _stores;
+    private readonly Dictionary<string, Variable> _names = [];
+    private readonly OrderedDictionary<Variable, (LoadKind Kind, Variable Source, string Name)> _loads = [];
+    private readonly HashSet<string> _stores = [];
 
     /// <param name="parent">The surrounding scope.</param>
     /// <param name="function">The function whose variables hold this scope's; another one than the parent's opens a function.</param>
@@ -21,20 +22,16 @@ internal sealed class Scope
         _level = parent is null ? 0 : parent._level + 1;
         Function = function;
         FunctionDepth = parent is null ? 0 : parent.FunctionDepth + (ReferenceEquals(parent.Function, function) ? 0 : 1);
-        _names = [];
-        _loads = [];
-        _stores = [];
     }
 
+    /// <summary>One branch of an <c>if</c>: what it learns stands before what the original knows.</summary>
     private Scope(Scope original)
     {
+        _original = original;
         _parent = original._parent;
         _level = original._level;
         Function = original.Function;
         FunctionDepth = original.FunctionDepth;
-        _names = new(original._names);
-        _loads = new(original._loads);
-        _stores = [.. original._stores];
     }
 
     public FunctionLayout Function { get; }
@@ -59,7 +56,7 @@ internal sealed class Scope
     public void Store(string name)
     {
         _stores.Add(name);
-        if (_names.ContainsKey(name))
+        if (FindHere(name) is not null)
             return;
         if (_parent?.Find(name) is { } outer)
             Define(name, LoadKind.Alias, outer);
@@ -74,7 +71,7 @@ internal sealed class Scope
         return Reference(Define(name, LoadKind.Parameter, default));
     }
 
-    /// <summary>A copy in which one branch of an <c>if</c> is tracked.</summary>
+    /// <summary>A scope in which one branch of an <c>if</c> is tracked.</summary>
     public Scope Branch() => new(this);
 
     /// <summary>Takes over what the branches of an <c>if</c> did. A name that only some of them assign keeps its outer value in the others.</summary>
@@ -83,7 +80,7 @@ internal sealed class Scope
         HashSet<string> stored = [];
         foreach (Scope branch in branches)
             stored.UnionWith(branch._stores);
-        stored.ExceptWith(_stores);
+        stored.RemoveWhere(IsStored);
         foreach (Scope branch in branches)
         {
             foreach ((string name, Variable variable) in branch._names)
@@ -120,10 +117,31 @@ internal sealed class Scope
     {
         for (Scope? scope = this; scope is not null; scope = scope._parent)
         {
+            if (scope.FindHere(name) is { } variable)
+                return variable;
+        }
+        return null;
+    }
+
+    /// <summary>The name in this scope itself, as its branches see it.</summary>
+    private Variable? FindHere(string name)
+    {
+        for (Scope? scope = this; scope is not null; scope = scope._original)
+        {
             if (scope._names.TryGetValue(name, out Variable variable))
                 return variable;
         }
         return null;
+    }
+
+    private bool IsStored(string name)
+    {
+        for (Scope? scope = this; scope is not null; scope = scope._original)
+        {
+            if (scope._stores.Contains(name))
+                return true;
+        }
+        return false;
     }
 
     private VariableRef Reference(Variable variable) => new(FunctionDepth - variable.FunctionDepth, variable.Index);

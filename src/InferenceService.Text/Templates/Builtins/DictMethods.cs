@@ -7,10 +7,10 @@ internal static class DictMethods
 {
     public static Value? Find(DictValue dict, string name) => name switch
     {
-        "get" => new FunctionValue(name, (_, a) =>
+        "get" => new FunctionValue(name, (i, a) =>
         {
             Value?[] bound = a.Bind("get", 1, "key", "default");
-            return dict.Find(KeyComparer.Check(bound[0]!)) ?? bound[1] ?? NoneValue.Instance;
+            return dict.Find(bound[0]!, i.Budget) ?? bound[1] ?? NoneValue.Instance;
         }),
         "items" => View(dict, name, DictViewKind.Items),
         "keys" => View(dict, name, DictViewKind.Keys),
@@ -31,9 +31,8 @@ internal static class DictMethods
             throw new TemplateException($"{function} expected at most 1 argument, got {arguments.Positional.Length}");
         if (arguments.Positional is [DictValue source])
         {
-            interpreter.Budget.MakeItems(source.Entries.Count);
             foreach ((Value key, Value value) in source.Entries)
-                dict.Entries[key] = value;
+                dict.Set(key, value, interpreter.Budget);
         }
         else if (arguments.Positional is [Value pairs])
         {
@@ -42,11 +41,11 @@ internal static class DictMethods
                 Value[] parts = Iteration.ToArray(pair, interpreter.Budget);
                 if (parts.Length != 2)
                     throw new TemplateException($"dictionary update sequence element has length {parts.Length}; 2 is required");
-                dict.Entries[KeyComparer.Check(parts[0])] = parts[1];
+                dict.Set(parts[0], parts[1], interpreter.Budget);
             }
         }
         foreach ((string name, Value value) in arguments.Named)
-            dict.Entries[new StringValue(name)] = value;
+            dict.Set(new StringValue(name), value, interpreter.Budget);
         return dict;
     }
 

@@ -46,7 +46,7 @@ internal static class OrderFilters
             IEnumerator<Value> items = Iteration.Iterate(input, interpreter.Budget);
             while (items.MoveNext())
             {
-                if (seen.Add(KeyComparer.Check(path.Read(items.Current, interpreter.Budget))))
+                if (seen.Add(KeyComparer.Check(path.Read(items.Current, interpreter.Budget), interpreter.Budget)))
                     yield return items.Current;
             }
         }

@@ -179,7 +179,7 @@ internal sealed class PercentFormat
         string key = _format[start.._at++];
         if (_values is not DictValue dict)
             throw new TemplateException("format requires a mapping");
-        return dict.Find(new StringValue(key)) ?? throw new TemplateException($"format has no value for {PythonText.Quote(key)}");
+        return dict.Find(new StringValue(key), _budget) ?? throw new TemplateException($"format has no value for {PythonText.Quote(key)}");
     }
 
     private int? Number()

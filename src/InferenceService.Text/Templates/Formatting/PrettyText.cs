@@ -66,7 +66,7 @@ internal sealed class PrettyText(Budget budget)
     private Value Sorted(Value value)
     {
         Budget.EnsureStack();
-        budget.Spend();
+        budget.Spend(4); // each container is made anew
         switch (value)
         {
             case ListValue list:

@@ -25,7 +25,7 @@ internal static class Comparison
                 return SameRange(x, y);
             case (DictViewValue { Kind: DictViewKind.Keys } x, DictViewValue { Kind: DictViewKind.Keys } y):
                 budget.Spend(x.Source.Entries.Count);
-                return x.Source.Entries.Count == y.Source.Entries.Count && x.Source.Entries.Keys.All(y.Source.Entries.ContainsKey);
+                return x.Source.Entries.Count == y.Source.Entries.Count && x.Source.Entries.Keys.All(key => y.Source.Find(key, budget) is not null);
             default:
                 if (Numbers.IsNumber(a) && Numbers.IsNumber(b))
                     return !Numbers.IsNaN(a) && !Numbers.IsNaN(b) && Numbers.Compare(a, b) == 0;
@@ -70,9 +70,9 @@ internal static class Comparison
                 budget.SpendSearch(text.Text.Length, part.Text.Length);
                 return text.Text.Contains(part.Text, StringComparison.Ordinal);
             case DictValue dict:
-                return dict.Entries.ContainsKey(KeyComparer.Check(item));
+                return dict.Find(item, budget) is not null;
             case DictViewValue { Kind: DictViewKind.Keys } keys:
-                return keys.Source.Entries.ContainsKey(KeyComparer.Check(item));
+                return keys.Source.Find(item, budget) is not null;
             default:
                 IEnumerator<Value> items = Iteration.TryIterate(container, budget)
                     ?? throw new TemplateException($"argument of type '{container.TypeName}' is not iterable");
@@ -125,7 +125,7 @@ internal static class Comparison
             return false;
         foreach ((Value key, Value value) in a.Entries)
         {
-            if (b.Find(key) is not { } other || (!ReferenceEquals(value, other) && !Equal(value, other, budget)))
+            if (b.Find(key, budget) is not { } other || (!ReferenceEquals(value, other) && !Equal(value, other, budget)))
                 return false;
         }
         return true;

@@ -9,7 +9,16 @@ internal sealed class DictValue : Value
 
     internal override bool IsTrue => Entries.Count > 0;
 
-    public Value? Find(Value key) => Entries.GetValueOrDefault(key);
+    /// <summary>The value of a key, or null.</summary>
+    /// <exception cref="TemplateException">The key is none that a dict can have.</exception>
+    public Value? Find(Value key, Budget budget) => Entries.GetValueOrDefault(KeyComparer.Check(key, budget));
+
+    /// <summary>Adds or replaces an entry while the dict is made.</summary>
+    public void Set(Value key, Value value, Budget budget)
+    {
+        budget.Spend();
+        Entries[KeyComparer.Check(key, budget)] = value;
+    }
 
     public static Value Pair(KeyValuePair<Value, Value> entry) => new TupleValue([entry.Key, entry.Value]);
 }

@@ -13,15 +13,15 @@ internal sealed class KeyComparer : IEqualityComparer<Value>
 
     public static readonly KeyComparer Instance = new();
 
-    /// <summary>Checks that a value may be a key, before it reaches a dictionary.</summary>
+    /// <summary>Checks that a value may be a key, before it reaches a dictionary, and pays for hashing it.</summary>
     /// <exception cref="TemplateException">A list or dict, or a tuple that holds one or is too large.</exception>
-    public static Value Check(Value key) => Refusal(key) is { } refusal ? throw new TemplateException(refusal) : key;
+    public static Value Check(Value key, Budget budget) => Refusal(key, budget) is { } refusal ? throw new TemplateException(refusal) : key;
 
     /// <summary>Why a value cannot be a key, or null if it can.</summary>
-    public static string? Refusal(Value key)
+    public static string? Refusal(Value key, Budget budget)
     {
         int items = 0;
-        return Refusal(key, ref items);
+        return Refusal(key, ref items, budget);
     }
 
     public bool Equals(Value? x, Value? y)
@@ -66,8 +66,10 @@ internal sealed class KeyComparer : IEqualityComparer<Value>
         }
     }
 
-    private static string? Refusal(Value key, ref int items)
+    private static string? Refusal(Value key, ref int items, Budget budget)
     {
+        if (key is StringValue text)
+            budget.SpendChars(text.Text.Length);
         if (key is ListValue or DictValue or DictViewValue { Kind: not DictViewKind.Values })
             return $"unhashable type: '{key.TypeName}'";
         if (key is not TupleValue tuple)
@@ -77,7 +79,7 @@ internal sealed class KeyComparer : IEqualityComparer<Value>
             return $"a tuple used as a key has more than {MaxTupleItems} items";
         foreach (Value item in tuple.Items)
         {
-            if (Refusal(item, ref items) is { } refusal)
+            if (Refusal(item, ref items, budget) is { } refusal)
                 return refusal;
         }
         return null;
