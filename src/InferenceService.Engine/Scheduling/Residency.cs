@@ -53,7 +53,8 @@ internal sealed class Residency(KvCache cache, KvSwap swap, SumStore sums, Model
     public void Leave(Sequence sequence)
     {
         SequenceCache held = sequence.Cache!;
-        if (sequence.Selector is not null)
+        // One that computed nothing yet (a choice put back before it shared its prompt) has nothing to copy; it enters as a new one.
+        if (sequence.Selector is not null && sequence.Computed > 0)
         {
             sequence.Swapped = swap.TrySwapOut(held);
             if (sequence.Swapped is not null)
