@@ -17,9 +17,9 @@ internal sealed class PromptBuilder(ServedModel model)
     /// <param name="param">How the client knows this prompt, for example <c>prompt[2]</c>.</param>
     public Prompt? FromInput(PromptInput input, string param, bool addSpecialTokens, Problems problems)
     {
-        Prompt prompt = input.Ids is { } ids ? new Prompt(ids, null) : Encode(input.Text!, addSpecialTokens);
-        if (prompt.Ids.Length > 0)
-            return prompt;
+        Prompt? prompt = input.Ids is { } ids ? new Prompt(ids, null) : Encode(input.Text!, addSpecialTokens, param, problems);
+        if (prompt is null || prompt.Ids.Length > 0)
+            return Known(prompt, param, problems);
         problems.Invalid(param, $"{param} has no tokens; it must have at least one.");
         return null;
     }
@@ -29,9 +29,9 @@ internal sealed class PromptBuilder(ServedModel model)
     {
         if (TemplateOf(chat, problems) is not { } template || Render(template, chat, problems) is not { } text)
             return null;
-        Prompt prompt = Encode(text, chat.AddSpecialTokens);
-        if (prompt.Ids.Length > 0)
-            return prompt;
+        Prompt? prompt = Encode(text, chat.AddSpecialTokens, "messages", problems);
+        if (prompt is null || prompt.Ids.Length > 0)
+            return Known(prompt, "messages", problems);
         problems.Add(InvalidMessages("The chat template made an empty prompt of these messages."));
         return null;
     }
@@ -72,14 +72,37 @@ internal sealed class PromptBuilder(ServedModel model)
         };
     }
 
-    /// <summary>Encodes text; a BOS token that the text already begins with is not doubled.</summary>
-    public Prompt Encode(string text, bool addSpecialTokens)
+    /// <summary>Encodes text; a BOS token that the text already begins with is not doubled. Null after a problem.</summary>
+    /// <param name="param">The field that holds the text.</param>
+    public Prompt? Encode(string text, bool addSpecialTokens, string param, Problems problems)
     {
         Tokenizer tokenizer = model.Tokenizer;
-        int[] ids = tokenizer.Encode(text, addSpecialTokens);
+        int[] ids;
+        try
+        {
+            ids = tokenizer.Encode(text, addSpecialTokens);
+        }
+        catch (TokenizerException)
+        {
+            // The message names patterns of the model; the client can only change its text.
+            problems.Invalid(param, $"{param} cannot be tokenized: it takes more work than this model's tokenizer allows.");
+            return null;
+        }
+
         bool doubled = addSpecialTokens && ids.Length > 1 && ids[0] == tokenizer.BosId && ids[1] == ids[0]
             && tokenizer.BosToken is { Length: > 0 } bos && text.StartsWith(bos, StringComparison.Ordinal);
         return new Prompt(doubled ? ids[1..] : ids, text);
+    }
+
+    /// <summary>The prompt if the model knows all its ids: a tokenizer may have added tokens for which the checkpoint has no weights.</summary>
+    private Prompt? Known(Prompt? prompt, string param, Problems problems)
+    {
+        int vocabulary = model.Engine.Model.Config.VocabularySize;
+        int unknown = prompt is null ? -1 : Array.FindIndex(prompt.Ids, id => (uint)id >= (uint)vocabulary);
+        if (unknown < 0)
+            return prompt;
+        problems.Invalid(param, $"{param} holds the token {prompt!.Ids[unknown]}, which this model does not know; its ids end at {vocabulary - 1}.");
+        return null;
     }
 
     private static Prompt Truncate(Prompt prompt, GenerationFields fields, int context)

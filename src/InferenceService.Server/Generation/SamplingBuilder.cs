@@ -44,7 +44,7 @@ internal static class SamplingBuilder
             RepetitionPenalty = (float)(fields.RepetitionPenalty ?? defaults.RepetitionPenalty ?? 1),
             LogitBias = fields.LogitBias,
             AllowedTokenIds = fields.AllowedTokenIds,
-            BadWords = BadWords(fields.BadWords, model.Tokenizer),
+            BadWords = BadWords(fields.BadWords, model.Tokenizer, model.Engine.Model.Config.VocabularySize),
             Seed = fields.Seed,
             MinTokens = fields.MinTokens,
             TopLogprobs = topLogprobs ?? -1,
@@ -53,8 +53,9 @@ internal static class SamplingBuilder
         };
     }
 
-    // A word is forbidden at the start of a text and after a space: most vocabularies have different tokens for the two.
-    private static ImmutableArray<ImmutableArray<int>> BadWords(string[] words, Tokenizer tokenizer)
+    // A word is forbidden at the start of a text and after a space: most vocabularies have different tokens for the two. One with a
+    // token that the model does not know cannot come up.
+    private static ImmutableArray<ImmutableArray<int>> BadWords(string[] words, Tokenizer tokenizer, int vocabulary)
     {
         if (words.Length == 0)
             return [];
@@ -63,9 +64,9 @@ internal static class SamplingBuilder
         {
             int[] alone = tokenizer.Encode(word, addSpecialTokens: false);
             int[] afterSpace = tokenizer.Encode(" " + word, addSpecialTokens: false);
-            if (alone.Length > 0)
+            if (alone.Length > 0 && alone.Max() < vocabulary)
                 sequences.Add([.. alone]);
-            if (afterSpace.Length > 0 && !afterSpace.AsSpan().SequenceEqual(alone))
+            if (afterSpace.Length > 0 && afterSpace.Max() < vocabulary && !afterSpace.AsSpan().SequenceEqual(alone))
                 sequences.Add([.. afterSpace]);
         }
 

@@ -55,7 +55,7 @@ internal sealed class TokenizeEndpoint(IModelCatalog models, LimitOptions limits
         if (text is null && !json.TryGet(field, out _))
             json.Problems.Missing("prompt");
         unknown.Check(json);
-        return json.Problems.Any ? null : builder.Encode(text!, addSpecialTokens);
+        return json.Problems.Any ? null : builder.Encode(text!, addSpecialTokens, field, json.Problems);
     }
 
     private static Task WriteAsync(HttpContext http, ServedModel model, int[] ids, bool withTexts)
