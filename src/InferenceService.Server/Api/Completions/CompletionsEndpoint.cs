@@ -79,6 +79,7 @@ internal sealed class CompletionsEndpoint(
             orders.Add(order);
         }
 
+        CheckSum(model, prompts, problems);
         if (problems.Any)
             return null;
         return new GenerationOrder
@@ -89,6 +90,15 @@ internal sealed class CompletionsEndpoint(
             Text = TextOptions.From(fields, keepTokens: request.Logprobs is not null || fields.ReturnTokenIds),
             Echoes = request.Echo ? prompts.ConvertAll(prompt => Echo(model, request, prompt)) : null,
         };
+    }
+
+    // One prompt of any length enters an empty queue; several that exceed it together would be refused as overload for ever.
+    private static void CheckSum(ServedModel model, List<Prompt> prompts, Problems problems)
+    {
+        int most = model.Engine.Options.MaxQueuedTokens;
+        long tokens = prompts.Sum(prompt => (long)prompt.Ids.Length);
+        if (prompts.Count > 1 && tokens > most)
+            problems.Invalid("prompt", $"prompt must have at most {most} tokens in all its entries together, got {tokens}.");
     }
 
     private static PromptEcho Echo(ServedModel model, CompletionRequest request, Prompt prompt) =>

@@ -1,3 +1,4 @@
+using System.Net;
 using System.Text.Json;
 
 namespace InferenceService.Server.Tests.Api.Completions;
@@ -48,6 +49,17 @@ public sealed class CompletionsEndpointTests(ServerFixture fixture)
         JsonElement alone = await PostAsync("'prompt':'Twice','n':2,'max_tokens':6,'seed':1");
         Assert.Equal((Text(alone, 0), Text(alone, 1)), (Text(answer, 2), Text(answer, 3)));
         Assert.NotEqual(Text(alone, 0), Text(alone, 1));
+    }
+
+    [Fact]
+    public async Task Prompts_that_could_never_wait_together_are_refused_for_good()
+    {
+        await using TestServer server = await TestServer.StartAsync("--max-num-queued-tokens", "100");
+        string half = new('a', 60);
+        using HttpResponseMessage answer = await server.Client.SendAsync(ApiClient.Request("/v1/completions", $$"""{"prompt":["{{half}}","{{half}}"]}"""));
+        Assert.Equal(HttpStatusCode.BadRequest, answer.StatusCode);
+        Assert.Contains("at most 100 tokens in all its entries together, got 120", await answer.Content.ReadAsStringAsync(), StringComparison.Ordinal);
+        await ApiClient.PostAsync(server.Client, "/v1/completions", $$"""{"prompt":"{{half}}{{half}}","max_tokens":2}""");
     }
 
     [Fact]
