@@ -30,7 +30,9 @@ internal sealed partial class ErrorShape(RequestDelegate next, LimitOptions limi
         }
 
         HttpResponse response = context.Response;
-        if (!response.HasStarted && response.StatusCode >= 400 && response.ContentType is null && response.ContentLength is null or 0)
+        if (!response.HasStarted && context.RequestAborted.IsCancellationRequested)
+            response.StatusCode = ClientClosedRequest;
+        else if (!response.HasStarted && response.StatusCode >= 400 && response.ContentType is null && response.ContentLength is null or 0)
             await OpenAiError.WriteAsync(context, ForStatus(response.StatusCode));
     }
 

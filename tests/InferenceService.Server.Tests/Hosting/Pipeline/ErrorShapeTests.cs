@@ -126,6 +126,14 @@ public sealed class ErrorShapeTests(ServerFixture fixture)
     }
 
     [Fact]
+    public async Task A_route_that_gave_up_without_a_word_because_its_client_left_is_logged_as_499_too()
+    {
+        using var gone = new CancellationTokenSource();
+        await gone.CancelAsync();
+        Assert.Equal((499, ""), await RunAsync(_ => Task.CompletedTask, gone.Token));
+    }
+
+    [Fact]
     public async Task An_answer_that_somebody_wrote_is_left_alone()
     {
         (int status, string body) = await RunAsync(async context =>
