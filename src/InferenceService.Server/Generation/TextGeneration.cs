@@ -56,6 +56,9 @@ internal sealed partial class TextGeneration : IDisposable
     /// <summary>Whether at least one prompt has left the engine's queue.</summary>
     public bool IsScheduled => _streams.IsScheduled;
 
+    /// <summary>It has not ended, and for no reason of ours: the client is gone.</summary>
+    public bool IsAbandoned => !IsComplete && Failure is null && (_cancelled is null || ReferenceEquals(_cancelled, ClientGone));
+
     /// <summary>Tokens so far.</summary>
     public Usage Usage
     {

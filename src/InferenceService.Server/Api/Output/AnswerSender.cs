@@ -39,7 +39,7 @@ internal sealed class AnswerSender(
         }
         finally
         {
-            if (http.RequestAborted.IsCancellationRequested && !generation.IsComplete)
+            if (generation.IsAbandoned)
                 metrics.Disconnected(generation.Phase);
         }
     }
