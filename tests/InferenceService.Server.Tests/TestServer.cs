@@ -47,7 +47,7 @@ public sealed class TestServer : IAsyncDisposable
             variables[ConfigurationLayer.EnvironmentPrefix + setting[0].Replace(":", "__", StringComparison.Ordinal)] = setting[1];
         var environment = new ProcessEnvironment { Variables = variables };
         ConfigurationReading reading = ConfigurationReading.Read(
-            CommandLine.Parse([.. model, "--port", "0", "--threads", "1", .. flags.Except(settings)]), environment, AppContext.BaseDirectory);
+            CommandLine.Parse([.. model, "--port", "0", "--threads", "1", .. flags.Where(flag => !settings.Contains(flag))]), environment, AppContext.BaseDirectory);
         Assert.Empty(reading.Problems);
         var output = new StringWriter();
         var error = new StringWriter();

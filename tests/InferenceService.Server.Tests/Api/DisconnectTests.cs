@@ -8,23 +8,8 @@ namespace InferenceService.Server.Tests.Api;
 /// <summary>A client that leaves gives everything back, wherever its request stands.</summary>
 public sealed class DisconnectTests
 {
-    private const string Endless = "\"max_tokens\":150000,\"ignore_eos\":true";
-
-    // The tiny model with a context that no test waits to see filled.
-    private static readonly Lazy<string> Folder = new(() =>
-    {
-        string folder = TinyModel.NewFolder();
-        TinyModel.Write(folder);
-        foreach (string name in (string[])["config.json", "tokenizer_config.json"])
-        {
-            string path = Path.Combine(folder, name);
-            File.WriteAllText(path, File.ReadAllText(path).Replace($":{TinyModel.Context}", ":200000", StringComparison.Ordinal));
-        }
-
-        return folder;
-    });
-
-    private static readonly string[] Long = ["--model", Folder.Value, "--no-enable-prefix-caching", "--kv-cache-memory-bytes", "80M"];
+    private const string Endless = LongModel.Endless;
+    private static readonly string[] Long = LongModel.Flags;
 
     // One request at a time: what comes second waits in the queue.
     private static readonly string[] OneAtATime = [.. Long, "--max-num-seqs", "1"];

@@ -1,0 +1,66 @@
+using InferenceService.Engine;
+using InferenceService.Engine.Sampling;
+using InferenceService.Server.Api;
+using InferenceService.Server.Configuration;
+using InferenceService.Server.Generation;
+using InferenceService.Server.Hosting;
+
+namespace InferenceService.Server.Tests.Generation;
+
+[Collection(ServerCollection.Name)]
+public sealed class AdmissionTests(ServerFixture fixture)
+{
+    private readonly ServedModel _model = fixture.Server.Service<IModelCatalog>().Models[0];
+
+    [Fact]
+    public async Task What_the_pool_can_never_hold_is_the_clients_mistake()
+    {
+        await using InferenceEngine engine = NewEngine(kvBytes: 64 << 10, queue: 8);
+        ApiError error = Refused(engine, new AdmissionOptions(), Order(4, 1000));
+        Assert.Equal((400, "kv_budget_exceeded", "prompt"), (error.Status, error.Code, error.Param));
+        Assert.Contains("at most 256", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task What_the_context_can_never_hold_is_said_in_the_words_clients_look_for()
+    {
+        await using InferenceEngine engine = NewEngine(kvBytes: 64 << 10, queue: 8);
+        ApiError error = Refused(engine, new AdmissionOptions(), Order(4, 3000));
+        Assert.Equal((400, "context_length_exceeded"), (error.Status, error.Code));
+        Assert.Contains("maximum context length is 2048 tokens", error.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData(503)]
+    [InlineData(529)]
+    public async Task A_full_queue_is_overload_and_takes_no_prompt_of_the_request(int status)
+    {
+        await using InferenceEngine engine = NewEngine(kvBytes: 64 << 10, queue: 8);
+        var options = new AdmissionOptions { OverloadStatusCode = status, RetryAfterSeconds = 7 };
+        ApiError error = Refused(engine, options, Order(4, 4), Order(4, 4) with { Choices = 9 });
+        Assert.Equal((status, "overloaded_error", "server_overloaded", 7, true), (error.Status, error.Type, error.Code, error.RetryAfterSeconds, error.ShouldRetry));
+        await Eventually.TrueAsync(() => engine.Statistics is { Running: 0, Waiting: 0, BlocksUsed: 0 });
+    }
+
+    [Fact]
+    public async Task An_engine_that_ends_says_so()
+    {
+        await using InferenceEngine engine = NewEngine(kvBytes: 64 << 10, queue: 8);
+        await engine.DrainAsync(CancellationToken.None);
+        ApiError error = Refused(engine, new AdmissionOptions(), Order(4, 4));
+        Assert.Equal((503, "unavailable_error", "shutting_down"), (error.Status, error.Type, error.Code));
+    }
+
+    private static ApiError Refused(InferenceEngine engine, AdmissionOptions options, params GenerationRequest[] orders)
+    {
+        Assert.Empty(Admission.Submit(engine, orders, options, "prompt", out ApiError? error));
+        Assert.NotNull(error);
+        return error;
+    }
+
+    private static GenerationRequest Order(int prompt, int output) => new() { PromptTokens = new int[prompt], Sampling = new SamplingParams(), MaxTokens = output };
+
+    // Shares the served decoder, which is idle then: nothing that is refused reaches it.
+    private InferenceEngine NewEngine(long kvBytes, int queue) => new(
+        _model.Engine.Model, _model.Engine.DefaultPolicy, new EngineOptions { MaxModelLength = 2048, KvCacheBytes = kvBytes, MaxQueuedRequests = queue, MaxNumSeqs = 1 }, TimeProvider.System);
+}
