@@ -3,7 +3,10 @@ using K = InferenceService.Compute.Cpu.Kernels;
 namespace InferenceService.Compute.Cpu;
 
 /// <summary>The contract on the processor: SIMD kernels over host memory, one operation a file under Kernels.</summary>
-/// <remarks>Verbs allocate nothing once their scratch has grown to the largest step seen. Bit-identical for any batch, chunking and number of threads.</remarks>
+/// <remarks>
+/// Verbs allocate nothing once their scratch has grown to the largest step seen. A row's bits are the same for any batch, chunking and
+/// number of threads.
+/// </remarks>
 public sealed class CpuBackend : IBackend
 {
     private readonly List<HostBuffer> _buffers = [];

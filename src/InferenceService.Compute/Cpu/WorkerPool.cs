@@ -1,16 +1,23 @@
 using System.Diagnostics;
+using System.Runtime.InteropServices;
 
 namespace InferenceService.Compute.Cpu;
 
 /// <summary>A few threads that run one piece of work together, again and again, with as little between as possible.</summary>
 /// <remarks>
 /// The caller is worker 0. Between pieces the others spin for a while, since the next one usually follows within microseconds,
-/// then give their core away at every turn, then sleep on an event: an idle server burns no processor time. Work is a static
-/// function over a struct on the caller's stack, so a call allocates nothing. One caller at a time.
+/// then give their core away at every turn, then sleep on an event: an idle server burns no processor time. A piece is over when the
+/// caller is through with it and everyone who joined has left; a worker whose core is busy with something else comes too late, joins
+/// nothing and holds nobody up. Work is a static function over a struct on the caller's stack, so a call allocates nothing. One caller
+/// at a time.
 /// </remarks>
 internal sealed unsafe class WorkerPool : IDisposable
 {
-    private static readonly long SpinTicks = Stopwatch.Frequency / 20_000; // 50 µs: longer than the serial gaps inside a step
+    private const long OnePiece = 1L << 32; // the state's upper half counts pieces of work
+    private const long Closed = 1L << 31;   // set once the caller is through: nobody joins any more
+    private const long Joined = Closed - 1; // workers at work, the caller not counted
+
+    private static readonly long SpinTicks = Stopwatch.Frequency / 50_000; // 20 µs: longer than the serial gaps inside a step
     private static readonly long AwakeTicks = Stopwatch.Frequency / 1_000; // 1 ms: longer than the gaps between steps
 
     private readonly Thread[] _threads;
@@ -18,14 +25,14 @@ internal sealed unsafe class WorkerPool : IDisposable
     private delegate*<void*, int, void> _work;
     private void* _job;
     private bool _stop;
-    private Padded _generation; // pieces of work begun
-    private Padded _running;    // workers that have not finished the current piece
+    private Padded _state;
 
     /// <summary>Starts <paramref name="workers"/> − 1 threads.</summary>
     public WorkerPool(int workers)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(workers);
         Workers = workers;
+        _state.Value = Closed;
         _threads = new Thread[workers - 1];
         _sleepers = new Sleeper[workers - 1];
         for (int i = 0; i < _threads.Length; i++)
@@ -52,15 +59,25 @@ internal sealed unsafe class WorkerPool : IDisposable
         }
     }
 
-    /// <summary>Calls <paramref name="work"/>(job, worker) once on every worker and returns when all calls have returned.</summary>
-    /// <remarks>The work must not throw. It shares itself out, usually by <see cref="Interlocked.Increment(ref int)"/> on a ticket in the job.</remarks>
+    /// <summary>Calls <paramref name="work"/>(job, worker) on the caller and on every worker that comes in time; returns when all calls have.</summary>
+    /// <remarks>
+    /// The work must not throw, and must be done when the caller's own call returns, up to what others have begun: it hands itself out
+    /// by <see cref="Interlocked.Increment(ref int)"/> on a ticket in the job.
+    /// </remarks>
     public void Run(delegate*<void*, int, void> work, void* job)
     {
-        if (_threads.Length > 0)
-            Begin(work, job);
+        if (_threads.Length == 0)
+        {
+            work(job, 0);
+            return;
+        }
+
+        Begin(work, job);
         work(job, 0);
-        if (_threads.Length > 0)
-            Finish();
+        Interlocked.Or(ref _state.Value, Closed);
+        var spinner = new Spinner();
+        while ((Volatile.Read(ref _state.Value) & Joined) != 0)
+            spinner.Turn();
     }
 
     /// <summary>Ends the threads. No piece of work is running.</summary>
@@ -84,8 +101,8 @@ internal sealed unsafe class WorkerPool : IDisposable
     {
         _work = work;
         _job = job;
-        _running.Value = _threads.Length;
-        Interlocked.Increment(ref _generation.Value); // publishes the fields above, and orders the reads of Asleep below after it
+        long next = (_state.Value & ~(Closed | Joined)) + OnePiece;
+        Interlocked.Exchange(ref _state.Value, next); // publishes the fields above, and orders the reads of Asleep below after it
         foreach (Sleeper sleeper in _sleepers)
         {
             if (Volatile.Read(ref sleeper.Asleep) != 0 && Interlocked.Exchange(ref sleeper.Asleep, 0) != 0)
@@ -93,38 +110,33 @@ internal sealed unsafe class WorkerPool : IDisposable
         }
     }
 
-    private void Finish()
-    {
-        var spinner = new Spinner();
-        while (Volatile.Read(ref _running.Value) != 0)
-            spinner.Turn();
-    }
-
     private void Serve(int worker)
     {
         Sleeper sleeper = _sleepers[worker - 1];
-        int seen = 0;
+        long seen = 0;
         while (true)
         {
             seen = Await(seen, sleeper);
             if (Volatile.Read(ref _stop))
                 return;
+            if (!Join(seen))
+                continue;
             _work(_job, worker);
-            Interlocked.Decrement(ref _running.Value);
+            Interlocked.Decrement(ref _state.Value);
         }
     }
 
-    /// <summary>Waits until the generation differs from the one <paramref name="seen"/> and returns it.</summary>
-    private int Await(int seen, Sleeper sleeper)
+    /// <summary>Waits until the piece differs from the one <paramref name="seen"/> and returns it.</summary>
+    private long Await(long seen, Sleeper sleeper)
     {
         var spinner = new Spinner();
-        int now;
-        while ((now = Volatile.Read(ref _generation.Value)) == seen)
+        long now;
+        while ((now = Volatile.Read(ref _state.Value) / OnePiece) == seen)
         {
             if (!spinner.Turn())
                 continue;
             Interlocked.Exchange(ref sleeper.Asleep, 1);
-            if (Volatile.Read(ref _generation.Value) == seen)
+            if (Volatile.Read(ref _state.Value) / OnePiece == seen)
                 sleeper.Signal.WaitOne();
             else if (Interlocked.Exchange(ref sleeper.Asleep, 0) == 0)
                 sleeper.Signal.WaitOne(); // the caller saw us asleep: its signal is on the way and must not be left over
@@ -132,6 +144,21 @@ internal sealed unsafe class WorkerPool : IDisposable
         }
 
         return now;
+    }
+
+    /// <summary>Counts the worker in, unless the piece is over already.</summary>
+    private bool Join(long piece)
+    {
+        long state = Volatile.Read(ref _state.Value);
+        while (state / OnePiece == piece && (state & Closed) == 0)
+        {
+            long before = Interlocked.CompareExchange(ref _state.Value, state + 1, state);
+            if (before == state)
+                return true;
+            state = before;
+        }
+
+        return false;
     }
 
     /// <summary>Waiting in three manners: spinning, spinning politely, and (the caller's choice) asleep.</summary>
@@ -168,10 +195,10 @@ internal sealed unsafe class WorkerPool : IDisposable
     }
 
     /// <summary>A counter alone on its cache lines, so that spinning on it disturbs nobody.</summary>
-    [System.Runtime.InteropServices.StructLayout(System.Runtime.InteropServices.LayoutKind.Explicit, Size = 256)]
+    [StructLayout(LayoutKind.Explicit, Size = 256)]
     private struct Padded
     {
-        [System.Runtime.InteropServices.FieldOffset(128)]
-        public int Value;
+        [FieldOffset(128)]
+        public long Value;
     }
 }

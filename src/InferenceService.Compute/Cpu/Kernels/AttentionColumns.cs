@@ -43,8 +43,12 @@ internal static unsafe class AttentionColumns
             {
                 int end = attention.Cache.Lane(s, head).Length + attention.Cache.RowsOf(s);
                 if ((long)job.SequenceRow[s] + probe.LayerRow + head >= probe.ColumnSums.Rows || end > probe.ColumnSums.Columns)
+                {
                     throw new ShapeException(
-                        $"Sums of sequence {s} need row {job.SequenceRow[s]} + {probe.LayerRow} + {head} and {end} slots of [{probe.ColumnSums.Rows}, {probe.ColumnSums.Columns}].");
+                        $"Sums of sequence {s} need row {job.SequenceRow[s]} + {probe.LayerRow} + {head} and {end} slots "
+                        + $"of [{probe.ColumnSums.Rows}, {probe.ColumnSums.Columns}].");
+                }
+
                 slots = Math.Max(slots, end);
             }
         }
@@ -111,7 +115,7 @@ internal static unsafe class AttentionColumns
     {
         float* q = job.Q + row * job.QStride + (long)head * job.Group * job.Cache.HeadDim;
         float* statistics = job.Statistics + 2 * ((long)row * job.Group * job.Cache.KvHeads + (long)head * job.Group);
-        if (!(statistics[1] > 0))
+        if (statistics[1] == 0)
             return;
         var seen = new SeenKeys(
             job.SeenFrom(lane, rowInSequence) - tile, job.SeenTo(lane, rowInSequence) - tile, lane.GapStart - tile, lane.GapEnd - tile);

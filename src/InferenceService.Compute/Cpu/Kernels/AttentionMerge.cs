@@ -62,15 +62,16 @@ internal static unsafe class AttentionMerge
         {
             int row = block.FirstRow + line / job.Group, head = block.Head * job.Group + line % job.Group;
             float* target = job.Output + row * job.OutputStride + (long)head * headDim;
-            float* source = state.Output + (long)line * job.ValueStride, statistic = job.Statistics + 2 * ((long)row * job.Group * job.Cache.KvHeads + head);
+            float* source = state.Output + (long)line * job.ValueStride;
             float sum = state.Sum[line];
             if (job.Statistics != null)
             {
+                float* statistic = job.Statistics + 2 * ((long)row * job.Group * job.Cache.KvHeads + head);
                 statistic[0] = state.Maximum[line];
                 statistic[1] = sum;
             }
 
-            if (!(sum > 0))
+            if (sum == 0)
             {
                 new Span<float>(target, headDim).Clear();
                 continue;

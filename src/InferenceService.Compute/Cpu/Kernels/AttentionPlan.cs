@@ -5,7 +5,7 @@ internal static unsafe class AttentionPlan
 {
     private const int LinesPerBlock = 96; // packing a tile costs about as much as 6 lines, so this many make it cheap
     private const int FewestLines = 24;
-    private const int FewLines = 16; // up to here the states of all spans are small enough to be kept
+    private const long MostStateFloats = 16 << 20; // spans are shared out only while all their states fit 64 MiB
 
     /// <summary>Chooses the block of rows and whether spans are tasks; takes the scratch memory.</summary>
     public static void Plan(KernelHost host, ref PagedAttention.Job job, bool statistics)
@@ -26,9 +26,10 @@ internal static unsafe class AttentionPlan
             job.RowsEach = (job.RowsEach + 1) / 2;
         int blocks = Blocks(job);
         int spans = Math.Max(1, (slots + PagedAttention.Span - 1) / PagedAttention.Span);
-        job.MaxSpans = spans > 1 && job.Lines <= FewLines && blocks < 4 * host.Workers && host.Workers > 1 ? spans : 1;
-        job.Tasks = blocks * job.MaxSpans;
         job.StateFloats = AttentionScratch.StateFloats(job);
+        bool share = spans > 1 && blocks < 4 * host.Workers && host.Workers > 1 && blocks * spans * job.StateFloats <= MostStateFloats;
+        job.MaxSpans = share ? spans : 1;
+        job.Tasks = blocks * job.MaxSpans;
         job.ScratchFloats = AttentionScratch.Floats(job);
 
         long states = job.MaxSpans > 1 ? job.Tasks * job.StateFloats : 0;

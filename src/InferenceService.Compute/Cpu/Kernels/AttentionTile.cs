@@ -67,7 +67,8 @@ internal static unsafe class AttentionTile
     private static void Scores<S, V, R>(float** q, float* keys, int headDim, float* scores)
         where S : struct, ISimd<V> where V : struct where R : struct, ICount
     {
-        float* q0 = q[0], q1 = R.Count > 1 ? q[1] : q[0], q2 = R.Count > 2 ? q[2] : q[0], q3 = R.Count > 3 ? q[3] : q[0], q4 = R.Count > 4 ? q[4] : q[0], q5 = R.Count > 5 ? q[5] : q[0];
+        float* q0 = q[0], q1 = R.Count > 1 ? q[1] : q0, q2 = R.Count > 2 ? q[2] : q0;
+        float* q3 = R.Count > 3 ? q[3] : q0, q4 = R.Count > 4 ? q[4] : q0, q5 = R.Count > 5 ? q[5] : q0;
         V zero = S.Zero;
         V a00 = zero, a01 = zero, a02 = zero, a03 = zero;
         V a10 = zero, a11 = zero, a12 = zero, a13 = zero;

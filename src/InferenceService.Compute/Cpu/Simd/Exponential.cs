@@ -11,7 +11,8 @@ internal static class Exponential
     private const float Ln2High = 0.693359375f;
     private const float Ln2Low = -2.12194440e-4f;
 
-    // e^r ≈ 1 + r + r² · q(r) for |r| ≤ ln 2 / 2; q of degree 4 by the Remez exchange on the relative error, which is 2.7e-8 (0.45 ulp) before rounding.
+    // e^r ≈ 1 + r + r² · q(r) for |r| ≤ ln 2 / 2; q of degree 4 by the Remez exchange on the relative error, which is 2.7e-8 (0.45 ulp)
+    // before rounding.
     private const float Q0 = 0.49999991059303284f;
     private const float Q1 = 0.16666708886623383f;
     private const float Q2 = 0.04167632758617401f;

@@ -30,7 +30,7 @@ internal unsafe struct F32Element : IElement
 {
     public static int Size => 4;
 
-    public static bool WidensCheaply => false;
+    public static bool WidensCheaply => true;
 
     public static bool IsF32 => true;
 
