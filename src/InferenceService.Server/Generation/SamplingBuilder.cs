@@ -28,7 +28,8 @@ internal static class SamplingBuilder
         if (temperature == 0 && choices > 1)
             problems.Invalid("n", $"n must be 1 when temperature is 0, since all choices would be equal; got {choices}.");
         EngineOptions engine = model.Engine.Options;
-        if ((long)choices * prompts > engine.MaxQueuedRequests)
+        // One prompt may fill the queue beyond its bound; several would never all be taken.
+        if (prompts > 1 && (long)choices * prompts > engine.MaxQueuedRequests)
             problems.Invalid("n", $"n times the number of prompts must be at most {engine.MaxQueuedRequests}, got {(long)choices * prompts}.");
         if (fields.Priority != 0 && engine.Scheduling != SchedulingPolicy.Priority)
             problems.Invalid("priority", $"priority must be 0, since this server does not schedule by priority; got {fields.Priority}.");

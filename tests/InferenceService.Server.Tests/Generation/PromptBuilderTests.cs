@@ -78,8 +78,8 @@ public sealed class PromptBuilderTests(ServerFixture fixture)
               "pair":[{"Sequence":{"id":"A","type_id":0}},{"Sequence":{"id":"B","type_id":1}}],"special_tokens":{"<s>":{"id":"<s>","ids":[0],"tokens":["<s>"]}}},
              "model":{"type":"BPE","vocab":{"<s>":0,"h":1,"i":2},"merges":[]}}
             """u8.ToArray(), """{"bos_token":"<s>"}"""u8.ToArray());
-        Prompt prompt = new PromptBuilder(Model(null, tokenizer)).Encode(text, addSpecialTokens);
-        Assert.Equal([.. Enumerable.Repeat(0, expected), 1, 2], prompt.Ids);
+        Prompt? prompt = new PromptBuilder(Model(null, tokenizer)).Encode(text, addSpecialTokens, "prompt", new Problems());
+        Assert.Equal([.. Enumerable.Repeat(0, expected), 1, 2], prompt!.Ids);
     }
 
     private string Render(string template, string json)
