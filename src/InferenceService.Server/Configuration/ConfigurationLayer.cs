@@ -31,7 +31,7 @@ internal sealed class ConfigurationLayer(LayerKind kind, string name, IReadOnlyD
     /// <summary>How the user wrote this key here: the flag, the variable, or the file and the key.</summary>
     public string Spell(string key) => Kind switch
     {
-        LayerKind.CommandLine => ServerFlags.ByKey(key)?.Name ?? key,
+        LayerKind.CommandLine => ServerFlags.ByKey(key)?.Name ?? "--host, --port",
         LayerKind.Environment => EnvironmentPrefix + key.Replace(":", "__", StringComparison.Ordinal),
         _ => $"{Name}: {key}",
     };

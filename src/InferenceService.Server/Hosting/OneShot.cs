@@ -1,4 +1,5 @@
 using InferenceService.Server.Configuration;
+using InferenceService.Server.Security;
 
 namespace InferenceService.Server.Hosting;
 
@@ -47,6 +48,8 @@ internal static class OneShot
         List<ModelPlan> plans;
         try
         {
+            ApiKeys.From(options.Auth);
+            ListenAddresses.From(options.Server, environment.InContainer);
             plans = ModelCatalog.Plan(options, environment);
         }
         catch (Exception exception) when (ServerRun.IsLoadFailure(exception))

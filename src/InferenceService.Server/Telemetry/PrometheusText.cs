@@ -8,94 +8,74 @@ namespace InferenceService.Server.Telemetry;
 internal sealed class PrometheusText(IBufferWriter<byte> output)
 {
     private const int LongestNumber = 40;
+    private const int MostBytes = 3;
+    private const double MaxExactInteger = 1L << 53;
 
     /// <summary>Starts a family: all samples of one name must follow it before the next.</summary>
     public void Family(string prefix, string name, string type, string help)
     {
-        Raw("# HELP ");
-        Raw(prefix);
-        Raw(name);
-        Raw(" ");
-        Raw(help);
-        Raw("\n# TYPE ");
-        Raw(prefix);
-        Raw(name);
-        Raw(" ");
-        Raw(type);
-        Raw("\n");
+        Span<byte> lines = output.GetSpan(MostBytes * (2 * (prefix.Length + name.Length) + type.Length + help.Length) + 32);
+        int end = Put(lines, 0, "# HELP ", prefix, name, " ", help, "\n# TYPE ", prefix, name, " ", type, "\n");
+        output.Advance(end);
     }
 
     /// <summary>One sample.</summary>
     /// <param name="labels">Rendered labels without braces; empty = none.</param>
-    public void Sample(string prefix, string name, string labels, double value)
-    {
-        Head(prefix, name, "", labels, "", "");
-        Number(value);
-        Raw("\n");
-    }
+    public void Sample(string prefix, string name, string labels, double value) => Line(prefix, name, "", labels, null, value);
 
     /// <summary>The buckets, sum and count of one histogram.</summary>
     public void Histogram(string prefix, string name, string labels, Histogram histogram)
     {
-        // Sum first: read in this order it never exceeds what the counts stand for by more than what arrives meanwhile.
+        // Count and last bucket are one number, so they agree even while observations arrive.
         double sum = histogram.Sum;
         long cumulated = 0;
         for (int i = 0; i <= histogram.Bounds.Length; i++)
         {
             cumulated += histogram.Count(i);
-            Head(prefix, name, "_bucket", labels, "le", i == histogram.Bounds.Length ? "+Inf" : histogram.BoundTexts[i]);
-            Number(cumulated);
-            Raw("\n");
+            Line(prefix, name, "_bucket", labels, i == histogram.Bounds.Length ? "+Inf" : histogram.BoundTexts[i], cumulated);
         }
 
-        Head(prefix, name, "_sum", labels, "", "");
-        Number(sum);
-        Raw("\n");
-        Head(prefix, name, "_count", labels, "", "");
-        Number(cumulated);
-        Raw("\n");
+        Line(prefix, name, "_sum", labels, null, sum);
+        Line(prefix, name, "_count", labels, null, cumulated);
     }
 
     /// <summary>One label, escaped, to be joined with commas.</summary>
     public static string Label(string name, string value) =>
         $"{name}=\"{value.Replace("\\", "\\\\", StringComparison.Ordinal).Replace("\"", "\\\"", StringComparison.Ordinal).Replace("\n", "\\n", StringComparison.Ordinal)}\"";
 
-    private void Head(string prefix, string name, string suffix, string labels, string extraName, string extraValue)
+    // One reservation a line: pages have a thousand of them and are fetched many times a second.
+    private void Line(string prefix, string name, string suffix, string labels, string? bound, double value)
     {
-        Raw(prefix);
-        Raw(name);
-        Raw(suffix);
-        bool extra = extraName.Length > 0;
-        if (labels.Length > 0 || extra)
-        {
-            Raw("{");
-            Raw(labels);
-            if (extra)
-            {
-                Raw(labels.Length > 0 ? "," : "");
-                Raw(extraName);
-                Raw("=\"");
-                Raw(extraValue);
-                Raw("\"");
-            }
-
-            Raw("}");
-        }
-
-        Raw(" ");
+        int most = MostBytes * (prefix.Length + name.Length + suffix.Length + labels.Length + (bound?.Length ?? 0)) + LongestNumber + 16;
+        Span<byte> line = output.GetSpan(most);
+        int at = Put(line, 0, prefix, name, suffix);
+        if (bound is not null)
+            at = Put(line, at, "{", labels, labels.Length > 0 ? ",le=\"" : "le=\"", bound, "\"}");
+        else if (labels.Length > 0)
+            at = Put(line, at, "{", labels, "}");
+        line[at++] = (byte)' ';
+        at = PutNumber(line, at, value);
+        line[at++] = (byte)'\n';
+        output.Advance(at);
     }
 
-    private void Number(double value)
+    private static int Put(Span<byte> line, int at, params ReadOnlySpan<string> texts)
+    {
+        foreach (string text in texts)
+            at += Encoding.UTF8.GetBytes(text, line[at..]);
+        return at;
+    }
+
+    private static int PutNumber(Span<byte> line, int at, double value)
     {
         if (!double.IsFinite(value))
-        {
-            Raw(double.IsNaN(value) ? "NaN" : value > 0 ? "+Inf" : "-Inf");
-            return;
-        }
-
-        Utf8Formatter.TryFormat(value, output.GetSpan(LongestNumber), out int written);
-        output.Advance(written);
+            return Put(line, at, double.IsNaN(value) ? "NaN" : value > 0 ? "+Inf" : "-Inf");
+        int written;
+        // Most numbers are counts, and integers are written ten times as fast.
+        if (Math.Abs(value) <= MaxExactInteger && value == Math.Truncate(value))
+            Utf8Formatter.TryFormat((long)value, line[at..], out written);
+        else
+            Utf8Formatter.TryFormat(value, line[at..], out written);
+        return at + written;
     }
-
-    private void Raw(string text) => Encoding.UTF8.GetBytes(text, output);
 }
