@@ -55,6 +55,12 @@ internal sealed class EngineLoop
     /// <summary>Last published counters.</summary>
     public StatisticsBoard Statistics { get; } = new();
 
+    /// <summary>Tokens of each step.</summary>
+    public Histogram StepTokens { get; } = new([1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384]);
+
+    /// <summary>Seconds of each step.</summary>
+    public Histogram StepSeconds { get; } = new([.0005, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10]);
+
     /// <summary>State of the engine thread.</summary>
     public EngineState State => (EngineState)Volatile.Read(ref _state);
 
@@ -83,6 +89,7 @@ internal sealed class EngineLoop
         EndFailed();
         if (!batch.IsEmpty)
         {
+            StepTokens.Observe(batch.Tokens);
             Tensor logits = _runner.Run(batch); // pack, forward
             _scheduler.Share(batch);            // further choices of a computed prompt
             _sampler.Sample(batch, logits);     // one token for every sequence whose tokens are all computed
@@ -90,7 +97,9 @@ internal sealed class EngineLoop
             _scheduler.Retire();                // the finished give their blocks back
             _steps++;
             LastStepTokens = batch.Tokens;
-            _busyTicks += _time.GetTimestamp() - start;
+            long ticks = _time.GetTimestamp() - start;
+            _busyTicks += ticks;
+            StepSeconds.Observe(ticks / (double)_time.TimestampFrequency);
         }
 
         ReleaseDoor();

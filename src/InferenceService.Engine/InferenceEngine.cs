@@ -49,6 +49,12 @@ public sealed class InferenceEngine : IAsyncDisposable
     /// <summary>Last published counters.</summary>
     public EngineStatistics Statistics => _loop.Statistics.Read();
 
+    /// <summary>Tokens of each step since start, decode and prompt chunks together.</summary>
+    public Histogram StepTokens => _loop.StepTokens;
+
+    /// <summary>Seconds of each step since start.</summary>
+    public Histogram StepSeconds => _loop.StepSeconds;
+
     /// <summary>State of the engine thread.</summary>
     public EngineState State => _loop.State;
 

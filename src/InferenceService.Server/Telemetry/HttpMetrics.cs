@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using InferenceService.Engine;
 
 namespace InferenceService.Server.Telemetry;
 

@@ -58,6 +58,7 @@ internal sealed class MetricsPage(InferenceMetrics metrics, HttpMetrics http, Te
         Distribution(text, prefix, "request_max_num_generation_tokens", "Tokens of a request's longest choice.", m => m.MaxGenerationTokens);
         Distribution(text, prefix, "request_params_max_tokens", "Token limit of a request.", m => m.ParamsMaxTokens);
         Distribution(text, prefix, "request_prefill_kv_computed_tokens", "Prompt tokens that were not in the prefix cache.", m => m.PrefillComputed);
+        Distribution(text, prefix, "iteration_tokens_total", "Tokens of a step, decode and prompt chunks together.", m => m.Model.Engine.StepTokens);
         Distribution(text, prefix, "request_params_n", "Choices of a request.", m => m.ParamsN);
     }
 
@@ -89,12 +90,7 @@ internal sealed class MetricsPage(InferenceMetrics metrics, HttpMetrics http, Te
         text.Sample(Prefix, "build_info", $"{PrometheusText.Label("version", ServerVersion.Text)},{PrometheusText.Label("commit", ServerVersion.Commit)}", 1);
         Labelled(text, Prefix, "kv_bytes", "gauge", "Bytes of KV blocks owned by sequences.", models, ($"{PrometheusText.Label("policy", "full")},{PrometheusText.Label("tier", "device")}", m => (double)m.Now.BlocksUsed * m.Metrics.BlockBytes));
         Gauge(text, Prefix, "kv_blocks_cached", "Unowned blocks that still hold a reusable prefix.", models, m => m.Now.BlocksCached);
-        text.Family(Prefix, "engine_step_seconds", "summary", "Time of the engine's steps.");
-        foreach ((ModelMetrics model, EngineStatistics now) in models)
-        {
-            text.Sample(Prefix, "engine_step_seconds_sum", model.Labels, now.StepSeconds - model.Baseline.StepSeconds);
-            text.Sample(Prefix, "engine_step_seconds_count", model.Labels, now.Steps - model.Baseline.Steps);
-        }
+        Distribution(text, Prefix, "engine_step_seconds", "Time of the engine's steps.", m => m.Model.Engine.StepSeconds);
 
         text.Family(Prefix, "requests_rejected_total", "counter", "Requests turned away, by reason.");
         for (int i = 0; i < InferenceMetrics.RejectionNames.Length; i++)

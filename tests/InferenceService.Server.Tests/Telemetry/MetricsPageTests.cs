@@ -26,6 +26,7 @@ public sealed class MetricsPageTests(ServerFixture fixture)
         { "request_prompt_tokens", "histogram" }, { "request_generation_tokens", "histogram" },
         { "request_max_num_generation_tokens", "histogram" }, { "request_params_max_tokens", "histogram" },
         { "request_prefill_kv_computed_tokens", "histogram" }, { "request_params_n", "histogram" }, { "cache_config_info", "gauge" },
+        { "iteration_tokens_total", "histogram" },
     };
 
     [Theory]
@@ -61,6 +62,7 @@ public sealed class MetricsPageTests(ServerFixture fixture)
     [InlineData("e2e_request_latency_seconds", "0.3 0.5 0.8 1 1.5 2 2.5 5 10 15 20 30 40 50 60 120 240 480 960 1920 7680")]
     [InlineData("request_prompt_tokens", "1 2 5 10 20 50 100 200 500 1000 2000")]
     [InlineData("request_params_n", "1 2 5 10 20")]
+    [InlineData("iteration_tokens_total", "1 8 16 32 64 128 256 512 1024 2048 4096 8192 16384")]
     public void Buckets_are_those_that_dashboards_expect(string suffix, string bounds) =>
         Assert.Equal([.. bounds.Split(' '), "+Inf"], Render(new InferenceMetrics(_time), vllm: true).Bounds("vllm:" + suffix));
 

@@ -1,10 +1,10 @@
 using System.Globalization;
 
-namespace InferenceService.Server.Telemetry;
+namespace InferenceService.Engine;
 
-/// <summary>Counts observations in fixed buckets. Lock-free; any thread may observe while another reads.</summary>
+/// <summary>Counts observations in fixed buckets, for metrics. Lock-free, allocates nothing; any thread may observe while another reads.</summary>
 /// <param name="bounds">Upper bounds, ascending, each inclusive; a last bucket without bound is added.</param>
-internal sealed class Histogram(double[] bounds)
+public sealed class Histogram(double[] bounds)
 {
     private readonly long[] _counts = new long[bounds.Length + 1];
     private long _sumBits;
