@@ -9,6 +9,7 @@ public sealed class InferenceEngine : IAsyncDisposable
     private readonly Door _door;
     private readonly Inbox _inbox;
     private readonly EngineLoop _loop;
+    private readonly bool _ownThread;
 
     /// <summary>Allocates the KV pool and starts the engine thread.</summary>
     /// <param name="model">Loaded with the policy's layout; disposed by the caller after the engine.</param>
@@ -30,6 +31,7 @@ public sealed class InferenceEngine : IAsyncDisposable
         _inbox = new Inbox(Options.MaxQueuedRequests, Options.MaxQueuedTokens);
         _loop = new EngineLoop(model, Options, blocks, _inbox, time);
         _door = new Door(this, _inbox, _loop);
+        _ownThread = startThread;
         if (startThread)
             new Thread(_loop.Run) { IsBackground = true, Name = $"engine {model.Config.Architecture}" }.Start();
     }
@@ -87,6 +89,8 @@ public sealed class InferenceEngine : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         _loop.Drain(cancelRest: true);
+        if (!_ownThread)
+            _loop.Run();
         await _loop.Ended.ConfigureAwait(false);
         _inbox.Dispose();
     }
