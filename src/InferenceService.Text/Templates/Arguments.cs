@@ -25,7 +25,10 @@ internal sealed record Arguments(Value[] Positional, KeyValuePair<string, Value>
     public Value?[] Bind(string function, int required, params string[] parameters)
     {
         if (Positional.Length > parameters.Length)
-            throw new TemplateException($"{function}() takes at most {parameters.Length} arguments ({Positional.Length} given)");
+        {
+            string most = parameters.Length == 0 ? "no arguments" : $"at most {parameters.Length} arguments";
+            throw new TemplateException($"{function}() takes {most} ({Positional.Length} given)");
+        }
         Value?[] bound = new Value?[parameters.Length];
         Positional.CopyTo(bound, 0);
         foreach ((string name, Value value) in Named)

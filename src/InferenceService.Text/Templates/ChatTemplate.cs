@@ -24,6 +24,9 @@ public sealed class ChatTemplate
     /// <summary>Whether the template walks <c>message.content</c> as a list of parts; if not, send it as one string.</summary>
     public bool HandlesContentParts => _features.Value.ContentParts;
 
+    /// <summary>Whether the template shows only parts: content sent as one string would be lost, so it must become a list of one text part.</summary>
+    public bool RequiresContentParts => _features.Value.OnlyParts;
+
     /// <summary>Whether the template reads <c>tools</c>.</summary>
     public bool HandlesTools => _features.Value.Tools;
 

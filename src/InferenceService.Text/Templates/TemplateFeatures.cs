@@ -3,7 +3,7 @@ using InferenceService.Text.Templates.Values;
 namespace InferenceService.Text.Templates;
 
 /// <summary>What a template can do with a conversation, found by rendering small ones and looking for marked texts in the prompt.</summary>
-internal sealed record TemplateFeatures(bool ContentParts, bool Tools, bool SystemRole, bool DeveloperRole)
+internal sealed record TemplateFeatures(bool ContentParts, bool OnlyParts, bool Tools, bool SystemRole, bool DeveloperRole)
 {
     // Words no template contains.
     private const string Marker = "qzxmarkqzx";
@@ -11,16 +11,19 @@ internal sealed record TemplateFeatures(bool ContentParts, bool Tools, bool Syst
 
     public static TemplateFeatures Find(ChatTemplate template, List<Stmt> body)
     {
-        Value user = Message("user", Value.Of("Hi"));
-        bool rendersAtAll = Render(template, [user]) is not null;
+        bool parts = ShowsParts(template);
+        bool onlyParts = parts && !Shows(template, [Message("user", Value.Of(Marker))]);
+        Value user = Message("user", Text("Hi"));
 
         // A template that needs more than a user's message tells nothing here; the request itself will.
-        bool system = Shows(template, [Message("system", Value.Of(Marker)), user]) || !rendersAtAll;
+        bool system = Shows(template, [Message("system", Text(Marker)), user]) || Render(template, [user]) is null;
         bool developer = Mentions(body, node => node is ConstExpr { Value: StringValue { Text: "developer" } })
-            && Shows(template, [Message("developer", Value.Of(Marker)), user]);
+            && Shows(template, [Message("developer", Text(Marker)), user]);
         bool tools = Mentions(body, node => node is NameExpr { Name: "tools", Use: NameUse.Load })
             && (Render(template, [user], Tool()) is not { } prompt || prompt.Contains(Marker, StringComparison.Ordinal));
-        return new TemplateFeatures(ShowsParts(template), tools, system, developer);
+        return new TemplateFeatures(parts, onlyParts, tools, system, developer);
+
+        Value Text(string text) => onlyParts ? Value.List(Value.Dict(new("type", Value.Of("text")), new("text", Value.Of(text)))) : Value.Of(text);
     }
 
     /// <summary>Whether a text part shows as its text alone, not as the notation of the whole part.</summary>

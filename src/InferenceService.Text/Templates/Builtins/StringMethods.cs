@@ -4,8 +4,8 @@ using InferenceService.Text.Templates.Values;
 
 namespace InferenceService.Text.Templates.Builtins;
 
-/// <summary>A method of a string.</summary>
-internal delegate Value StringMethod(StringValue text, Arguments arguments, Budget budget);
+/// <summary>A method of a string, which several names may share.</summary>
+internal delegate Value StringMethod(StringValue text, string name, Arguments arguments, Budget budget);
 
 /// <summary>The methods of Python's <c>str</c>; the families are in the files of their names.</summary>
 internal static class StringMethods
@@ -30,31 +30,31 @@ internal static class StringMethods
         ["islower"] = Class(CaseMapping.IsLower),
         ["isupper"] = Class(CaseMapping.IsUpper),
         ["istitle"] = Class(CaseMapping.IsTitle),
-        ["strip"] = (text, a, b) => StringTrimming.Strip(text, a.Bind("strip", 0, "chars")[0], true, true, b),
-        ["lstrip"] = (text, a, b) => StringTrimming.Strip(text, a.Bind("lstrip", 0, "chars")[0], true, false, b),
-        ["rstrip"] = (text, a, b) => StringTrimming.Strip(text, a.Bind("rstrip", 0, "chars")[0], false, true, b),
+        ["strip"] = StringTrimming.Strip,
+        ["lstrip"] = StringTrimming.Strip,
+        ["rstrip"] = StringTrimming.Strip,
         ["removeprefix"] = StringTrimming.RemovePrefix,
         ["removesuffix"] = StringTrimming.RemoveSuffix,
-        ["ljust"] = (text, a, b) => StringTrimming.Pad(text, a, "ljust", b),
-        ["rjust"] = (text, a, b) => StringTrimming.Pad(text, a, "rjust", b),
-        ["center"] = (text, a, b) => StringTrimming.Pad(text, a, "center", b),
+        ["ljust"] = StringTrimming.Pad,
+        ["rjust"] = StringTrimming.Pad,
+        ["center"] = StringTrimming.Pad,
         ["zfill"] = StringTrimming.ZeroFill,
         ["expandtabs"] = StringTrimming.ExpandTabs,
-        ["find"] = (text, a, b) => StringSearch.Find(text, a, "find", b),
-        ["rfind"] = (text, a, b) => StringSearch.Find(text, a, "rfind", b),
-        ["index"] = (text, a, b) => StringSearch.Find(text, a, "index", b),
-        ["rindex"] = (text, a, b) => StringSearch.Find(text, a, "rindex", b),
+        ["find"] = StringSearch.Find,
+        ["rfind"] = StringSearch.Find,
+        ["index"] = StringSearch.Find,
+        ["rindex"] = StringSearch.Find,
         ["count"] = StringSearch.Count,
-        ["startswith"] = (text, a, b) => StringSearch.Has(text, a, "startswith", b),
-        ["endswith"] = (text, a, b) => StringSearch.Has(text, a, "endswith", b),
+        ["startswith"] = StringSearch.Has,
+        ["endswith"] = StringSearch.Has,
         ["replace"] = StringSearch.Replace,
-        ["split"] = (text, a, b) => StringSplitting.Split(text, a, fromEnd: false, b),
-        ["rsplit"] = (text, a, b) => StringSplitting.Split(text, a, fromEnd: true, b),
+        ["split"] = StringSplitting.Split,
+        ["rsplit"] = StringSplitting.Split,
         ["splitlines"] = StringSplitting.SplitLines,
-        ["partition"] = (text, a, b) => StringSplitting.Partition(text, a, fromEnd: false, b),
-        ["rpartition"] = (text, a, b) => StringSplitting.Partition(text, a, fromEnd: true, b),
+        ["partition"] = StringSplitting.Partition,
+        ["rpartition"] = StringSplitting.Partition,
         ["join"] = StringSplitting.Join,
-        ["format"] = (text, a, b) => new StringFormat(a, text.IsMarkup, b).Apply(text),
+        ["format"] = (text, _, a, b) => new StringFormat(a, text.IsMarkup, b).Apply(text),
         ["format_map"] = FormatMap,
     }.ToFrozenDictionary();
 
@@ -63,7 +63,7 @@ internal static class StringMethods
         ? new FunctionValue(name, (interpreter, arguments) =>
         {
             interpreter.Budget.SpendChars(text.Text.Length);
-            return method(text, arguments, interpreter.Budget);
+            return method(text, name, arguments, interpreter.Budget);
         })
         : null;
 
@@ -84,22 +84,22 @@ internal static class StringMethods
         return Math.Clamp(position < 0 ? position + length : position, 0, length);
     }
 
-    private static StringMethod Case(Func<string, string> map) => (text, arguments, budget) =>
+    private static StringMethod Case(Func<string, string> map) => (text, name, arguments, budget) =>
     {
-        arguments.Bind("case method", 0);
+        arguments.Bind(name, 0);
         budget.MakeChars(text.Text.Length);
         return text.With(map(text.Text));
     };
 
-    private static StringMethod Class(Func<string, bool> test) => (text, arguments, _) =>
+    private static StringMethod Class(Func<string, bool> test) => (text, name, arguments, _) =>
     {
-        arguments.Bind("class method", 0);
+        arguments.Bind(name, 0);
         return BoolValue.From(test(text.Text));
     };
 
-    private static StringValue FormatMap(StringValue text, Arguments arguments, Budget budget)
+    private static StringValue FormatMap(StringValue text, string name, Arguments arguments, Budget budget)
     {
-        if (arguments.Bind("format_map", 1, "mapping")[0] is not DictValue dict)
+        if (arguments.Bind(name, 1, "mapping")[0] is not DictValue dict)
             throw new TemplateException("format_map() argument must be a dict");
         KeyValuePair<string, Value>[] named =
             [.. dict.Entries.Where(e => e.Key is StringValue).Select(e => KeyValuePair.Create(((StringValue)e.Key).Text, e.Value))];

@@ -6,24 +6,24 @@ namespace InferenceService.Text.Templates.Builtins;
 /// <summary>String methods that look for another string. All positions count code points.</summary>
 internal static class StringSearch
 {
-    /// <param name="method"><c>find</c>, <c>rfind</c>, <c>index</c> or <c>rindex</c>.</param>
-    public static Value Find(StringValue text, Arguments arguments, string method, Budget budget)
+    /// <param name="name"><c>find</c>, <c>rfind</c>, <c>index</c> or <c>rindex</c>.</param>
+    public static Value Find(StringValue text, string name, Arguments arguments, Budget budget)
     {
-        (StringValue part, int start, int stop) = Window(text, arguments, method, budget);
+        (StringValue part, int start, int stop) = Window(text, arguments, name, budget);
         int found = -1;
         if (start <= stop)
         {
             int from = text.OffsetOf(start);
             ReadOnlySpan<char> window = text.Text.AsSpan(from, text.OffsetOf(stop) - from);
-            int at = method[0] == 'r' ? window.LastIndexOf(part.Text) : window.IndexOf(part.Text);
+            int at = name[0] == 'r' ? window.LastIndexOf(part.Text) : window.IndexOf(part.Text);
             found = at < 0 ? -1 : text.IndexOf(from + at);
         }
-        return found >= 0 || method is "find" or "rfind" ? new IntValue(found) : throw new TemplateException("substring not found");
+        return found >= 0 || name is "find" or "rfind" ? new IntValue(found) : throw new TemplateException("substring not found");
     }
 
-    public static Value Count(StringValue text, Arguments arguments, Budget budget)
+    public static Value Count(StringValue text, string name, Arguments arguments, Budget budget)
     {
-        (StringValue part, int start, int stop) = Window(text, arguments, "count", budget);
+        (StringValue part, int start, int stop) = Window(text, arguments, name, budget);
         if (start > stop)
             return IntValue.Zero;
         if (part.Text.Length == 0)
@@ -32,29 +32,29 @@ internal static class StringSearch
         return new IntValue(text.Text.AsSpan(from, text.OffsetOf(stop) - from).Count(part.Text));
     }
 
-    /// <param name="method"><c>startswith</c> or <c>endswith</c>; a tuple asks for any of its items.</param>
-    public static Value Has(StringValue text, Arguments arguments, string method, Budget budget)
+    /// <param name="name"><c>startswith</c> or <c>endswith</c>; a tuple asks for any of its items.</param>
+    public static Value Has(StringValue text, string name, Arguments arguments, Budget budget)
     {
-        Value?[] bound = arguments.Bind(method, 1, "prefix", "start", "end");
+        Value?[] bound = arguments.Bind(name, 1, "prefix", "start", "end");
         int start = Start(bound[1], text.Length), stop = StringMethods.Position(bound[2], text.Length, text.Length);
         Value[] candidates = bound[0] is TupleValue tuple ? tuple.Items : [bound[0]!];
         budget.MakeItems(candidates.Length);
         foreach (Value candidate in candidates)
         {
-            string part = StringMethods.Text(candidate, $"{method} first arg").Text;
+            string part = StringMethods.Text(candidate, $"{name} first arg").Text;
             if (start > stop)
                 continue;
             int from = text.OffsetOf(start);
             ReadOnlySpan<char> window = text.Text.AsSpan(from, text.OffsetOf(stop) - from);
-            if (method == "startswith" ? window.StartsWith(part) : window.EndsWith(part))
+            if (name == "startswith" ? window.StartsWith(part) : window.EndsWith(part))
                 return BoolValue.True;
         }
         return BoolValue.False;
     }
 
-    public static Value Replace(StringValue text, Arguments arguments, Budget budget)
+    public static Value Replace(StringValue text, string name, Arguments arguments, Budget budget)
     {
-        Value?[] bound = arguments.Bind("replace", 2, "old", "new", "count");
+        Value?[] bound = arguments.Bind(name, 2, "old", "new", "count");
         StringValue old = StringMethods.Text(bound[0]!, "replace() argument 1"), replacement = StringMethods.Text(bound[1]!, "replace() argument 2");
         int count = bound[2] is { } given ? Numbers.ToInt32(given) : -1;
         string inserted = text.IsMarkup ? Markup.Escape(replacement, budget) : replacement.Text;

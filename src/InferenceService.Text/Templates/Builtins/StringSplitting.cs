@@ -5,9 +5,10 @@ namespace InferenceService.Text.Templates.Builtins;
 /// <summary>String methods that take a string apart or put one together.</summary>
 internal static class StringSplitting
 {
-    public static Value Split(StringValue text, Arguments arguments, bool fromEnd, Budget budget)
+    public static Value Split(StringValue text, string name, Arguments arguments, Budget budget)
     {
-        Value?[] bound = arguments.Bind(fromEnd ? "rsplit" : "split", 0, "sep", "maxsplit");
+        bool fromEnd = name == "rsplit";
+        Value?[] bound = arguments.Bind(name, 0, "sep", "maxsplit");
         int limit = bound[1] is { } given ? Numbers.ToInt32(given) : -1;
         if (limit < 0)
             limit = int.MaxValue;
@@ -25,15 +26,16 @@ internal static class StringSplitting
         return ListOf(text, parts, budget);
     }
 
-    public static Value SplitLines(StringValue text, Arguments arguments, Budget budget)
+    public static Value SplitLines(StringValue text, string name, Arguments arguments, Budget budget)
     {
-        bool keepEnds = arguments.Bind("splitlines", 0, "keepends")[0]?.IsTrue ?? false;
+        bool keepEnds = arguments.Bind(name, 0, "keepends")[0]?.IsTrue ?? false;
         return ListOf(text, PythonText.SplitLines(text.Text, keepEnds), budget);
     }
 
-    public static Value Partition(StringValue text, Arguments arguments, bool fromEnd, Budget budget)
+    public static Value Partition(StringValue text, string name, Arguments arguments, Budget budget)
     {
-        string separator = StringMethods.Text(arguments.Bind(fromEnd ? "rpartition" : "partition", 1, "sep")[0]!, "the separator").Text;
+        bool fromEnd = name == "rpartition";
+        string separator = StringMethods.Text(arguments.Bind(name, 1, "sep")[0]!, "the separator").Text;
         if (separator.Length == 0)
             throw new TemplateException("empty separator");
         budget.SpendSearch(text.Text.Length, separator.Length);
@@ -43,9 +45,9 @@ internal static class StringSplitting
         return new TupleValue([.. parts.Select(text.With)]);
     }
 
-    public static Value Join(StringValue separator, Arguments arguments, Budget budget)
+    public static Value Join(StringValue separator, string name, Arguments arguments, Budget budget)
     {
-        Value[] items = Iteration.ToArray(arguments.Bind("join", 1, "iterable")[0]!, budget);
+        Value[] items = Iteration.ToArray(arguments.Bind(name, 1, "iterable")[0]!, budget);
         List<string> parts = new(items.Length);
         for (int i = 0; i < items.Length; i++)
         {

@@ -6,6 +6,9 @@ namespace InferenceService.Text.Templates.Builtins;
 /// <summary>String methods that take away from or add to the ends.</summary>
 internal static class StringTrimming
 {
+    public static Value Strip(StringValue text, string name, Arguments arguments, Budget budget) =>
+        Strip(text, arguments.Bind(name, 0, "chars")[0], name[0] != 'r', name[0] != 'l', budget);
+
     /// <param name="chars">A string of the characters to take away, or null or none for white space.</param>
     public static StringValue Strip(StringValue text, Value? chars, bool start, bool end, Budget budget)
     {
@@ -37,26 +40,26 @@ internal static class StringTrimming
         return from == 0 && to == t.Length ? text : text.With(t[from..to]);
     }
 
-    public static Value RemovePrefix(StringValue text, Arguments arguments, Budget budget)
+    public static Value RemovePrefix(StringValue text, string name, Arguments arguments, Budget budget)
     {
-        string prefix = StringMethods.Text(arguments.Bind("removeprefix", 1, "prefix")[0]!, "removeprefix() argument").Text;
+        string prefix = StringMethods.Text(arguments.Bind(name, 1, "prefix")[0]!, "removeprefix() argument").Text;
         return text.Text.StartsWith(prefix, StringComparison.Ordinal) ? text.With(text.Text[prefix.Length..]) : text;
     }
 
-    public static Value RemoveSuffix(StringValue text, Arguments arguments, Budget budget)
+    public static Value RemoveSuffix(StringValue text, string name, Arguments arguments, Budget budget)
     {
-        string suffix = StringMethods.Text(arguments.Bind("removesuffix", 1, "suffix")[0]!, "removesuffix() argument").Text;
+        string suffix = StringMethods.Text(arguments.Bind(name, 1, "suffix")[0]!, "removesuffix() argument").Text;
         return text.Text.EndsWith(suffix, StringComparison.Ordinal) ? text.With(text.Text[..^suffix.Length]) : text;
     }
 
-    public static Value Pad(StringValue text, Arguments arguments, string method, Budget budget)
+    public static Value Pad(StringValue text, string name, Arguments arguments, Budget budget)
     {
-        Value?[] bound = arguments.Bind(method, 1, "width", "fillchar");
+        Value?[] bound = arguments.Bind(name, 1, "width", "fillchar");
         int width = Numbers.ToInt32(bound[0]!);
         StringValue fill = bound[1] is null ? new StringValue(" ") : StringMethods.Text(bound[1]!, "the fill character");
         if (fill.Length != 1)
             throw new TemplateException("The fill character must be exactly one character long");
-        return Pad(text, width, fill.Text, method, budget);
+        return Pad(text, width, fill.Text, name, budget);
     }
 
     public static StringValue Pad(StringValue text, int width, string fill, string method, Budget budget)
@@ -78,9 +81,9 @@ internal static class StringTrimming
         return text.With(padded.ToString());
     }
 
-    public static Value ZeroFill(StringValue text, Arguments arguments, Budget budget)
+    public static Value ZeroFill(StringValue text, string name, Arguments arguments, Budget budget)
     {
-        int missing = Numbers.ToInt32(arguments.Bind("zfill", 1, "width")[0]!) - text.Length;
+        int missing = Numbers.ToInt32(arguments.Bind(name, 1, "width")[0]!) - text.Length;
         if (missing <= 0)
             return text;
         budget.MakeChars((long)missing + text.Text.Length);
@@ -88,9 +91,9 @@ internal static class StringTrimming
         return text.With(text.Text[..sign] + new string('0', missing) + text.Text[sign..]);
     }
 
-    public static Value ExpandTabs(StringValue text, Arguments arguments, Budget budget)
+    public static Value ExpandTabs(StringValue text, string name, Arguments arguments, Budget budget)
     {
-        int size = arguments.Bind("expandtabs", 0, "tabsize")[0] is { } given ? Numbers.ToInt32(given) : 8;
+        int size = arguments.Bind(name, 0, "tabsize")[0] is { } given ? Numbers.ToInt32(given) : 8;
         StringBuilder expanded = new();
         int column = 0;
         foreach (char c in text.Text)
