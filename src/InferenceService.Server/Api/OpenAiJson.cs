@@ -13,6 +13,9 @@ internal static class OpenAiJson
     /// <summary>Options of every writer. Documents are complete by construction, so writers do not check them again.</summary>
     public static JsonWriterOptions WriterOptions { get; } = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, SkipValidation = true };
 
+    /// <summary>A text that is written many times.</summary>
+    public static JsonEncodedText Encode(string text) => JsonEncodedText.Encode(text, WriterOptions.Encoder);
+
     /// <summary>Writes a string property whose text may hold anything.</summary>
     /// <remarks>
     /// The framework's relaxed encoder still turns emoji and other rare characters into escapes; here only what JSON demands is

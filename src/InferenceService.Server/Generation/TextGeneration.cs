@@ -1,4 +1,5 @@
 using System.Diagnostics.CodeAnalysis;
+using System.Runtime.CompilerServices;
 using InferenceService.Engine;
 using InferenceService.Server.Api;
 using InferenceService.Server.Hosting;
@@ -84,6 +85,7 @@ internal sealed partial class TextGeneration : IDisposable
     public IReadOnlyList<TokenLogprobs?>? PromptLogprobs(int prompt) => _streams[prompt].PromptLogprobs;
 
     /// <summary>Waits for <see cref="TryAdvance"/> to have something, at most so long.</summary>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     public async ValueTask<bool> WaitAsync(TimeSpan atMost)
     {
         WaitOutcome outcome = await _streams.WaitAsync(atMost);

@@ -38,6 +38,7 @@ public sealed class MalformedRequestTests(ServerFixture fixture)
         { Completions, "'repetition_penalty':0", "invalid_value", "repetition_penalty" },
         { Completions, "'repetition_penalty':10.5", "invalid_value", "repetition_penalty" },
         { Completions, "'logit_bias':[1]", "invalid_value", "logit_bias" },
+        { Completions, $"'logit_bias':{{{string.Join(',', Enumerable.Range(0, 1025).Select(i => $"'{i}':1"))}}}", "invalid_value", "logit_bias" },
         { Completions, "'logit_bias':{'x':1}", "invalid_value", "logit_bias.x" },
         { Completions, "'logit_bias':{'-1':1}", "invalid_value", "logit_bias.-1" },
         { Completions, "'logit_bias':{'261':1}", "invalid_value", "logit_bias.261" },

@@ -9,8 +9,8 @@ namespace InferenceService.Server.Api.ChatCompletions;
 internal sealed class ChatCompletionWriter(AnswerHead head, AnswerOptions options, Prompt prompt) : IAnswerWriter
 {
     private static readonly JsonEncodedText Content = JsonEncodedText.Encode("content");
-    private readonly JsonEncodedText _id = JsonEncodedText.Encode(head.Id);
-    private readonly JsonEncodedText _model = JsonEncodedText.Encode(head.Model);
+    private readonly JsonEncodedText _id = OpenAiJson.Encode(head.Id);
+    private readonly JsonEncodedText _model = OpenAiJson.Encode(head.Model);
     private readonly Tokenizer _tokenizer = head.Served.Tokenizer;
 
     /// <inheritdoc/>

@@ -10,8 +10,8 @@ namespace InferenceService.Server.Api.Completions;
 internal sealed class CompletionWriter(AnswerHead head, AnswerOptions options, IReadOnlyList<Prompt> prompts, int returned) : IAnswerWriter
 {
     private static readonly JsonEncodedText TextName = JsonEncodedText.Encode("text");
-    private readonly JsonEncodedText _id = JsonEncodedText.Encode(head.Id);
-    private readonly JsonEncodedText _model = JsonEncodedText.Encode(head.Model);
+    private readonly JsonEncodedText _id = OpenAiJson.Encode(head.Id);
+    private readonly JsonEncodedText _model = OpenAiJson.Encode(head.Model);
     private readonly Tokenizer _tokenizer = head.Served.Tokenizer;
     private readonly HashSet<int> _idsSent = [];
 

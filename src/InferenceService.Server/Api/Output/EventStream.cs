@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.IO.Pipelines;
+using System.Runtime.CompilerServices;
 using System.Text.Json;
 using InferenceService.Server.Configuration;
 using Microsoft.AspNetCore.Http.Features;
@@ -83,6 +84,7 @@ internal sealed class EventStream : IDisposable
     }
 
     /// <summary>Sends what was written. False: the client has gone, or took nothing for <see cref="StreamingOptions.SlowClientTimeout"/> and was cut off.</summary>
+    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     public async ValueTask<bool> FlushAsync()
     {
         ValueTask<FlushResult> flush = _body.FlushAsync(_http.RequestAborted);

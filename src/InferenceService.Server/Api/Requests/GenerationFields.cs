@@ -117,7 +117,8 @@ internal sealed record GenerationFields
             return [];
         if (map.ValueKind != JsonValueKind.Object || map.GetPropertyCount() > limits.MaxLogitBias)
         {
-            json.Reject("logit_bias", $"must be an object of at most {limits.MaxLogitBias} entries", map);
+            string got = map.ValueKind == JsonValueKind.Object ? $"{map.GetPropertyCount()} entries" : JsonNumber.Show(map);
+            json.Problems.Invalid("logit_bias", $"logit_bias must be an object of at most {limits.MaxLogitBias} entries, got {got}.");
             return [];
         }
 
