@@ -36,14 +36,14 @@ internal static class DecoderCommand
         };
         command.SetAction(async (parsed, cancellation) =>
         {
-            Roofline roofline = Roofline.Measure(parsed.GetValue(threads));
+            using var backend = new CpuBackend(parsed.GetValue(threads));
+            Roofline roofline = Roofline.Measure(backend);
             string? folder = parsed.GetValue(model);
             using Checkpoint? checkpoint = folder is null ? null : Checkpoint.Open(folder);
             ModelConfig config = checkpoint?.Config ?? BenchmarkShape.Config(parsed.GetRequiredValue(shape));
             DType type = checkpoint is null ? parsed.GetValue(weights) : config.StatedType ?? DType.BF16;
             int tokens = parsed.GetValue(prompt), generated = parsed.GetValue(generate);
             int[] sequences = parsed.GetRequiredValue(batches);
-            using var backend = new CpuBackend(parsed.GetValue(threads));
             IKvPolicy policy = KvPolicyRegistry.Find("full")!;
             EngineOptions options = Options(config, tokens + generated + 1, sequences.Max(), parsed.GetValue(kvType));
             IWeightSource source = checkpoint is not null ? checkpoint : new RandomWeights(config, seed: 1234, type);

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using InferenceService.Benchmarks.Reports;
+using InferenceService.Compute.Cpu;
 
 namespace InferenceService.Benchmarks.Machine;
 
@@ -13,7 +14,8 @@ internal static class RooflineCommand
         var command = new Command("roofline", "Measures read bandwidth and fp32 multiply-add peak.") { threads, output };
         command.SetAction(parsed =>
         {
-            Roofline roofline = Roofline.Measure(parsed.GetValue(threads));
+            using var backend = new CpuBackend(parsed.GetValue(threads));
+            Roofline roofline = Roofline.Measure(backend);
             var table = new ResultTable("Ceiling", "Measured");
             table.Add("read bandwidth", $"{roofline.BytesPerSecond / 1e9:F1} GB/s");
             table.Add("fp32 multiply-add", $"{roofline.FlopsPerSecond / 1e9:F0} GFLOP/s");
