@@ -81,11 +81,12 @@ internal static class ChatContext
 
     private static Value Content(ChatMessage message, ChatTemplate template, bool isContinued)
     {
-        if (isContinued)
-            return Value.Of(message.Text + ContinueMark);
-        if (message.Parts is { } parts && template.HandlesContentParts)
+        if (!isContinued && message.Parts is { } parts && template.HandlesContentParts)
             return Value.List(parts.Select(Part));
-        return message.Text is { } text ? Value.Of(text) : Value.None;
+        string? text = isContinued ? message.Text + ContinueMark : message.Text;
+        if (text is null)
+            return Value.None;
+        return template.RequiresContentParts ? Value.List(Part(text)) : Value.Of(text);
     }
 
     private static Value Part(string text) =>

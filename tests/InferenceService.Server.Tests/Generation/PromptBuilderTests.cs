@@ -21,6 +21,11 @@ public sealed class PromptBuilderTests(ServerFixture fixture)
     public void Text_parts_stay_parts_only_for_templates_that_read_them(string template, string expected) =>
         Assert.Equal(expected, Render(template, """{"messages":[{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}]}"""));
 
+    [Fact]
+    public void A_string_becomes_a_part_for_a_template_that_reads_nothing_else() => Assert.Equal(
+        "<a>",
+        Render("{% for m in messages %}{% for p in m.content %}{% if p.type == 'text' %}<{{ p.text }}>{% endif %}{% endfor %}{% endfor %}", """{"messages":[{"role":"user","content":"a"}]}"""));
+
     [Theory]
     [InlineData("{% for m in messages %}{% if m.role == 'system' %}S:{{ m.content }}{% elif m.role == 'user' %}U:{{ m.content }}{% endif %}{% endfor %}", "S:xU:y")]
     [InlineData("{% for m in messages %}{% if m.role == 'developer' %}D:{{ m.content }}{% elif m.role == 'user' %}U:{{ m.content }}{% endif %}{% endfor %}", "D:xU:y")]
