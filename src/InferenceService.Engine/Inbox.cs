@@ -12,31 +12,31 @@ internal sealed class Inbox(int maxChoices, int maxTokens) : IDisposable
     private readonly ConcurrentQueue<Generation> _arrivals = new();
     private readonly ConcurrentQueue<Generation> _cancellations = new();
     private readonly AutoResetEvent _signal = new(false);
-    private int _choices;
-    private int _tokens;
+    private long _reserved; // choices << 32 | tokens: both bounds are kept by one exchange
     private int _entering;
     private int _parked;
     private volatile bool _closed;
 
     /// <summary>Choices accepted and not yet admitted.</summary>
-    public int Choices => Volatile.Read(ref _choices);
+    public int Choices => (int)(Volatile.Read(ref _reserved) >> 32);
 
     /// <summary>Any thread: counts a request at the door; false when the queue is full. A request that is larger than the bound enters an empty queue.</summary>
     public bool TryReserve(int choices, int tokens)
     {
-        int choicesNow = Interlocked.Add(ref _choices, choices), tokensNow = Interlocked.Add(ref _tokens, tokens);
-        bool fits = (choicesNow <= maxChoices || choicesNow == choices) && (tokensNow <= maxTokens || tokensNow == tokens);
-        if (!fits)
-            Unreserve(choices, tokens);
-        return fits;
+        while (true)
+        {
+            long before = Volatile.Read(ref _reserved);
+            long choicesAfter = (before >> 32) + choices, tokensAfter = (before & uint.MaxValue) + tokens;
+            bool fits = before == 0 || (choicesAfter <= maxChoices && tokensAfter <= maxTokens);
+            if (!fits)
+                return false;
+            if (Interlocked.CompareExchange(ref _reserved, (choicesAfter << 32) | tokensAfter, before) == before)
+                return true;
+        }
     }
 
     /// <summary>Gives counts back: choices and tokens that wait no longer.</summary>
-    public void Unreserve(int choices, int tokens)
-    {
-        Interlocked.Add(ref _choices, -choices);
-        Interlocked.Add(ref _tokens, -tokens);
-    }
+    public void Unreserve(int choices, int tokens) => Interlocked.Add(ref _reserved, -(((long)choices << 32) + tokens));
 
     /// <summary>Any thread: hands a request over; false when the inbox is closed.</summary>
     public bool TryEnqueue(Generation generation)

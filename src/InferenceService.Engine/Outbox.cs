@@ -42,6 +42,7 @@ internal sealed class Outbox(TimeProvider time)
                 if (sequence.HasSentEnd)
                     continue;
                 sequence.Fail(error);
+                sequence.HasSentEnd = true;
                 generation.Publish(new GeneratedToken(sequence.Choice, -1, FinishReason.Error, null), now: 0);
             }
         }
@@ -51,12 +52,10 @@ internal sealed class Outbox(TimeProvider time)
 
     private void Send(Sequence sequence, int token, long now)
     {
+        sequence.HasSentEnd = sequence.Finish != FinishReason.None; // first, so that a fault below never sends the end twice
         sequence.Generation.Publish(new GeneratedToken(sequence.Choice, token, sequence.Finish, sequence.Logprobs), now);
         sequence.Logprobs = null;
-        if (sequence.Finish == FinishReason.None)
-            return;
-        sequence.HasSentEnd = true;
-        if (sequence.Generation.HasEnded)
+        if (sequence.HasSentEnd && sequence.Generation.HasEnded)
             _open.Remove(sequence.Generation);
     }
 }

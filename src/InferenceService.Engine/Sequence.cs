@@ -25,7 +25,7 @@ internal enum SequenceState
 internal sealed class Sequence
 {
     private readonly List<UInt128> _prefixKeys = [];
-    private int[] _tokens;
+    private int[]? _tokens; // prompt and output; null while the request's own prompt says it all, so that a long queue costs little
 
     /// <summary>A new choice of a generation.</summary>
     /// <param name="generation">Its request.</param>
@@ -34,12 +34,8 @@ internal sealed class Sequence
     /// <param name="seed">Seed of the request; the choice draws from seed + choice.</param>
     public Sequence(Generation generation, int choice, long arrival, long seed)
     {
-        const int tokensAhead = 4096;
-        ReadOnlySpan<int> prompt = generation.Request.PromptTokens.Span;
-        (Generation, Choice, Arrival, PromptLength) = (generation, choice, arrival, prompt.Length);
-        _tokens = new int[prompt.Length + Math.Min(generation.Request.MaxTokens, tokensAhead)];
-        prompt.CopyTo(_tokens);
-        TokenCount = prompt.Length;
+        (Generation, Choice, Arrival, PromptLength) = (generation, choice, arrival, generation.Request.PromptTokens.Length);
+        TokenCount = PromptLength;
         Sampling = new SamplerState(generation.Request, unchecked(seed + choice));
     }
 
@@ -62,7 +58,7 @@ internal sealed class Sequence
     public FinishReason Finish { get; set; }
 
     /// <summary>Prompt and generated tokens.</summary>
-    public ReadOnlySpan<int> Tokens => _tokens.AsSpan(0, TokenCount);
+    public ReadOnlySpan<int> Tokens => _tokens is null ? Request.PromptTokens.Span : _tokens.AsSpan(0, TokenCount);
 
     /// <summary>Number of <see cref="Tokens"/>.</summary>
     public int TokenCount { get; private set; }
@@ -74,7 +70,7 @@ internal sealed class Sequence
     public int GeneratedCount => TokenCount - PromptLength;
 
     /// <summary>Generated tokens.</summary>
-    public ReadOnlySpan<int> Generated => _tokens.AsSpan(PromptLength, GeneratedCount);
+    public ReadOnlySpan<int> Generated => _tokens is null ? [] : _tokens.AsSpan(PromptLength, GeneratedCount);
 
     /// <summary>Tokens whose K and V are in the cache.</summary>
     public int Computed { get; set; }
@@ -112,15 +108,24 @@ internal sealed class Sequence
     /// <summary>Appends a generated token.</summary>
     public void Append(int token)
     {
-        if (TokenCount == _tokens.Length)
+        const int tokensAhead = 4096;
+        if (_tokens is null)
+        {
+            _tokens = new int[PromptLength + Math.Clamp(Request.MaxTokens, 1, tokensAhead)];
+            Request.PromptTokens.Span.CopyTo(_tokens);
+        }
+        else if (TokenCount == _tokens.Length)
+        {
             Array.Resize(ref _tokens, 2 * _tokens.Length);
+        }
+
         _tokens[TokenCount++] = token;
     }
 
     /// <summary>Extends <see cref="PrefixKeys"/> to all full blocks of <see cref="Tokens"/>.</summary>
     public void ExtendPrefixKeys(int blockSize)
     {
-        _prefixKeys.EnsureCapacity(_tokens.Length / blockSize);
+        _prefixKeys.EnsureCapacity((_tokens?.Length ?? PromptLength) / blockSize);
         for (int block = _prefixKeys.Count; (block + 1) * blockSize <= TokenCount; block++)
         {
             UInt128 parent = block == 0 ? Generation.PrefixRoot : _prefixKeys[block - 1];
