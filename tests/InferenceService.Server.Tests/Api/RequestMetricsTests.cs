@@ -1,3 +1,4 @@
+using InferenceService.Engine;
 using InferenceService.Server.Hosting;
 using InferenceService.Server.Telemetry;
 
