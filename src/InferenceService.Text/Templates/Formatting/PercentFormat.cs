@@ -109,6 +109,8 @@ internal sealed class PercentFormat
         {
             case 's' or 'r' or 'a':
                 string shown = type == 's' ? Repr.ToText(value, _budget) : Repr.Of(value, _budget);
+                if (type == 'a')
+                    shown = PythonText.ToAscii(shown);
                 if (_escape && value is not StringValue { IsMarkup: true })
                     shown = Markup.Escape(shown, _budget);
                 StringValue text = new(shown);

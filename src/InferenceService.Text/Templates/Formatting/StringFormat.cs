@@ -77,7 +77,8 @@ internal sealed class StringFormat(Arguments arguments, bool escape, Budget budg
         {
             '\0' => value,
             's' => new StringValue(Repr.ToText(value, budget)),
-            'r' or 'a' => new StringValue(Repr.Of(value, budget)),
+            'r' => new StringValue(Repr.Of(value, budget)),
+            'a' => new StringValue(PythonText.ToAscii(Repr.Of(value, budget))),
             _ => throw new TemplateException($"Unknown conversion specifier {PythonText.Quote(conversion.ToString())}"),
         };
         string text = FormatSpec.Apply(value, spec, budget);

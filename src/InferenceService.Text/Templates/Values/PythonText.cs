@@ -84,6 +84,27 @@ internal static class PythonText
         output.Append(quote);
     }
 
+    /// <summary>What Python's <c>ascii</c> makes of a literal: everything beyond ASCII escaped.</summary>
+    public static string ToAscii(string literal)
+    {
+        if (Ascii.IsValid(literal))
+            return literal;
+        StringBuilder output = new();
+        for (int i = 0; i < literal.Length; i++)
+        {
+            if (literal[i] < 0x80)
+                output.Append(literal[i]);
+            else if (Rune.DecodeFromUtf16(literal.AsSpan(i), out Rune rune, out int used) == System.Buffers.OperationStatus.Done)
+            {
+                AppendEscape(output, rune.Value);
+                i += used - 1;
+            }
+            else
+                AppendEscape(output, literal[i]);
+        }
+        return output.ToString();
+    }
+
     /// <summary>The literal of a short piece of text for a message: at most 64 characters of it.</summary>
     public static string Quote(string text)
     {
