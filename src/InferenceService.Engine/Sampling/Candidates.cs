@@ -1,17 +1,31 @@
 namespace InferenceService.Engine.Sampling;
 
 /// <summary>Tokens that may still be drawn, ids ascending, with their scores (logits after temperature).</summary>
-/// <remarks>One per sampler, reused for every row; the filters shrink it in place.</remarks>
-internal sealed class Candidates(int vocabulary)
+/// <remarks>One per sampler, reused for every row; the filters shrink it in place. While nothing was dropped, ids are their own indices and are not stored.</remarks>
+internal sealed class Candidates
 {
-    private readonly int[] _ids = new int[vocabulary];
-    private readonly float[] _scores = new float[vocabulary];
+    // Below one token in so many, looking at candidates one by one is cheaper than at the whole row.
+    private const int Sparse = 16;
+
+    private readonly int[] _all;
+    private readonly int[] _ids;
+    private readonly float[] _scores;
+    private readonly float[] _row;
+    private bool _isWhole;
+
+    /// <summary>Room for a vocabulary.</summary>
+    public Candidates(int vocabulary)
+    {
+        (_all, _ids, _scores, _row) = (new int[vocabulary], new int[vocabulary], new float[vocabulary], new float[vocabulary]);
+        for (int id = 0; id < vocabulary; id++)
+            _all[id] = id;
+    }
 
     /// <summary>Tokens left.</summary>
     public int Count { get; private set; }
 
     /// <summary>Token ids, ascending.</summary>
-    public ReadOnlySpan<int> Ids => _ids.AsSpan(0, Count);
+    public ReadOnlySpan<int> Ids => (_isWhole ? _all : _ids).AsSpan(0, Count);
 
     /// <summary>Their scores; none is −∞.</summary>
     public ReadOnlySpan<float> Scores => _scores.AsSpan(0, Count);
@@ -19,40 +33,44 @@ internal sealed class Candidates(int vocabulary)
     /// <summary>Starts from all tokens that are not masked, at a temperature.</summary>
     public void Fill(ReadOnlySpan<float> logits, float temperature)
     {
-        int count = 0;
-        for (int id = 0; id < logits.Length; id++)
-        {
-            // +0 makes −0 equal 0 in every order; an overflow saturates, so that differences of scores stay numbers.
-            float score = Math.Clamp(logits[id] / temperature + 0f, float.NegativeInfinity, float.MaxValue);
-            _ids[count] = id;
-            _scores[count] = score;
-            count += score == float.NegativeInfinity ? 0 : 1;
-        }
-
-        Count = count;
+        bool masked = LogitRow.Scale(logits, temperature, _scores);
+        (Count, _isWhole) = (logits.Length, true);
+        if (masked)
+            KeepAbove(float.MinValue, int.MaxValue);
     }
 
     /// <summary>Keeps scores above <paramref name="threshold"/>, and of those equal to it the first <paramref name="ties"/>.</summary>
     public void KeepAbove(float threshold, int ties)
     {
+        ReadOnlySpan<int> ids = Ids;
         int kept = 0;
-        for (int i = 0; i < Count; i++)
+        for (int i = 0; i < ids.Length; i++)
         {
-            if (_scores[i] < threshold || (_scores[i] == threshold && ties-- <= 0))
+            float score = _scores[i];
+            if (score < threshold || (score == threshold && ties-- <= 0))
                 continue;
-            (_ids[kept], _scores[kept]) = (_ids[i], _scores[i]);
+            (_ids[kept], _scores[kept]) = (ids[i], score);
             kept++;
         }
 
-        Count = kept;
+        (Count, _isWhole) = (kept, false);
     }
 
     /// <summary>The highest score.</summary>
-    public float MaxScore()
+    public float MaxScore() => LogitRow.Max(Scores);
+
+    /// <summary>[vocabulary] scores by token id, −∞ for those that were dropped. Valid until the next call.</summary>
+    public ReadOnlySpan<float> Row()
     {
-        float max = float.NegativeInfinity;
-        foreach (float score in Scores)
-            max = Math.Max(max, score);
-        return max;
+        if (_isWhole)
+            return Scores;
+        Array.Fill(_row, float.NegativeInfinity);
+        for (int i = 0; i < Count; i++)
+            _row[_ids[i]] = _scores[i];
+        return _row;
     }
+
+    /// <summary>One token, drawn in proportion to exp(score).</summary>
+    public int Draw(ulong key, int position) =>
+        Count > _all.Length / Sparse ? Gumbel.DrawRow(Row(), key, position) : _ids[Gumbel.Draw(Ids, Scores, key, position)];
 }

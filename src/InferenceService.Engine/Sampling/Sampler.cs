@@ -1,4 +1,3 @@
-using System.Numerics;
 using System.Runtime.InteropServices;
 using InferenceService.Compute;
 using InferenceService.Engine.Scheduling;
@@ -71,7 +70,7 @@ internal sealed class Sampler
     internal int Choose(Sequence sequence, ReadOnlySpan<float> raw)
     {
         SamplingParams sampling = sequence.Sampling.Params;
-        if (!AllBelowInfinity(raw))
+        if (!LogitRow.AllBelowInfinity(raw))
         {
             sequence.Fail("the model returned logits that are not numbers");
             return -1;
@@ -81,7 +80,7 @@ internal sealed class Sampler
         int token;
         if (sequence.Sampling.IsGreedy)
         {
-            token = processed.IndexOf(Max(processed));
+            token = processed.IndexOf(LogitRow.Max(processed));
         }
         else
         {
@@ -96,7 +95,7 @@ internal sealed class Sampler
         }
 
         if (sampling.TopLogprobs >= 0)
-            sequence.Logprobs = LogSoftmax.Report(sampling.ProcessedLogprobs ? Final(sequence, processed) : raw, token, sampling.TopLogprobs);
+            sequence.Logprobs = LogSoftmax.Report(Reported(sequence, raw, processed), token, sampling.TopLogprobs);
         return token;
     }
 
@@ -134,18 +133,15 @@ internal sealed class Sampler
         MinP.Apply(_candidates, sampling.MinP);
         _topK.Apply(_candidates, sampling.TopK);
         _topP.Apply(_candidates, sampling.TopP);
-        return _candidates.Ids[Gumbel.Draw(_candidates.Ids, _candidates.Scores, sequence.Sampling.Key, sequence.TokenCount)];
+        return _candidates.Draw(sequence.Sampling.Key, sequence.TokenCount);
     }
 
-    /// <summary>The distribution that was drawn from, as a row of logits.</summary>
-    private ReadOnlySpan<float> Final(Sequence sequence, ReadOnlySpan<float> processed)
+    /// <summary>Where log-probabilities come from: the raw row, or the distribution that was drawn from.</summary>
+    private ReadOnlySpan<float> Reported(Sequence sequence, ReadOnlySpan<float> raw, ReadOnlySpan<float> processed)
     {
-        if (sequence.Sampling.IsGreedy)
-            return processed;
-        Array.Fill(_work, float.NegativeInfinity);
-        for (int i = 0; i < _candidates.Count; i++)
-            _work[_candidates.Ids[i]] = _candidates.Scores[i];
-        return _work;
+        if (!sequence.Sampling.Params.ProcessedLogprobs)
+            return raw;
+        return sequence.Sampling.IsGreedy ? processed : _candidates.Row();
     }
 
     private void ReportPrompt(in BatchItem item, Tensor logits)
@@ -166,35 +162,4 @@ internal sealed class Sampler
 
     private ReadOnlySpan<float> Row(Tensor logits, int row) =>
         MemoryMarshal.Cast<byte, float>(_backend.Read(logits.RowRange(row, 1), MemoryMarshal.AsBytes(_row.AsSpan())));
-
-    private static float Max(ReadOnlySpan<float> row)
-    {
-        float max = float.NegativeInfinity;
-        int i = 0;
-        if (row.Length >= Vector<float>.Count)
-        {
-            var maxima = new Vector<float>(max);
-            for (; i <= row.Length - Vector<float>.Count; i += Vector<float>.Count)
-                maxima = Vector.Max(maxima, new Vector<float>(row[i..]));
-            for (int lane = 0; lane < Vector<float>.Count; lane++)
-                max = Math.Max(max, maxima[lane]);
-        }
-
-        for (; i < row.Length; i++)
-            max = Math.Max(max, row[i]);
-        return max;
-    }
-
-    private static bool AllBelowInfinity(ReadOnlySpan<float> row)
-    {
-        var infinity = new Vector<float>(float.PositiveInfinity);
-        int i = 0;
-        for (; i <= row.Length - Vector<float>.Count; i += Vector<float>.Count)
-            if (!Vector.LessThanAll(new Vector<float>(row[i..]), infinity))
-                return false;
-        for (; i < row.Length; i++)
-            if (!(row[i] < float.PositiveInfinity))
-                return false;
-        return true;
-    }
 }

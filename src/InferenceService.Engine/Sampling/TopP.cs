@@ -1,3 +1,6 @@
+using System.Numerics;
+using System.Runtime.InteropServices;
+
 namespace InferenceService.Engine.Sampling;
 
 /// <summary>Keeps the smallest set of most likely tokens whose mass reaches p (nucleus sampling, arXiv:1904.09751); of equal ones the lower ids.</summary>
@@ -5,10 +8,8 @@ namespace InferenceService.Engine.Sampling;
 internal sealed class TopP(PrefixCut cut, int vocabulary)
 {
     private const double Scale = 1L << 40;
-    // exp(−27.8) · 2⁴⁰ < 1: such a token weighs nothing.
-    private const float Weightless = -27.8f;
 
-    private readonly ulong[] _masses = new ulong[vocabulary];
+    private readonly long[] _masses = new long[vocabulary + Vector<long>.Count * 2];
 
     /// <summary>Keeps the nucleus of mass <paramref name="p"/>; at least one token, p = 1 keeps all.</summary>
     public void Apply(Candidates candidates, float p)
@@ -16,18 +17,34 @@ internal sealed class TopP(PrefixCut cut, int vocabulary)
         if (p >= 1)
             return;
         ReadOnlySpan<float> scores = candidates.Scores;
-        float max = candidates.MaxScore();
-        ulong total = 0;
-        for (int i = 0; i < scores.Length; i++)
+        ulong total = (ulong)Weigh(scores, candidates.MaxScore());
+        ulong target = Math.Clamp((ulong)Math.Ceiling((double)p * total), 1, total);
+        (float threshold, int ties) = cut.Find(scores, MemoryMarshal.Cast<long, ulong>(_masses.AsSpan(0, scores.Length)), target);
+        candidates.KeepAbove(threshold, ties);
+    }
+
+    /// <summary>Fills the masses; returns their sum. Every score takes the same path, so that equal scores weigh the same.</summary>
+    private long Weigh(ReadOnlySpan<float> scores, float max)
+    {
+        Vector<long> total = Vector<long>.Zero;
+        Span<float> rest = stackalloc float[Vector<float>.Count];
+        for (int i = 0; i < scores.Length; i += Vector<float>.Count)
         {
-            float below = scores[i] - max;
-            ulong mass = below < Weightless ? 0 : (ulong)(Math.Exp(below) * Scale);
-            _masses[i] = mass;
-            total += mass;
+            scoped ReadOnlySpan<float> some = scores[i..];
+            if (some.Length < rest.Length)
+            {
+                rest.Fill(float.NegativeInfinity);
+                some.CopyTo(rest);
+                some = rest;
+            }
+
+            Vector.Widen(new Vector<float>(some) - new Vector<float>(max), out Vector<double> low, out Vector<double> high);
+            Vector<long> lowMass = Vector.ConvertToInt64(Vector.Exp(low) * Scale), highMass = Vector.ConvertToInt64(Vector.Exp(high) * Scale);
+            lowMass.CopyTo(_masses, i);
+            highMass.CopyTo(_masses, i + Vector<long>.Count);
+            total += lowMass + highMass;
         }
 
-        ulong target = Math.Clamp((ulong)Math.Ceiling((double)p * total), 1, total);
-        (float threshold, int ties) = cut.Find(scores, _masses.AsSpan(0, scores.Length), target);
-        candidates.KeepAbove(threshold, ties);
+        return Vector.Sum(total);
     }
 }

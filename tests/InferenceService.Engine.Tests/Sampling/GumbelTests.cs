@@ -15,6 +15,24 @@ public sealed class GumbelTests
         double Sum(int i) => scores[i] + Gumbel.Noise(Philox.Word(key, position, ids[i]));
         int expected = Enumerable.Range(0, ids.Length).OrderByDescending(Sum).ThenBy(i => ids[i]).First();
         Assert.Equal(expected, Gumbel.Draw(ids, scores, key, position));
+        float[] row = new float[ids[^1] + 1];
+        Array.Fill(row, float.NegativeInfinity);
+        for (int i = 0; i < ids.Length; i++)
+            row[ids[i]] = scores[i];
+        Assert.Equal(ids[expected], Gumbel.DrawRow(row, key, position));
+    });
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(100)]
+    [InlineData(100_000)]
+    public void Scores_of_any_size_lose_no_candidate_to_rounding(float size) => Property.Check(100, seed =>
+    {
+        var random = new Random(seed);
+        float[] row = [.. Enumerable.Range(0, 2000).Select(_ => size + random.NextSingle() * 3)];
+        ulong key = (ulong)seed;
+        int expected = Enumerable.Range(0, row.Length).OrderByDescending(id => row[id] + Gumbel.Noise(Philox.Word(key, 5, id))).ThenBy(id => id).First();
+        Assert.Equal(expected, Gumbel.DrawRow(row, key, 5));
     });
 
     [Fact]

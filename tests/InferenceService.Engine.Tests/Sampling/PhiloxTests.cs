@@ -1,3 +1,5 @@
+using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 using InferenceService.Engine.Sampling;
 
 namespace InferenceService.Engine.Tests.Sampling;
@@ -13,9 +15,28 @@ public sealed class PhiloxTests
         Assert.Equal(new Philox.Words(w0, w1, w2, w3), Philox.Next(key, c0, c1, c2, c3));
 
     [Fact]
-    public void A_tokens_word_is_its_lane_of_the_block_of_four()
+    public void Of_32_neighbours_eight_share_a_word_of_eight_blocks()
     {
-        Philox.Words words = Philox.Next(77, 5, 9);
-        Assert.Equal((uint[])[words.W0, words.W1, words.W2, words.W3], Enumerable.Range(20, 4).Select(token => Philox.Word(77, 9, token)));
+        for (int token = 64; token < 96; token++)
+        {
+            Philox.Words words = Philox.Next(77, (uint)(16 + token % 8), 9);
+            uint[] all = [words.W0, words.W1, words.W2, words.W3];
+            Assert.Equal(all[(token - 64) / 8], Philox.Word(77, 9, token));
+        }
+    }
+
+    [Fact]
+    public void Words_computed_side_by_side_equal_those_computed_alone()
+    {
+        if (!Avx2.IsSupported)
+            return;
+        var random = new Random(3);
+        for (int round = 0; round < 50; round++)
+        {
+            (ulong key, int position, int token) = ((ulong)random.NextInt64(), random.Next(), random.Next(10_000) * 32);
+            (Vector256<uint> w0, Vector256<uint> w1, Vector256<uint> w2, Vector256<uint> w3) = Philox.Next32(key, position, token);
+            for (int i = 0; i < 32; i++)
+                Assert.Equal(Philox.Word(key, position, token + i), ((i / 8) switch { 0 => w0, 1 => w1, 2 => w2, _ => w3 })[i % 8]);
+        }
     }
 }

@@ -154,11 +154,11 @@ public sealed class SchedulerTests
     public void Paused_callers_hold_up_neither_places_nor_blocks()
     {
         using var model = new TinyModel();
-        // Room for two in the batch and for one long sequence in the pool: two stalled callers would fill both.
-        using var run = new EngineRun(model, EngineRun.Options(model, poolTokens: 72) with { StreamCapacity = 2, MaxNumSeqs = 2 });
+        // Room for two in the batch, and in the pool for the long prompt alone: stalled callers would fill both.
+        using var run = new EngineRun(model, EngineRun.Options(model, poolTokens: 56) with { StreamCapacity = 2, MaxNumSeqs = 2 });
         GenerationStream[] stalled = [.. Enumerable.Range(0, 3).Select(i => run.Submit(EngineRun.Request(EngineRun.Prompt(20, i), 30)))];
         run.Finish();
-        int[] prompt = EngineRun.Prompt(40, 9);
+        int[] prompt = EngineRun.Prompt(48, 9);
         Assert.Equal(NaiveDecoder.Greedy(model.Decoder, prompt, 2), run.Run(EngineRun.Request(prompt, 2))[0].Tokens);
         for (int i = 0; i < 3; i++)
         {
