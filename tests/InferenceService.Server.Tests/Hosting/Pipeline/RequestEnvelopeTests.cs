@@ -1,4 +1,9 @@
 using System.Net;
+using InferenceService.Server.Configuration;
+using InferenceService.Server.Hosting.Pipeline;
+using InferenceService.Server.Telemetry;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.Logging;
 
 namespace InferenceService.Server.Tests.Hosting.Pipeline;
 
@@ -38,6 +43,35 @@ public sealed class RequestEnvelopeTests(ServerFixture fixture)
         Assert.Equal("2020-10-01", answer.Headers.GetValues("openai-version").Single());
         Assert.True(int.Parse(answer.Headers.GetValues("openai-processing-ms").Single(), System.Globalization.CultureInfo.InvariantCulture) >= 0);
         Assert.False(answer.Headers.Contains("Server"));
+    }
+
+    [Theory]
+    [InlineData(true, 1)]
+    [InlineData(false, 0)]
+    public async Task Requests_are_logged_by_route_and_never_by_content(bool wanted, int lines)
+    {
+        var log = new ListLogger();
+        var context = new DefaultHttpContext();
+        context.Request.Method = "POST";
+        context.Request.Path = "/v1/secret-path";
+        context.Request.QueryString = new QueryString("?secret=query");
+        context.Request.Headers["X-Request-Id"] = "id-1";
+        var envelope = new RequestEnvelope(_ => Task.CompletedTask, new HttpMetrics(), new LoggingOptions { Requests = wanted }, new ManualTime(), log);
+        await envelope.InvokeAsync(context);
+        Assert.Equal(lines, log.Lines.Count);
+        Assert.All(log.Lines, line => Assert.StartsWith("POST unmatched 200 in 0.0 ms, request id-1", line, StringComparison.Ordinal));
+    }
+
+    private sealed class ListLogger : ILogger<RequestEnvelope>
+    {
+        public List<string> Lines { get; } = [];
+
+        public IDisposable? BeginScope<TState>(TState state) where TState : notnull => null;
+
+        public bool IsEnabled(LogLevel logLevel) => true;
+
+        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) =>
+            Lines.Add(formatter(state, exception));
     }
 
     private async Task<string> IdAsync(string? given)
