@@ -27,7 +27,7 @@ public readonly record struct KvBlockFormat(DType Type, int BlockSize, int HeadD
 /// length in slots before this step; first slot of the gap; slots in the gap. Slots of the gap are dead: never read, whatever they hold.
 /// </param>
 /// <param name="Tables">i32 [1, entries]: block ids, one run per (sequence, group); they already cover the slots of this step.</param>
-/// <param name="RowStarts">i32 [1, sequences + 1]: rows [RowStarts[s], RowStarts[s + 1]) of q, k and v belong to sequence s.</param>
+/// <param name="RowStarts">i32 [1, sequences + 1]: rows [RowStarts[s], RowStarts[s + 1]) of q, k and v belong to sequence s. A sequence without rows is padding: its groups are not read.</param>
 /// <param name="MaxRows">Most rows of one sequence in this step (a host-side hint for work splitting).</param>
 public readonly record struct KvBatch(
     Tensor Pool, KvBlockFormat Format, int Sequences, int GroupsPerSequence, Tensor Groups, Tensor Tables, Tensor RowStarts, int MaxRows);

@@ -14,6 +14,10 @@ public abstract partial class BackendContract
         AssertDense(KvCase.Random(random, new KvCase.Limits(Sequences: 2, Slots: 700, Rows: 150) { BlockSizes = [16, 32], HeadDims = [8, 32] })));
 
     [ContractFact]
+    public void Paged_attention_equals_dense_for_many_short_sequences() => Property.Check(4, random =>
+        AssertDense(KvCase.Random(random, new KvCase.Limits(Sequences: 30, Slots: 20, Rows: 2))));
+
+    [ContractFact]
     public void A_row_that_sees_nothing_gives_zeros() => Property.Check(40, random =>
     {
         KvCase kvCase = KvCase.Random(random, new KvCase.Limits(Sequences: 2, Slots: 1, Rows: 2)); // empty caches

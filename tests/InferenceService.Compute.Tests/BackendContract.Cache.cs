@@ -12,14 +12,19 @@ public abstract partial class BackendContract
     ];
 
     [ContractFact]
-    public void Keys_and_values_go_to_their_slots_and_nowhere_else() => Property.Check(30, random =>
+    public void Keys_and_values_go_to_their_slots_and_nowhere_else() => Property.Check(30, random => AssertWritten(KvCase.Random(random, Small)));
+
+    [ContractFact]
+    public void Keys_and_values_of_many_short_sequences_go_to_their_slots() => Property.Check(4, random =>
+        AssertWritten(KvCase.Random(random, new KvCase.Limits(Sequences: 60, Slots: 6, Rows: 3) { HeadDims = [80, 128] })));
+
+    private void AssertWritten(KvCase kvCase)
     {
-        KvCase kvCase = KvCase.Random(random, Small);
         KvRun expected = new(kvCase, _reference), actual = new(kvCase, backend);
         expected.All(observe: false);
         actual.All(observe: false);
         Assert.True(expected.PoolBytes().AsSpan().SequenceEqual(actual.PoolBytes()), $"{kvCase.Format}: pools differ.");
-    });
+    }
 
     [ContractFact]
     public void Rounding_to_sixteen_bits_is_to_nearest_even_and_keeps_what_is_not_a_number() => Property.Check(20, random =>

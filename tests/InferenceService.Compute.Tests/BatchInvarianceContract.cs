@@ -75,11 +75,11 @@ public abstract class BatchInvarianceContract(IBackend backend) : IDisposable
             for (int s = 0; s < done.Length; s++)
             {
                 int left = kvCase.Sequences[s].Rows - done[s], chunk = new[] { 1, 7, 16, random.Next(1, 64) }[random.Next(4)];
-                if (left > 0 && random.Next(4) > 0)
-                    parts.Add((s, done[s], Math.Min(left, chunk)));
+                if (random.Next(4) > 0)
+                    parts.Add((s, done[s], Math.Min(left, chunk))); // empty once the sequence is through: padding
             }
 
-            if (parts.Count == 0)
+            if (parts.All(part => part.Count == 0))
             {
                 if (done.Zip(kvCase.Sequences, (d, s) => d == s.Rows).All(finished => finished))
                     break;

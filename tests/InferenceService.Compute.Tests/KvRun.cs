@@ -53,7 +53,7 @@ internal sealed class KvRun
         return all.AsSpan((sequence * _case.KvHeads + head + 2) * _sumColumns, _sumColumns).ToArray();
     }
 
-    /// <summary>Writes K and V of some rows and attends. Rows of each part must follow those of earlier steps.</summary>
+    /// <summary>Writes K and V of some rows and attends. Rows of each part must follow those of earlier steps; a part may be empty.</summary>
     /// <returns>The output rows of each part.</returns>
     public float[][] Step(bool observe, params (int Sequence, int Start, int Count)[] parts)
     {
@@ -79,8 +79,8 @@ internal sealed class KvRun
         return results;
     }
 
-    /// <summary>All rows of all sequences in one step.</summary>
-    public float[][] All(bool observe) => Step(observe, _case.Sequences.Select((s, i) => (i, 0, s.Rows)).ToArray());
+    /// <summary>All rows of all sequences in one step, padded by an empty sequence.</summary>
+    public float[][] All(bool observe) => Step(observe, [.. _case.Sequences.Select((s, i) => (i, 0, s.Rows)), (0, 0, 0)])[..^1];
 
     private PagedKv Cache((int Sequence, int Start, int Count)[] parts, out AttentionProbe probe)
     {
@@ -88,6 +88,13 @@ internal sealed class KvRun
         foreach ((int s, int start, int count) in parts)
         {
             starts.Add(starts[^1] + count);
+            if (count == 0)
+            {
+                for (int g = 0; g < _case.Groups; g++)
+                    groups.AddRange([int.MaxValue, -1, int.MinValue, int.MaxValue]); // padding: nobody may look
+                continue;
+            }
+
             KvCase.KvSequence sequence = _case.Sequences[s];
             for (int g = 0; g < _case.Groups; g++)
             {
