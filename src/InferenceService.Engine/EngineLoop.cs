@@ -121,7 +121,7 @@ internal sealed class EngineLoop
                     continue;
                 _inbox.PrepareToPark();
                 // Looks once more, because a wake-up before the line above was not remembered.
-                if (!Step() && (State == EngineState.Running || !_scheduler.IsIdle))
+                if (!Step() && (State == EngineState.Running || !_scheduler.Roster.IsIdle))
                     _inbox.Park(HeartbeatInterval);
             }
 
@@ -155,7 +155,7 @@ internal sealed class EngineLoop
 
     /// <summary>Checks that every block is accounted for.</summary>
     /// <exception cref="InvalidOperationException">An invariant is broken.</exception>
-    public void AssertConsistent() => Cache.AssertConsistent(_scheduler.All().Where(sequence => sequence.Cache is not null).Select(sequence => sequence.Cache!));
+    public void AssertConsistent() => Cache.AssertConsistent(_scheduler.Roster.All().Where(sequence => sequence.Cache is not null).Select(sequence => sequence.Cache!));
 
     private void AdmitArrivals()
     {
@@ -170,7 +170,7 @@ internal sealed class EngineLoop
         }
 
         if (Volatile.Read(ref _cancelAll) == 1)
-            foreach (Sequence sequence in _scheduler.All().ToArray())
+            foreach (Sequence sequence in _scheduler.Roster.All().ToArray())
                 Cancel(sequence);
         if (Interlocked.Exchange(ref _resetPrefixes, 0) == 1)
             Cache.ResetPrefixes();
@@ -181,7 +181,7 @@ internal sealed class EngineLoop
         while (_inbox.TryTakeArrival(out Generation? generation))
         {
             _outbox.Open(generation!);
-            _scheduler.Enqueue(generation!);
+            _scheduler.Roster.Enqueue(generation!);
         }
     }
 
@@ -221,14 +221,14 @@ internal sealed class EngineLoop
 
     private void ReleaseDoor()
     {
-        (int choices, int tokens) = _scheduler.TakeLeftDoor();
+        (int choices, int tokens) = _scheduler.Roster.TakeLeftDoor();
         if (choices > 0)
             _inbox.Unreserve(choices, tokens);
     }
 
     private bool IsOver()
     {
-        if (State != EngineState.Draining || !_scheduler.IsIdle || _inbox.HasMail)
+        if (State != EngineState.Draining || !_scheduler.Roster.IsIdle || _inbox.HasMail)
             return false;
         _inbox.Close();
         return !_inbox.HasMail;
@@ -245,7 +245,7 @@ internal sealed class EngineLoop
     }
 
     private void PublishStatistics() => Statistics.Publish(new EngineStatistics(
-        _scheduler.Running.Count, _scheduler.WaitingCount, Cache.Blocks.Total, Cache.Blocks.Used, Cache.Blocks.Cached,
+        _scheduler.Roster.Running.Count, _scheduler.Roster.Waiting.Count, Cache.Blocks.Total, Cache.Blocks.Used, Cache.Blocks.Cached,
         _scheduler.Preemptions, _residency.PrefixQueryTokens, _residency.PrefixHitTokens, _scheduler.PromptTokens,
         _outbox.GeneratedTokens, _steps, _time.GetTimestamp(), _time.GetElapsedTime(0, _busyTicks).TotalSeconds));
 }

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Runtime.InteropServices;
 using InferenceService.Compute;
 using InferenceService.Models;
@@ -70,6 +71,8 @@ internal sealed class KvCache
             for (int missing = table.BlocksMissing(tokens, Format.BlockSize); missing > 0; missing--)
                 table.Append(Take());
         }
+
+        AssertWritable(cache, tokens);
     }
 
     /// <summary>Takes one block, which nobody else holds and no prefix entry names.</summary>
@@ -197,9 +200,19 @@ internal sealed class KvCache
                 if (table.Length > table.Count * Format.BlockSize || table.GapStart + table.GapLength > table.Length)
                     throw new InvalidOperationException($"{table.Length} slots with a gap of {table.GapLength} do not fit {table.Count} blocks.");
             }
+
+            cache.AssertPositions();
         }
 
         Blocks.AssertConsistent(occurrences);
+    }
+
+    [Conditional("DEBUG")]
+    private void AssertWritable(SequenceCache cache, int tokens)
+    {
+        foreach (BlockTable table in cache.Tables)
+            for (int index = table.Length / Format.BlockSize; index * Format.BlockSize < table.Length + tokens; index++)
+                Debug.Assert(Blocks.IsWritable(table.Blocks[index]), "A block that is written has one reference and is no cached prefix.");
     }
 
     private bool IsTailShared(in BlockTable table) =>

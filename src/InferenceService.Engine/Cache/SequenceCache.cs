@@ -87,6 +87,24 @@ internal sealed class SequenceCache
         (OfferedBlocks, IsCompressed) = (0, false);
     }
 
+    /// <summary>Checks that positions are unique in each group and that exactly the gap holds nothing.</summary>
+    /// <exception cref="InvalidOperationException">One is broken.</exception>
+    public void AssertPositions()
+    {
+        for (int group = 0; group < Tables.Length && SlotPositions is not null; group++)
+        {
+            BlockTable table = Tables[group];
+            var seen = new HashSet<int>();
+            for (int slot = 0; slot < table.Length; slot++)
+            {
+                int position = SlotPositions[group][slot];
+                bool dead = slot >= table.GapStart && slot < table.GapStart + table.GapLength;
+                if (dead != (position == DeadSlot) || (!dead && !seen.Add(position)))
+                    throw new InvalidOperationException($"Slot {slot} of group {group} claims position {position}.");
+            }
+        }
+    }
+
     private static void AppendPositions(ref int[] positions, int length, int position, int tokens)
     {
         if (positions.Length < length + tokens)

@@ -16,11 +16,7 @@ internal sealed class Scheduler
     private readonly int _maxLogitRows;
     private readonly TimeProvider _time;
     private readonly Batch _batch;
-    private readonly WaitingQueue _waiting = new();
-    private readonly List<Sequence> _running;
     private readonly List<Sequence> _turn;
-    private readonly List<Sequence> _failed = [];
-    private (int Choices, int Tokens) _leftDoor;
     private int _reserved;
     private long _step;
 
@@ -29,15 +25,12 @@ internal sealed class Scheduler
     {
         (_cache, _residency, _options, _maxLogitRows, _time) = (cache, residency, options, maxLogitRows, time);
         _batch = new Batch(options.MaxNumSeqs);
-        _running = new List<Sequence>(options.MaxNumSeqs);
+        Roster = new Roster(options.MaxNumSeqs);
         _turn = new List<Sequence>(options.MaxNumSeqs);
     }
 
-    /// <summary>Sequences that hold blocks, in order.</summary>
-    public IReadOnlyList<Sequence> Running => _running;
-
-    /// <summary>Sequences waiting.</summary>
-    public int WaitingCount => _waiting.Count;
+    /// <summary>Who waits and who runs.</summary>
+    public Roster Roster { get; }
 
     /// <summary>Sequences put back to waiting, since start.</summary>
     public long Preemptions { get; private set; }
@@ -46,28 +39,7 @@ internal sealed class Scheduler
     public long PromptTokens { get; private set; }
 
     /// <summary>Sequences that could not enter and must end with their error; the caller empties it.</summary>
-    public List<Sequence> Failed => _failed;
-
-    /// <summary>Nothing runs and nothing waits.</summary>
-    public bool IsIdle => _running.Count == 0 && _waiting.Count == 0;
-
-    /// <summary>All choices of a request begin to wait.</summary>
-    public void Enqueue(Generation generation)
-    {
-        foreach (Sequence sequence in generation.Sequences)
-        {
-            sequence.State = SequenceState.Waiting;
-            _waiting.Insert(sequence);
-        }
-    }
-
-    /// <summary>Choices and prompt tokens that wait at the door no longer, since the last call.</summary>
-    public (int Choices, int Tokens) TakeLeftDoor()
-    {
-        (int, int) left = _leftDoor;
-        _leftDoor = default;
-        return left;
-    }
+    public List<Sequence> Failed { get; } = [];
 
     /// <summary>Chooses the next step. Blocks for all its tokens are taken.</summary>
     public Batch Schedule()
@@ -76,7 +48,7 @@ internal sealed class Scheduler
         _step++;
         _reserved = 0;
         _turn.Clear();
-        _turn.AddRange(_running);
+        _turn.AddRange(Roster.Running);
         foreach (Sequence sequence in _turn)
             if (sequence.Remaining == 1)
                 Continue(sequence);
@@ -103,13 +75,8 @@ internal sealed class Scheduler
     /// <summary>Ends a sequence, wherever it stands: it holds nothing afterwards.</summary>
     public void End(Sequence sequence)
     {
-        if (sequence.State == SequenceState.Running)
-            _running.Remove(sequence);
-        else if (sequence.State == SequenceState.Waiting)
-            _waiting.Remove(sequence);
-        LeaveDoor(sequence);
+        Roster.End(sequence);
         _residency.Release(sequence);
-        sequence.State = SequenceState.Finished;
         if (sequence.Generation.PromptOwner == sequence)
             sequence.Generation.PromptOwner = null;
     }
@@ -117,18 +84,9 @@ internal sealed class Scheduler
     /// <summary>Ends every running sequence that has a reason to end.</summary>
     public void Retire()
     {
-        for (int i = _running.Count - 1; i >= 0; i--)
-            if (_running[i].Finish != FinishReason.None)
-                End(_running[i]);
-    }
-
-    /// <summary>Everybody the scheduler knows, for the end of the engine and for checks.</summary>
-    public IEnumerable<Sequence> All()
-    {
-        for (int place = 0; place < _waiting.Count; place++)
-            yield return _waiting[place];
-        foreach (Sequence sequence in _running)
-            yield return sequence;
+        for (int i = Roster.Running.Count - 1; i >= 0; i--)
+            if (Roster.Running[i].Finish != FinishReason.None)
+                End(Roster.Running[i]);
     }
 
     private void Continue(Sequence sequence)
@@ -180,7 +138,7 @@ internal sealed class Scheduler
             if (sibling == owner || sibling.State != SequenceState.Waiting || sibling.GeneratedCount > 0 || sibling.Swapped is not null)
                 continue;
             int reserve = owner.Selector is null ? 0 : owner.Cache!.BlockCount;
-            if (_running.Count >= _options.MaxNumSeqs || _cache.Blocks.Free - _reserved < reserve)
+            if (Roster.IsFull || _cache.Blocks.Free - _reserved < reserve)
                 return;
             if (!Prepare(sibling))
                 continue;
@@ -193,11 +151,11 @@ internal sealed class Scheduler
 
     private void Admit()
     {
-        if (_running.Count == _options.MaxNumSeqs && _waiting.Count > 0)
+        if (Roster.IsFull && Roster.Waiting.Count > 0)
             ParkPaused();
-        for (int place = 0; place < _waiting.Count && _running.Count < _options.MaxNumSeqs && _batch.Tokens < _options.MaxBatchTokens;)
+        for (int place = 0; place < Roster.Waiting.Count && !Roster.IsFull && _batch.Tokens < _options.MaxBatchTokens;)
         {
-            Sequence sequence = _waiting[place];
+            Sequence sequence = Roster.Waiting[place];
             if (IsHeld(sequence) || IsPaused(sequence))
             {
                 place++;
@@ -205,7 +163,7 @@ internal sealed class Scheduler
             }
 
             // Each running sequence may soon need a block a group; taking the last ones would only preempt somebody.
-            int leave = _reserved + _running.Count * _cache.Layout.Groups;
+            int leave = _reserved + Roster.Running.Count * _cache.Layout.Groups;
             if (_residency.TryEnter(sequence, leave, out string? error))
             {
                 Start(sequence, ownsPrompt: sequence.GeneratedCount == 0);
@@ -227,10 +185,7 @@ internal sealed class Scheduler
     private void Start(Sequence sequence, bool ownsPrompt)
     {
         Generation generation = sequence.Generation;
-        _waiting.Remove(sequence);
-        LeaveDoor(sequence);
-        InsertRunning(sequence);
-        sequence.State = SequenceState.Running;
+        Roster.Start(sequence);
         if (ownsPrompt)
             generation.PromptOwner ??= sequence;
         if (generation.WasAdmitted)
@@ -238,25 +193,6 @@ internal sealed class Scheduler
         generation.WasAdmitted = true;
         PromptTokens += sequence.PromptLength;
         generation.MarkScheduled(_time.GetTimestamp(), sequence.Computed);
-    }
-
-    private void InsertRunning(Sequence sequence)
-    {
-        int place = _running.Count;
-        while (place > 0 && sequence.IsBefore(_running[place - 1]))
-            place--;
-        _running.Insert(place, sequence);
-    }
-
-    private void LeaveDoor(Sequence sequence)
-    {
-        if (sequence.HasLeftDoor)
-            return;
-        sequence.HasLeftDoor = true;
-        _leftDoor.Choices++;
-        if (!sequence.Generation.HasLeftDoor)
-            _leftDoor.Tokens += sequence.PromptLength;
-        sequence.Generation.HasLeftDoor = true;
     }
 
     private bool Prepare(Sequence sibling)
@@ -271,7 +207,7 @@ internal sealed class Scheduler
     {
         sequence.Fail(error);
         End(sequence);
-        _failed.Add(sequence);
+        Failed.Add(sequence);
     }
 
     /// <summary>Preempts, paused ones first and then the newest, until the sequence's next tokens fit; false when it had to give way itself.</summary>
@@ -295,20 +231,20 @@ internal sealed class Scheduler
 
     private Sequence Victim(Sequence inNeed)
     {
-        for (int i = _running.Count - 1; i >= 0; i--)
-            if (_running[i] != inNeed && IsPaused(_running[i]))
-                return _running[i];
-        return _running[^1];
+        for (int i = Roster.Running.Count - 1; i >= 0; i--)
+            if (Roster.Running[i] != inNeed && IsPaused(Roster.Running[i]))
+                return Roster.Running[i];
+        return Roster.Running[^1];
     }
 
     /// <summary>A sequence whose caller does not read makes way for others; false when there is none.</summary>
     private bool ParkPaused()
     {
-        for (int i = _running.Count - 1; i >= 0; i--)
+        for (int i = Roster.Running.Count - 1; i >= 0; i--)
         {
-            if (_running[i].ScheduledStep == _step || !IsPaused(_running[i]))
+            if (Roster.Running[i].ScheduledStep == _step || !IsPaused(Roster.Running[i]))
                 continue;
-            Preempt(_running[i]);
+            Preempt(Roster.Running[i]);
             return true;
         }
 
@@ -319,10 +255,8 @@ internal sealed class Scheduler
     {
         if (sequence.ScheduledStep == _step)
             _batch.Remove(sequence);
-        _running.Remove(sequence);
         _residency.Leave(sequence);
-        sequence.State = SequenceState.Waiting;
-        _waiting.Insert(sequence);
+        Roster.PutBack(sequence);
         Preemptions++;
     }
 

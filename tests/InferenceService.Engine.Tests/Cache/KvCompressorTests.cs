@@ -1,3 +1,5 @@
+using InferenceService.Compute;
+using InferenceService.Engine.Cache;
 using InferenceService.Engine.Cache.Policies;
 using InferenceService.Engine.Sampling;
 using InferenceService.Engine.Tests.Cache.Policies;
@@ -78,6 +80,71 @@ public sealed class KvCompressorTests
             int full = (Prompt.Length + token + 3) / 4;
             // ceil(S / B) + ceil((R + 1) / B) + 1, as kv-policies 2.3 bounds it.
             Assert.InRange(run.Engine.Loop.Cache.Blocks.Used - full, 1, 1 + 3 + 1);
+        }
+    }
+
+    public static TheoryData<string> Kinds => ["every second", "lowest sum", "sink window", "full"];
+
+    [Theory]
+    [MemberData(nameof(Kinds))]
+    public void Poison_in_dead_slots_and_free_blocks_never_reaches_the_output(string kind)
+    {
+        IKvPolicy policy = kind switch
+        {
+            "every second" => new EverySecondPolicy(1),
+            "lowest sum" => new LowestSumPolicy(8),
+            "sink window" => new SinkWindowPolicy(0, 3, 9),
+            _ => new FullKvPolicy(),
+        };
+        using var model = new TinyModel(kind == "sink window" ? KvGrouping.Layer : KvGrouping.Head);
+        using var clean = new EngineRun(model, EngineRun.Options(model), policy);
+        using var run = new EngineRun(model, EngineRun.Options(model), policy);
+        GenerationRequest request = EngineRun.Request(Prompt, Generated, new SamplingParams { Temperature = 0, TopLogprobs = 0 });
+        EngineRun.Output expected = clean.Run(request)[0];
+        GenerationStream stream = run.Submit(request);
+        int poisoned = 0;
+        while (run.Engine.Loop.Step())
+            poisoned += Poison(run.Engine.Loop.Cache, ((Generation)stream).Sequences[0].Cache, model.Backend);
+        EngineRun.Output output = EngineRun.Read(stream)[0];
+        Assert.Equal(expected.Tokens, output.Tokens);
+        Assert.Equal(expected.Logprobs.Select(l => l!.Logprob), output.Logprobs.Select(l => l!.Logprob));
+        Assert.True(poisoned > 100);
+    }
+
+    private static int Poison(KvCache cache, SequenceCache? held, IBackend backend)
+    {
+        byte[] nan = new byte[cache.Format.BlockBytes];
+        nan.AsSpan().Fill(0xFF);
+        int poisoned = 0;
+        for (int block = 0; block < cache.Blocks.Total; block++)
+        {
+            if (cache.Blocks.References(block) > 0 || cache.Blocks.Entry(block) >= 0)
+                continue;
+            backend.Upload(nan, cache.Memory.RowRange(block, 1));
+            poisoned++;
+        }
+
+        foreach (BlockTable table in held?.Tables ?? [])
+        {
+            // The gap, and the slots behind the last one, of blocks that nobody else reads.
+            for (int slot = 0; slot < table.Count * cache.Format.BlockSize; slot++)
+            {
+                bool dead = slot >= table.Length || (slot >= table.GapStart && slot < table.GapStart + table.GapLength);
+                if (dead && cache.Blocks.IsWritable(table.Blocks[slot / cache.Format.BlockSize]))
+                    PoisonSlot(cache, table.GlobalSlot(slot, cache.Format.BlockSize), nan, backend);
+            }
+        }
+
+        return poisoned;
+    }
+
+    private static void PoisonSlot(KvCache cache, int slot, byte[] nan, IBackend backend)
+    {
+        int rowBytes = cache.Format.HeadDim * sizeof(float);
+        for (int half = 0; half < 2 * cache.Format.Lanes; half++)
+        {
+            int start = half * cache.Format.HalfLaneBytes + slot % cache.Format.BlockSize * rowBytes;
+            backend.Upload(nan.AsSpan(0, rowBytes), cache.Memory.RowRange(slot / cache.Format.BlockSize, 1).ColumnRange(start, rowBytes));
         }
     }
 
@@ -189,7 +256,7 @@ public sealed class KvCompressorTests
     {
         public string Name => "throwing";
 
-        public InferenceService.Compute.AttentionSums Needs => InferenceService.Compute.AttentionSums.None;
+        public AttentionSums Needs => AttentionSums.None;
 
         public KvLayout Layout(ModelConfig model) => KvLayout.Plain(model, KvGrouping.Model);
 
