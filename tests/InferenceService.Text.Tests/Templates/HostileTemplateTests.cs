@@ -6,12 +6,12 @@ namespace InferenceService.Text.Tests.Templates;
 /// <summary>Templates that want too much. Each ends in one line of error, on a thread with a small stack, at the cost of the limits.</summary>
 public sealed class HostileTemplateTests
 {
-    private const string Steps = "the template needs more than 500000 steps";
+    private const string Steps = "the template needs more than 200000 steps";
     private const string Chars = "a string is longer than 1048576 characters";
     private const string Depth = " nest";
     private const int StackBytes = 512 * 1024;
 
-    private static readonly TemplateLimits Limits = new() { MaxSteps = 500_000, MaxOutputChars = 1 << 20 };
+    private static readonly TemplateLimits Limits = new() { MaxSteps = 200_000, MaxOutputChars = 1 << 20 };
 
     // Name, source, part of the message.
     private static TheoryData<string, string, string> Greedy() => new()
@@ -54,18 +54,18 @@ public sealed class HostileTemplateTests
         { "json indent", "{{ [[[1]]]|tojson(indent=10**9) }}", Chars },
         { "batch fill", "{{ [1]|batch(10**9, 0)|list }}", Steps },
         { "slice", "{{ [1]|slice(10**9)|list }}", Steps },
-        { "replace blow-up", "{{ ('a' * 10**6)|replace('', 'b' * 1000) }}", Chars },
-        { "replace blow-up 2", "{{ ('a' * 10**6).replace('a', 'a' * 10**6) }}", Chars },
+        { "replace blow-up", "{{ ('a' * 10**5)|replace('', 'b' * 1000) }}", Chars },
+        { "replace blow-up 2", "{{ ('a' * 10**5).replace('a', 'a' * 10**5) }}", Chars },
         { "macro recursion", "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", Depth },
         { "macro mutual recursion", "{% macro a() %}{{ b() }}{% endmacro %}{% macro b() %}{{ a() }}{% endmacro %}{{ a() }}", Depth },
         { "call recursion", "{% macro m() %}{% call m() %}{{ caller() }}{% endcall %}{% endmacro %}{{ m() }}", Depth },
         { "recursive loop", "{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}", Depth },
         { "exponential macros", "{% macro m(n) %}{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}{{ m(100) }}", Steps },
-        { "shared list repr", "{% set ns = namespace(x=[1]) %}{% for i in range(100) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x }}", Chars },
+        { "shared list repr", "{% set ns = namespace(x=[1]) %}{% for i in range(100) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x }}", Steps },
         {
             "shared list json",
             "{% set ns = namespace(x=[1]) %}{% for i in range(100) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x|tojson }}",
-            Chars
+            Steps
         },
         {
             "shared list equality",
@@ -87,37 +87,37 @@ public sealed class HostileTemplateTests
             "{% set ns = namespace(x=[1]) %}{% for i in range(100) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x|pprint }}",
             Steps
         },
-        { "deep list repr", "{% set ns = namespace(x=[1]) %}{% for i in range(20000) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x }}", Depth },
-        { "deep list json", "{% set ns = namespace(x=[1]) %}{% for i in range(20000) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x|tojson }}", Depth },
+        { "deep list repr", "{% set ns = namespace(x=[1]) %}{% for i in range(8000) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x }}", Depth },
+        { "deep list json", "{% set ns = namespace(x=[1]) %}{% for i in range(8000) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x|tojson }}", Depth },
         {
             "deep list equality",
-            "{% set ns = namespace(x=[1], y=[1]) %}{% for i in range(20000) %}{% set ns.x = [ns.x] %}{% set ns.y = [ns.y] %}{% endfor %}{{ ns.x == ns.y }}",
+            "{% set ns = namespace(x=[1], y=[1]) %}{% for i in range(8000) %}{% set ns.x = [ns.x] %}{% set ns.y = [ns.y] %}{% endfor %}{{ ns.x == ns.y }}",
             Depth
         },
         {
             "deep list order",
-            "{% set ns = namespace(x=[1], y=[1]) %}{% for i in range(20000) %}{% set ns.x = [ns.x] %}{% set ns.y = [ns.y] %}{% endfor %}{{ ns.x < ns.y }}",
+            "{% set ns = namespace(x=[1], y=[1]) %}{% for i in range(8000) %}{% set ns.x = [ns.x] %}{% set ns.y = [ns.y] %}{% endfor %}{{ ns.x < ns.y }}",
             Depth
         },
-        { "deep dict repr", "{% set ns = namespace(x={}) %}{% for i in range(20000) %}{% set ns.x = {'a': ns.x} %}{% endfor %}{{ ns.x }}", Depth },
+        { "deep dict repr", "{% set ns = namespace(x={}) %}{% for i in range(8000) %}{% set ns.x = {'a': ns.x} %}{% endfor %}{{ ns.x }}", Depth },
         {
             "deep tuple key",
-            "{% set ns = namespace(x=(1,)) %}{% for i in range(20000) %}{% set ns.x = (ns.x,) %}{% endfor %}{{ {ns.x: 1} }}",
+            "{% set ns = namespace(x=(1,)) %}{% for i in range(8000) %}{% set ns.x = (ns.x,) %}{% endfor %}{{ {ns.x: 1} }}",
             "a tuple used as a key has more than 64 items"
         },
         {
             "deep generators",
-            "{% set ns = namespace(x=[1]) %}{% for i in range(20000) %}{% set ns.x = ns.x|map('string') %}{% endfor %}{{ ns.x|list }}",
+            "{% set ns = namespace(x=[1]) %}{% for i in range(8000) %}{% set ns.x = ns.x|map('string') %}{% endfor %}{{ ns.x|list }}",
             Depth
         },
         {
             "deep generator filter",
-            "{% set ns = namespace(x=[1]) %}{% for i in range(20000) %}{% set ns.x = ns.x|select %}{% endfor %}{{ ns.x|first }}",
+            "{% set ns = namespace(x=[1]) %}{% for i in range(8000) %}{% set ns.x = ns.x|select %}{% endfor %}{{ ns.x|first }}",
             Depth
         },
         {
             "deep closures",
-            "{% set ns = namespace(f=none) %}{% for i in range(20000) %}{% macro m(f=ns.f) %}{{ f() if f }}{% endmacro %}{% set ns.f = m %}{% endfor %}{{ ns.f() }}",
+            "{% set ns = namespace(f=none) %}{% for i in range(8000) %}{% macro m(f=ns.f) %}{{ f() if f }}{% endmacro %}{% set ns.f = m %}{% endfor %}{{ ns.f() }}",
             Depth
         },
         {
@@ -246,14 +246,15 @@ public sealed class HostileTemplateTests
     // Not a theory: sources of 100,000 characters would fill the test report.
     private static void AllRefused(TheoryData<string, string, string> cases)
     {
+        List<string> problems = [];
         foreach (object[] row in cases)
         {
             (string name, string source, string message) = ((string)row[0], (string)row[1], (string)row[2]);
             string error = Error(source, Limits);
-            Assert.True(error.Contains(message, StringComparison.Ordinal), $"{name}: {error}");
-            Assert.DoesNotContain('\n', error);
-            Assert.True(error.Length < 200, error);
+            if (!error.Contains(message, StringComparison.Ordinal) || error.Contains('\n') || error.Length > 200)
+                problems.Add($"{name}: {error}");
         }
+        Assert.Empty(problems);
     }
 
     private static string Error(string source, TemplateLimits limits) => Assert.Throws<TemplateException>(() => Render(source, limits)).Message;
