@@ -61,7 +61,7 @@ internal sealed class ConfigurationReading
     }
 
     private static bool IsFramework(string key) =>
-        FrameworkSections.Any(section => key.Equals(section, StringComparison.OrdinalIgnoreCase) || key.StartsWith(section + ":", StringComparison.OrdinalIgnoreCase));
+        FrameworkSections.Contains(key.Split(':')[0], StringComparer.OrdinalIgnoreCase);
 
     private static Dictionary<string, string?> FrameworkKeys(IEnumerable<ConfigurationLayer> layers)
     {

@@ -68,7 +68,11 @@ internal static class ConfigurationRules
     {
         EngineSection engine = options.Engine;
         if (engine.MaxNumBatchedTokens < engine.MaxNumSeqs)
-            problems.Add($"{spell("Engine:MaxNumBatchedTokens")}: {engine.MaxNumBatchedTokens} is less than the {engine.MaxNumSeqs} sequences of a batch (Engine:MaxNumSeqs)");
+        {
+            problems.Add(
+                $"{spell("Engine:MaxNumBatchedTokens")}: {engine.MaxNumBatchedTokens} is less than the {engine.MaxNumSeqs} sequences of a batch (Engine:MaxNumSeqs)");
+        }
+
         if (!engine.ChunkedPrefill)
             problems.Add("--no-enable-chunked-prefill (Engine:ChunkedPrefill) is not supported: long prompts always share steps with running requests");
         if (engine.TensorParallelSize > 1)
@@ -79,8 +83,7 @@ internal static class ConfigurationRules
     {
         foreach (string url in http.Urls)
         {
-            if (!Uri.TryCreate(url.Replace("//*", "//0.0.0.0", StringComparison.Ordinal).Replace("//+", "//0.0.0.0", StringComparison.Ordinal), UriKind.Absolute, out Uri? uri)
-                || uri.Scheme is not ("http" or "https") || uri.AbsolutePath != "/")
+            if (!Uri.TryCreate(HttpOptions.Explicit(url), UriKind.Absolute, out Uri? uri) || uri.Scheme is not ("http" or "https") || uri.AbsolutePath != "/")
                 problems.Add($"{spell("Server:Urls")}: \"{url}\" is not an address such as http://0.0.0.0:8000");
         }
 

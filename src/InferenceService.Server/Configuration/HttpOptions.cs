@@ -38,6 +38,10 @@ internal sealed record HttpOptions
 
     /// <summary>Interactive documentation at /swagger. Default: only in the Development environment.</summary>
     public bool? SwaggerUi { get; init; }
+
+    /// <summary>An address of <see cref="Urls"/> with the usual signs for "every interface" written out.</summary>
+    public static string Explicit(string url) =>
+        url.Replace("//*", "//0.0.0.0", StringComparison.Ordinal).Replace("//+", "//0.0.0.0", StringComparison.Ordinal);
 }
 
 /// <summary>Section <c>Server:Tls</c>.</summary>

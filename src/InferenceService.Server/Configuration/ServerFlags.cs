@@ -29,7 +29,8 @@ internal static class ServerFlags
     /// <summary>Every flag but <c>--help --version --print-config --dry-run</c>.</summary>
     public static IReadOnlyList<Flag> All { get; } =
     [
-        new("--model", FlagKind.Value, "Models:0:Path", "Checkpoint: a folder, a file in it, or org/name in the local Hugging Face cache. Default: the embedded model."),
+        new("--model", FlagKind.Value, "Models:0:Path",
+            "Checkpoint: a folder, a file in it, or org/name in the local Hugging Face cache. Default: the embedded model."),
         new("--served-model-name", FlagKind.Many, "Models:0:Names", "Names clients may use; the first is canonical."),
         new("--max-model-len", FlagKind.Value, "Models:0:MaxModelLen", "Prompt and output together, in tokens (32k = 32,000, 32K = 32,768)."),
         new("--dtype", FlagKind.Value, "Models:0:Dtype", "auto, float32, float16, bfloat16: weights are served as stored."),
@@ -83,6 +84,6 @@ internal static class ServerFlags
 
     /// <summary>The flag that writes this setting (or the list it belongs to).</summary>
     public static Flag? ByKey(string key) =>
-        All.FirstOrDefault(flag => flag.Key.Length > 0 &&
-            (flag.Key.Equals(key, StringComparison.OrdinalIgnoreCase) || (flag.Kind == FlagKind.Many && key.StartsWith(flag.Key + ":", StringComparison.OrdinalIgnoreCase))));
+        All.FirstOrDefault(flag => flag.Key.Equals(key, StringComparison.OrdinalIgnoreCase)
+            || (flag.Kind == FlagKind.Many && key.StartsWith(flag.Key + ":", StringComparison.OrdinalIgnoreCase)));
 }

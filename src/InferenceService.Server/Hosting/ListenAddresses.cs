@@ -25,7 +25,7 @@ internal sealed class ListenAddresses
         HttpProtocols main = tls ? HttpProtocols.Http1AndHttp2 : HttpProtocols.Http1;
         foreach (string url in options.Urls)
         {
-            var uri = new Uri(url.Replace("//*", "//0.0.0.0", StringComparison.Ordinal).Replace("//+", "//0.0.0.0", StringComparison.Ordinal));
+            var uri = new Uri(HttpOptions.Explicit(url));
             if (uri.Scheme == "https" && !tls)
                 throw new InvalidDataException($"Server:Urls: {url} needs --ssl-certfile and --ssl-keyfile");
             _endpoints.Add((uri.Host.Trim('[', ']'), uri.Port, uri.Scheme == "https", uri.Scheme == "https" ? HttpProtocols.Http1AndHttp2 : HttpProtocols.Http1));
@@ -41,7 +41,14 @@ internal sealed class ListenAddresses
     public bool ReachableFromOutside => _endpoints.Exists(endpoint => !Addresses(endpoint.Host).TrueForAll(IPAddress.IsLoopback));
 
     /// <summary>For messages: every address, with commas.</summary>
-    public string Text => string.Join(", ", _endpoints.Select(endpoint => string.Create(CultureInfo.InvariantCulture, $"{endpoint.Host}:{endpoint.Port}")).Append(_socket).OfType<string>());
+    public string Text
+    {
+        get
+        {
+            IEnumerable<string?> ports = _endpoints.Select(endpoint => string.Create(CultureInfo.InvariantCulture, $"{endpoint.Host}:{endpoint.Port}"));
+            return string.Join(", ", ports.Append(_socket).OfType<string>());
+        }
+    }
 
     /// <summary>Reads the options.</summary>
     /// <exception cref="InvalidDataException">A host name or certificate cannot be used; one line.</exception>

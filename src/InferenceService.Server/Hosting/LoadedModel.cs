@@ -27,7 +27,8 @@ internal sealed class LoadedModel : IAsyncDisposable
         InferenceEngine? engine = null;
         try
         {
-            DecoderModel decoder = DecoderModel.Load(plan.Checkpoint.Config, plan.Checkpoint, backend, plan.Layout, plan.Limits, new Cancellable(progress, cancellationToken));
+            var reports = new Cancellable(progress, cancellationToken);
+            DecoderModel decoder = DecoderModel.Load(plan.Checkpoint.Config, plan.Checkpoint, backend, plan.Layout, plan.Limits, reports);
             engine = new InferenceEngine(decoder, plan.Policy, plan.EngineOptions(configuration.Engine, configuration.Admission), time);
             await WarmUpAsync(engine, cancellationToken);
             var model = new ServedModel

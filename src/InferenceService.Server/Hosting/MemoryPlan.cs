@@ -87,7 +87,11 @@ internal sealed record MemoryPlan
         long blocks = Math.Min(demand.KvCacheBytes is null ? Math.Min(affordable, useful) : affordable, int.MaxValue / demand.BlockSize);
         long perGroup = blocks / groups;
         if (perGroup < 1)
-            throw new CheckpointException($"The KV pool of {bytes} bytes holds no sequence: one block a group takes {(long)groups * blockBytes} bytes; raise --kv-cache-memory-bytes.");
+        {
+            throw new CheckpointException(
+                $"The KV pool of {bytes} bytes holds no sequence: one block a group takes {(long)groups * blockBytes} bytes; raise --kv-cache-memory-bytes.");
+        }
+
         int length = (int)Math.Min(wanted, perGroup * demand.BlockSize);
         return new MemoryPlan
         {

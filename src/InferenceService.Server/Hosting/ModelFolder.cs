@@ -32,8 +32,9 @@ internal sealed record ModelFolder(string Path, string DefaultName)
 
         if (wanted == EmbeddedName)
             return Embedded;
+        string shown = wanted.Length <= 128 ? wanted : wanted[..128] + "…";
         return FromCache(wanted, cache) ?? throw new CheckpointException(
-            $"--model: \"{(wanted.Length <= 128 ? wanted : wanted[..128] + "…")}\" is neither a folder nor a file, nor a model in the local cache; nothing is downloaded.");
+            $"--model: \"{shown}\" is neither a folder nor a file, nor a model in the local cache; nothing is downloaded.");
     }
 
     // Layout of the hub's cache: models--org--name/refs/main holds the revision, snapshots/REVISION the files.

@@ -49,6 +49,9 @@ internal sealed class ModelPlan : IDisposable
     /// <summary>Sampling defaults in force.</summary>
     public required GenerationDefaults Defaults { get; init; }
 
+    /// <summary>What tells this checkpoint's contents from another's.</summary>
+    public required byte[] Revision { get; init; }
+
     /// <summary>How the model was configured.</summary>
     public required ModelOptions Options { get; init; }
 
@@ -60,8 +63,7 @@ internal sealed class ModelPlan : IDisposable
     {
         get
         {
-            ModelConfig config = Checkpoint.Config;
-            string facts = $"{ServerVersion.Text}|{config.Architecture}|{config.Layers}|{config.HiddenSize}|{config.VocabularySize}|{Checkpoint.WeightBytes}|{Names[0]}|{WeightType}|{Options.Quantization}|{Policy.Name}|{KvType}";
+            string facts = $"{ServerVersion.Text}|{Convert.ToHexString(Revision)}|{WeightType}|{Options.Quantization}|{Policy.Name}|{KvType}";
             return "fp_" + Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(facts)))[..12];
         }
     }
@@ -116,6 +118,7 @@ internal sealed class ModelPlan : IDisposable
                     AvailableBytes = availableBytes,
                 }),
                 Defaults = options.GenerationConfig == "none" ? GenerationDefaults.None : checkpoint.Generation,
+                Revision = CheckpointRevision.Of(folder.Path),
                 Options = options,
                 Warnings = warnings,
             };

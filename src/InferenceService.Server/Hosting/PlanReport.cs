@@ -15,15 +15,22 @@ internal static class PlanReport
         ModelConfig config = plan.Checkpoint.Config;
         MemoryPlan memory = plan.Memory;
         console.Fact("model", string.Join(", ", plan.Names));
-        console.Fact("architecture", $"{config.Architecture}, {config.Layers} layers, hidden {config.HiddenSize}, {config.Heads} heads, {config.KvHeads} KV heads, vocabulary {config.VocabularySize}");
+        string heads = $"{config.Heads} heads, {config.KvHeads} KV heads";
+        console.Fact("architecture", $"{config.Architecture}, {config.Layers} layers, hidden {config.HiddenSize}, {heads}, vocabulary {config.VocabularySize}");
         console.Fact("weights", Text($"{Parameters(plan)} parameters, {HumanValues.Bytes(memory.WeightBytes)} as {ModelPlan.Name(plan.WeightType)}"));
-        console.Fact("kv pool", Text($"{HumanValues.Bytes(memory.PoolBytes)} as {ModelPlan.Name(plan.KvType)}: {memory.Blocks} blocks of {configuration.Engine.BlockSize} tokens, {memory.Tokens} tokens, policy {plan.Policy.Name}"));
+        string blocks = Text($"{memory.Blocks} blocks of {configuration.Engine.BlockSize} tokens, {memory.Tokens} tokens");
+        console.Fact("kv pool", $"{HumanValues.Bytes(memory.PoolBytes)} as {ModelPlan.Name(plan.KvType)}: {blocks}, policy {plan.Policy.Name}");
         console.Fact("workspaces", HumanValues.Bytes(memory.WorkspaceBytes));
-        console.Fact("context", Text($"{memory.MaxModelLength} tokens; {memory.Concurrency:0.0} sequences of that length fit at once, up to {configuration.Engine.MaxNumSeqs} run"));
+        string atOnce = Text($"{memory.Concurrency:0.0} sequences of that length fit at once, up to {configuration.Engine.MaxNumSeqs} run");
+        console.Fact("context", Text($"{memory.MaxModelLength} tokens; {atOnce}"));
         console.Fact("device", Text($"cpu, {configuration.Cpu.Threads ?? Environment.ProcessorCount} threads, {InstructionSet()}"));
         console.Fact("sampling", Defaults(plan.Defaults));
         if (memory.ReducedFrom is { } wanted)
-            console.Warning(Text($"the context is reduced from {wanted} to {memory.MaxModelLength} tokens to fit the KV pool; raise --kv-cache-memory-bytes for more."));
+        {
+            string reduced = Text($"the context is reduced from {wanted} to {memory.MaxModelLength} tokens to fit the KV pool");
+            console.Warning($"{reduced}; raise --kv-cache-memory-bytes for more.");
+        }
+
         foreach (string warning in plan.Warnings)
             console.Warning(warning);
     }

@@ -24,7 +24,7 @@ public enum ServerPhase
 /// <summary>Whether this process takes inference work, how much is under way, and how it ends. Any thread may call it.</summary>
 public sealed class ServerLifecycle : IDisposable
 {
-    private const int ShutdownRetrySeconds = 5;
+    private const int RetrySeconds = 5;
     private readonly CancellationTokenSource _hardStop = new();
     private readonly TaskCompletionSource _idle = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TimeProvider _time;
@@ -49,14 +49,18 @@ public sealed class ServerLifecycle : IDisposable
     /// <summary>Why new work is refused; null when it is taken.</summary>
     public ApiError? Refusal => Phase switch
     {
-        ServerPhase.Loading => new ApiError(503, "unavailable_error", "model_loading", "The model is still being loaded.") { RetryAfterSeconds = ShutdownRetrySeconds, ShouldRetry = true },
+        ServerPhase.Loading => ModelLoading,
         ServerPhase.Draining or ServerPhase.Stopping => ShuttingDown,
         _ => null,
     };
 
+    /// <summary>The answer while models load.</summary>
+    public static ApiError ModelLoading { get; } =
+        new(503, "unavailable_error", "model_loading", "The model is still being loaded.") { RetryAfterSeconds = RetrySeconds, ShouldRetry = true };
+
     /// <summary>The answer while the server ends; also the event that ends a stream cut by <see cref="HardStop"/>.</summary>
     public static ApiError ShuttingDown { get; } =
-        new(503, "unavailable_error", "shutting_down", "The server is shutting down.") { RetryAfterSeconds = ShutdownRetrySeconds, ShouldRetry = true };
+        new(503, "unavailable_error", "shutting_down", "The server is shutting down.") { RetryAfterSeconds = RetrySeconds, ShouldRetry = true };
 
     /// <summary>Counts a request until the result is disposed. The pipeline does this for every route marked as inference.</summary>
     public IDisposable TrackRequest()

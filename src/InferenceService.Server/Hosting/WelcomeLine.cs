@@ -28,6 +28,7 @@ internal sealed record WelcomeLine(string? PathBase, bool KeyRequired)
         (string path, string prompt) = model.ChatTemplate is null
             ? ("completions", "\"prompt\":\"Once upon a time\"")
             : ("chat/completions", "\"messages\":[{\"role\":\"user\",\"content\":\"Tell me a story about a brave little rabbit.\"}]");
-        return $"curl -N {address}/v1/{path}{key} -H 'Content-Type: application/json' -d '{{\"model\":\"{name}\",\"stream\":true,\"max_tokens\":{tokens},{prompt}}}'";
+        string body = $"{{\"model\":\"{name}\",\"stream\":true,\"max_tokens\":{tokens},{prompt}}}";
+        return $"curl -N {address}/v1/{path}{key} -H 'Content-Type: application/json' -d '{body}'";
     }
 }

@@ -19,7 +19,8 @@ internal static class ApiKeyFile
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
-            throw new InvalidDataException($"--api-key-file: {path} cannot be read ({(exception is FileNotFoundException or DirectoryNotFoundException ? "no such file" : "access denied or not a file")})");
+            bool missing = exception is FileNotFoundException or DirectoryNotFoundException;
+            throw new InvalidDataException($"--api-key-file: {path} cannot be read ({(missing ? "no such file" : "access denied or not a file")})");
         }
 
         int before = keys.Count;

@@ -22,12 +22,12 @@ internal sealed class MetricsPage(InferenceMetrics metrics, HttpMetrics http, Te
     public void Write(IBufferWriter<byte> output)
     {
         var text = new PrometheusText(output);
-        (ModelMetrics Metrics, EngineStatistics Now)[] models = [.. metrics.Models.Select(model => (model, model.Model.Engine.Statistics))];
+        Snapshot[] models = [.. metrics.Models.Select(model => new Snapshot(model, model.Model.Engine.Statistics))];
         WriteShared(text, Prefix, models);
         if (options.VllmCompatibleMetrics)
         {
             WriteShared(text, VllmPrefix, models);
-            Gauge(text, VllmPrefix, "gpu_cache_usage_perc", "Old name of kv_cache_usage_perc.", models, m => Usage(m.Now));
+            Gauge(text, VllmPrefix, "gpu_cache_usage_perc", "Old name of kv_cache_usage_perc.", models, m => m.Usage);
             Distribution(text, VllmPrefix, "time_per_output_token_seconds", "Old name of inter_token_latency_seconds.", m => m.InterTokenLatency);
         }
 
@@ -35,14 +35,17 @@ internal sealed class MetricsPage(InferenceMetrics metrics, HttpMetrics http, Te
         WriteHttp(text);
     }
 
-    private void WriteShared(PrometheusText text, string prefix, (ModelMetrics Metrics, EngineStatistics Now)[] models)
+    private void WriteShared(PrometheusText text, string prefix, Snapshot[] models)
     {
         WriteEngine(text, prefix, models);
         text.Family(prefix, "request_success_total", "counter", "Choices that ended, by reason.");
         foreach (ModelMetrics model in metrics.Models)
         {
             for (int i = 0; i < FinishedNames.Length; i++)
-                text.Sample(prefix, "request_success_total", $"{model.Labels},{PrometheusText.Label("finished_reason", FinishedNames[i])}", model.Finished((FinishedReason)i));
+            {
+                string labels = $"{model.Labels},{PrometheusText.Label("finished_reason", FinishedNames[i])}";
+                text.Sample(prefix, "request_success_total", labels, model.Finished((FinishedReason)i));
+            }
         }
 
         Distribution(text, prefix, "time_to_first_token_seconds", "From arrival to the first token.", m => m.TimeToFirstToken);
@@ -62,33 +65,39 @@ internal sealed class MetricsPage(InferenceMetrics metrics, HttpMetrics http, Te
         Distribution(text, prefix, "request_params_n", "Choices of a request.", m => m.ParamsN);
     }
 
-    private static void WriteEngine(PrometheusText text, string prefix, (ModelMetrics Metrics, EngineStatistics Now)[] models)
+    private static void WriteEngine(PrometheusText text, string prefix, Snapshot[] models)
     {
         Gauge(text, prefix, "num_requests_running", "Sequences in the batch.", models, m => m.Now.Running);
         Gauge(text, prefix, "num_requests_waiting", "Sequences waiting for admission into the batch.", models, m => m.Now.Waiting);
         Labelled(text, prefix, "num_requests_waiting_by_reason", "gauge", "Waiting sequences by what they wait for.", models,
             (PrometheusText.Label("reason", "capacity"), m => m.Now.Waiting));
-        Gauge(text, prefix, "kv_cache_usage_perc", "Used share of the KV blocks, 0 to 1.", models, m => Usage(m.Now));
-        Counter(text, prefix, "num_preemptions_total", "Sequences put back to waiting.", models, m => m.Now.Preemptions - m.Metrics.Baseline.Preemptions);
-        Counter(text, prefix, "prompt_tokens_total", "Prompt tokens of admitted requests.", models, m => m.Now.PromptTokens - m.Metrics.Baseline.PromptTokens);
-        Counter(text, prefix, "generation_tokens_total", "Tokens generated.", models, m => m.Now.GeneratedTokens - m.Metrics.Baseline.GeneratedTokens);
-        Counter(text, prefix, "prompt_tokens_cached_total", "Prompt tokens found in the prefix cache.", models, m => Hits(m.Metrics, m.Now));
+        Gauge(text, prefix, "kv_cache_usage_perc", "Used share of the KV blocks, 0 to 1.", models, m => m.Usage);
+        Counter(text, prefix, "num_preemptions_total", "Sequences put back to waiting.", models, m => m.Preemptions);
+        Counter(text, prefix, "prompt_tokens_total", "Prompt tokens of admitted requests.", models, m => m.PromptTokens);
+        Counter(text, prefix, "generation_tokens_total", "Tokens generated.", models, m => m.GeneratedTokens);
+        Counter(text, prefix, "prompt_tokens_cached_total", "Prompt tokens found in the prefix cache.", models, m => m.HitTokens);
         Labelled(text, prefix, "prompt_tokens_by_source_total", "counter", "Prompt tokens by where their KV came from.", models,
-            (PrometheusText.Label("source", "local_compute"), m => m.Now.PromptTokens - m.Metrics.Baseline.PromptTokens - Hits(m.Metrics, m.Now)),
-            (PrometheusText.Label("source", "local_cache_hit"), m => Hits(m.Metrics, m.Now)),
+            (PrometheusText.Label("source", "local_compute"), m => m.PromptTokens - m.HitTokens),
+            (PrometheusText.Label("source", "local_cache_hit"), m => m.HitTokens),
             (PrometheusText.Label("source", "external_kv_transfer"), _ => 0));
-        Counter(text, prefix, "prefix_cache_queries_total", "Prompt tokens looked up in the prefix cache.", models, m => m.Now.PrefixQueryTokens - m.Metrics.Baseline.PrefixQueryTokens);
-        Counter(text, prefix, "prefix_cache_hits_total", "Prompt tokens found in the prefix cache.", models, m => Hits(m.Metrics, m.Now));
+        Counter(text, prefix, "prefix_cache_queries_total", "Prompt tokens looked up in the prefix cache.", models, m => m.QueryTokens);
+        Counter(text, prefix, "prefix_cache_hits_total", "Prompt tokens found in the prefix cache.", models, m => m.HitTokens);
         text.Family(prefix, "cache_config_info", "gauge", "Shape of the KV cache.");
-        foreach ((ModelMetrics model, EngineStatistics now) in models)
-            text.Sample(prefix, "cache_config_info", CacheLabels(model, now), 1);
+        foreach (Snapshot model in models)
+            text.Sample(prefix, "cache_config_info", CacheLabels(model), 1);
     }
 
-    private void WriteOwn(PrometheusText text, (ModelMetrics Metrics, EngineStatistics Now)[] models)
+    private void WriteOwn(PrometheusText text, Snapshot[] models)
     {
         text.Family(Prefix, "build_info", "gauge", "What this build is.");
         text.Sample(Prefix, "build_info", $"{PrometheusText.Label("version", ServerVersion.Text)},{PrometheusText.Label("commit", ServerVersion.Commit)}", 1);
-        Labelled(text, Prefix, "kv_bytes", "gauge", "Bytes of KV blocks owned by sequences.", models, ($"{PrometheusText.Label("policy", "full")},{PrometheusText.Label("tier", "device")}", m => (double)m.Now.BlocksUsed * m.Metrics.BlockBytes));
+        text.Family(Prefix, "kv_bytes", "gauge", "Bytes of KV blocks owned by sequences.");
+        foreach (Snapshot model in models)
+        {
+            string labels = $"{model.Metrics.Labels},{PrometheusText.Label("policy", model.Metrics.Model.KvPolicy)},{PrometheusText.Label("tier", "device")}";
+            text.Sample(Prefix, "kv_bytes", labels, (double)model.Now.BlocksUsed * model.Metrics.BlockBytes);
+        }
+
         Gauge(text, Prefix, "kv_blocks_cached", "Unowned blocks that still hold a reusable prefix.", models, m => m.Now.BlocksCached);
         Distribution(text, Prefix, "engine_step_seconds", "Time of the engine's steps.", m => m.Model.Engine.StepSeconds);
 
@@ -122,35 +131,52 @@ internal sealed class MetricsPage(InferenceMetrics metrics, HttpMetrics http, Te
     }
 
     private static void Gauge(PrometheusText text, string prefix, string name, string help,
-        (ModelMetrics Metrics, EngineStatistics Now)[] models, Func<(ModelMetrics Metrics, EngineStatistics Now), double> value) =>
+        Snapshot[] models, Func<Snapshot, double> value) =>
         Labelled(text, prefix, name, "gauge", help, models, ("", value));
 
     private static void Counter(PrometheusText text, string prefix, string name, string help,
-        (ModelMetrics Metrics, EngineStatistics Now)[] models, Func<(ModelMetrics Metrics, EngineStatistics Now), double> value) =>
+        Snapshot[] models, Func<Snapshot, double> value) =>
         Labelled(text, prefix, name, "counter", help, models, ("", value));
 
     private static void Labelled(PrometheusText text, string prefix, string name, string type, string help,
-        (ModelMetrics Metrics, EngineStatistics Now)[] models,
-        params ReadOnlySpan<(string Label, Func<(ModelMetrics Metrics, EngineStatistics Now), double> Value)> series)
+        Snapshot[] models,
+        params ReadOnlySpan<(string Label, Func<Snapshot, double> Value)> series)
     {
         text.Family(prefix, name, type, help);
-        foreach ((ModelMetrics Metrics, EngineStatistics Now) model in models)
+        foreach (Snapshot model in models)
         {
-            foreach ((string label, Func<(ModelMetrics Metrics, EngineStatistics Now), double> value) in series)
+            foreach ((string label, Func<Snapshot, double> value) in series)
                 text.Sample(prefix, name, label.Length == 0 ? model.Metrics.Labels : $"{model.Metrics.Labels},{label}", value(model));
         }
     }
 
-    private static double Usage(in EngineStatistics now) => now.BlocksTotal == 0 ? 0 : now.BlocksUsed / (double)now.BlocksTotal;
-
-    private static long Hits(ModelMetrics model, in EngineStatistics now) => now.PrefixHitTokens - model.Baseline.PrefixHitTokens;
-
-    private static string CacheLabels(ModelMetrics model, in EngineStatistics now)
+    private static string CacheLabels(Snapshot model)
     {
-        EngineOptions engine = model.Model.Engine.Options;
-        string blocks = now.BlocksTotal.ToString(CultureInfo.InvariantCulture), size = engine.BlockSize.ToString(CultureInfo.InvariantCulture);
-        return string.Join(',', model.Labels, PrometheusText.Label("block_size", size), PrometheusText.Label("num_gpu_blocks", blocks),
-            PrometheusText.Label("num_cpu_blocks", blocks), PrometheusText.Label("cache_dtype", ModelPlan.Name(engine.KvType)),
+        EngineOptions engine = model.Metrics.Model.Engine.Options;
+        string blocks = model.Now.BlocksTotal.ToString(CultureInfo.InvariantCulture);
+        return string.Join(
+            ',',
+            model.Metrics.Labels,
+            PrometheusText.Label("block_size", engine.BlockSize.ToString(CultureInfo.InvariantCulture)),
+            PrometheusText.Label("num_gpu_blocks", blocks),
+            PrometheusText.Label("num_cpu_blocks", blocks),
+            PrometheusText.Label("cache_dtype", ModelPlan.Name(engine.KvType)),
             PrometheusText.Label("enable_prefix_caching", engine.PrefixCaching ? "True" : "False"));
+    }
+
+    // One model's counters of one moment, the warm-up taken out.
+    private readonly record struct Snapshot(ModelMetrics Metrics, EngineStatistics Now)
+    {
+        public long Preemptions => Now.Preemptions - Metrics.Baseline.Preemptions;
+
+        public long PromptTokens => Now.PromptTokens - Metrics.Baseline.PromptTokens;
+
+        public long GeneratedTokens => Now.GeneratedTokens - Metrics.Baseline.GeneratedTokens;
+
+        public long QueryTokens => Now.PrefixQueryTokens - Metrics.Baseline.PrefixQueryTokens;
+
+        public long HitTokens => Now.PrefixHitTokens - Metrics.Baseline.PrefixHitTokens;
+
+        public double Usage => Now.BlocksTotal == 0 ? 0 : Now.BlocksUsed / (double)Now.BlocksTotal;
     }
 }

@@ -70,6 +70,16 @@ public sealed class ModelPlanTests
         Assert.Equal(one.Fingerprint, same.Fingerprint);
         Assert.NotEqual(one.Fingerprint, other.Fingerprint);
         Assert.Matches("^fp_[0-9a-f]{12}$", one.Fingerprint);
+        string folder = TinyModel.NewFolder();
+        TinyModel.Write(folder);
+        string weights = Path.Combine(folder, "model.safetensors");
+        byte[] bytes = File.ReadAllBytes(weights);
+        using (ModelPlan copy = Open(new ModelOptions { Path = folder, Names = ["another-name"] }))
+            Assert.Equal(one.Fingerprint, copy.Fingerprint);
+        bytes[^1] ^= 1;
+        File.WriteAllBytes(weights, bytes);
+        using ModelPlan changed = Open(new ModelOptions { Path = folder });
+        Assert.NotEqual(one.Fingerprint, changed.Fingerprint);
     }
 
     private static ModelPlan Open(ModelOptions options) => ModelPlan.Open(options, new EngineSection(), NoVariables, 1L << 30, null);

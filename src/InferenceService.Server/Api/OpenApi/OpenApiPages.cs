@@ -59,7 +59,7 @@ internal static class OpenApiPages
         operation.Responses["default"] = new OpenApiResponse
         {
             Description = "Every failure, whatever its status.",
-            Content = new Dictionary<string, OpenApiMediaType> { ["application/json"] = new() { Schema = new OpenApiSchemaReference(ErrorSchema, context.Document) } },
+            Content = Json(new OpenApiSchemaReference(ErrorSchema, context.Document)),
         };
         if (context.Description.HttpMethod != "POST" || operation.RequestBody is not null)
             return;
@@ -67,9 +67,11 @@ internal static class OpenApiPages
         {
             Required = true,
             Description = "As in OpenAI's API; unknown fields are ignored, null equals absent.",
-            Content = new Dictionary<string, OpenApiMediaType> { ["application/json"] = new() { Schema = new OpenApiSchema { Type = JsonSchemaType.Object } } },
+            Content = Json(new OpenApiSchema { Type = JsonSchemaType.Object }),
         };
     }
+
+    private static Dictionary<string, OpenApiMediaType> Json(IOpenApiSchema schema) => new() { ["application/json"] = new OpenApiMediaType { Schema = schema } };
 
     private static OpenApiSchema ErrorShape()
     {

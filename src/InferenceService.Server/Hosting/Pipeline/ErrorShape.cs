@@ -69,7 +69,8 @@ internal sealed partial class ErrorShape(RequestDelegate next, LimitOptions limi
         { StatusCode: 415 } => ForStatus(415),
         { StatusCode: 408 } => new ApiError(408, "timeout_error", "request_timeout", "The request body arrived too slowly."),
         { InnerException: JsonException json } =>
-            new ApiError(400, Invalid, "invalid_json", $"The request body is not valid JSON (at byte {json.BytePositionInLine ?? 0} of line {(json.LineNumber ?? 0) + 1})."),
+            new ApiError(400, Invalid, "invalid_json",
+                $"The request body is not valid JSON (at byte {json.BytePositionInLine ?? 0} of line {(json.LineNumber ?? 0) + 1})."),
         _ => new ApiError(exception.StatusCode, Invalid, "invalid_request", "The request is not valid HTTP for this route."),
     };
 
