@@ -9,7 +9,7 @@ internal static class LoadCommand
 {
     public static Command Create()
     {
-        var url = new Option<Uri>("--url") { Description = "Server to load (this machine).", DefaultValueFactory = _ => new Uri("http://127.0.0.1:8000") };
+        Option<Uri> url = UrlOption.Create();
         var model = new Option<string>("--model") { Description = "Model name.", DefaultValueFactory = _ => "storyteller" };
         var key = new Option<string?>("--api-key") { Description = "Bearer key." };
         var requests = new Option<int>("--requests") { Description = "Requests in all.", DefaultValueFactory = _ => 64 };

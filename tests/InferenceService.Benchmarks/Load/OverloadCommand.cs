@@ -9,7 +9,7 @@ internal static class OverloadCommand
 {
     public static Command Create()
     {
-        var url = new Option<Uri>("--url") { Description = "Server to load (this machine).", DefaultValueFactory = _ => new Uri("http://127.0.0.1:8000") };
+        Option<Uri> url = UrlOption.Create();
         var model = new Option<string>("--model") { Description = "Model name.", DefaultValueFactory = _ => "storyteller" };
         var streams = new Option<int>("--streams") { Description = "Concurrent streams.", DefaultValueFactory = _ => 2000 };
         var prompt = new Option<int>("--prompt") { Description = "Prompt tokens.", DefaultValueFactory = _ => 64 };
