@@ -4,6 +4,7 @@ using InferenceService.Server.Api.Completions;
 using InferenceService.Server.Api.Health;
 using InferenceService.Server.Api.ModelList;
 using InferenceService.Server.Api.OpenApi;
+using InferenceService.Server.Api.Responses;
 using InferenceService.Server.Api.Tokenize;
 using InferenceService.Server.Configuration;
 using InferenceService.Server.Hosting;
@@ -69,6 +70,7 @@ internal static class Program
         app.MapCompletions();
         app.MapChatCompletions();
         app.MapTokenize();
+        app.MapResponses();
         OpenApiPages.Map(app);
         return app;
     }

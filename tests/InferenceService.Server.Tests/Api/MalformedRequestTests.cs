@@ -245,6 +245,14 @@ public sealed class MalformedRequestTests(ServerFixture fixture)
     }
 
     [Fact]
+    public async Task The_responses_api_is_refused_by_name()
+    {
+        using HttpResponseMessage response = await PostAsync("/v1/responses", """{"input":"a"}""");
+        JsonElement error = await AssertErrorAsync(response, 400, "invalid_request_error", "unsupported_parameter", null);
+        Assert.Contains("/v1/chat/completions", error.GetProperty("message").GetString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Bytes_that_are_not_utf8_are_refused()
     {
         using var content = new ByteArrayContent([.. "{\"prompt\":\""u8, 0xFF, .. "\"}"u8]);
