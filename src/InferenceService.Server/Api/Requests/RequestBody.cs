@@ -17,8 +17,14 @@ internal sealed class RequestBody : IDisposable
     /// <summary>Fields that one object may have: bounds the cost of looking fields up by name.</summary>
     internal const int MaxFields = 512;
 
+    /// <summary>A body above this many bytes is parsed and tokenized in turn: that may take some tens of times its size in memory.</summary>
+    private const int LargeBytes = 1 << 20;
+
+    private static readonly SemaphoreSlim LargeBodies = new(1, 1);
+
     private readonly byte[] _bytes;
     private readonly JsonDocument? _document;
+    private bool _hasTurn;
 
     private RequestBody(byte[] bytes, JsonDocument? document, ApiError? error) => (_bytes, _document, Error) = (bytes, document, error);
 
@@ -58,7 +64,7 @@ internal sealed class RequestBody : IDisposable
                 length = (int)total;
                 request.BodyReader.AdvanceTo(read.Buffer.End);
                 if (read.IsCompleted)
-                    return Parse(bytes, length);
+                    return await ParseInTurnAsync(bytes, length, cancellationToken);
             }
         }
         catch (Exception e)
@@ -94,6 +100,29 @@ internal sealed class RequestBody : IDisposable
         _document?.Dispose();
         if (_bytes.Length > 0)
             ArrayPool<byte>.Shared.Return(_bytes);
+        if (_hasTurn)
+            LargeBodies.Release();
+        _hasTurn = false;
+    }
+
+    /// <summary>Large bodies one after the other, until each is disposed; ordinary ones at once.</summary>
+    private static async Task<RequestBody> ParseInTurnAsync(byte[] rented, int length, CancellationToken cancellationToken)
+    {
+        if (length <= LargeBytes)
+            return Parse(rented, length);
+        await LargeBodies.WaitAsync(cancellationToken);
+        bool kept = false;
+        try
+        {
+            RequestBody body = Parse(rented, length);
+            body._hasTurn = kept = true;
+            return body;
+        }
+        finally
+        {
+            if (!kept)
+                LargeBodies.Release();
+        }
     }
 
     private static ApiError? Problem(ReadOnlyMemory<byte> json, out JsonDocument? document)
