@@ -93,15 +93,20 @@ internal sealed class Door
 
     private void CheckArguments(GenerationRequest request)
     {
-        ReadOnlySpan<int> prompt = request.PromptTokens.Span;
-        if (prompt.IsEmpty)
+        if (request.PromptTokens.IsEmpty)
             throw new ArgumentException("The prompt has no tokens.", nameof(request));
-        int vocabulary = _engine.Model.Config.VocabularySize;
-        foreach (int id in prompt)
-            if ((uint)id >= (uint)vocabulary)
-                throw new ArgumentException($"Prompt token {id} lies outside the vocabulary of {vocabulary}.", nameof(request));
+        CheckIds("Prompt", request.PromptTokens.Span);
+        CheckIds("Forced", request.Sampling.ForcedTokens.Span);
         ArgumentOutOfRangeException.ThrowIfNegative(request.MaxTokens);
         ArgumentOutOfRangeException.ThrowIfLessThan(request.Choices, 1);
+    }
+
+    private void CheckIds(string kind, ReadOnlySpan<int> ids)
+    {
+        int vocabulary = _engine.Model.Config.VocabularySize;
+        foreach (int id in ids)
+            if ((uint)id >= (uint)vocabulary)
+                throw new ArgumentException($"{kind} token {id} lies outside the vocabulary of {vocabulary}.");
     }
 
     /// <summary>SplitMix64 (Steele, Lea, Flood, OOPSLA 2014) of the engine's seed and the order of arrival.</summary>

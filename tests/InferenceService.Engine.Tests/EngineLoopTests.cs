@@ -165,6 +165,21 @@ public sealed class EngineLoopTests
     }
 
     [Fact]
+    public void Forced_tokens_are_emitted_with_the_log_probabilities_that_the_same_text_has_as_a_prompt()
+    {
+        using var model = new TinyModel();
+        using var run = new EngineRun(model, EngineRun.Options(model));
+        int[] text = EngineRun.Prompt(40, 9);
+        float[][] logits = NaiveDecoder.Run(model.Decoder, text);
+        EngineRun.Output output = run.Run(EngineRun.Request(text[..13], 30, new SamplingParams { Temperature = 0, TopLogprobs = 1, ForcedTokens = text.AsMemory(13) }))[0];
+        Assert.Equal(text[13..], output.Tokens.Take(27));
+        for (int i = 13; i < text.Length; i++)
+            Assert.Equal(LogSoftmax.Report(logits[i - 1], text[i], 1).Logprob, output.Logprobs[i - 13]!.Logprob);
+        Assert.Equal(logits[^1].AsSpan().IndexOf(logits[^1].Max()), output.Tokens[27]);
+        Assert.Throws<ArgumentException>(() => run.Submit(EngineRun.Request(text, 1, new SamplingParams { ForcedTokens = new[] { TinyModel.Vocabulary } })));
+    }
+
+    [Fact]
     public void A_request_for_no_tokens_ends_after_its_prompt_for_every_choice()
     {
         using var model = new TinyModel();

@@ -76,6 +76,8 @@ internal sealed class Sampler
             return -1;
         }
 
+        if (sequence.GeneratedCount < sampling.ForcedTokens.Length)
+            return Force(sequence, sampling.ForcedTokens.Span[sequence.GeneratedCount], raw);
         ReadOnlySpan<float> processed = Process(sequence, raw);
         int token;
         if (sequence.Sampling.IsGreedy)
@@ -96,6 +98,13 @@ internal sealed class Sampler
 
         if (sampling.TopLogprobs >= 0)
             sequence.Logprobs = LogSoftmax.Report(Reported(sequence, raw, processed), token, sampling.TopLogprobs);
+        return token;
+    }
+
+    private static int Force(Sequence sequence, int token, ReadOnlySpan<float> raw)
+    {
+        if (sequence.Sampling.Params.TopLogprobs >= 0)
+            sequence.Logprobs = LogSoftmax.Report(raw, token, sequence.Sampling.Params.TopLogprobs);
         return token;
     }
 

@@ -47,6 +47,12 @@ public sealed record SamplingParams
     /// <summary>Same for every prompt token; −1 = none. Such a request reads no cached prefix.</summary>
     public int PromptLogprobs { get; init; } = -1;
 
+    /// <summary>
+    /// Teacher forcing: every choice's output starts with these ids, whatever the logits say, and log-probabilities are those of the forced ids.
+    /// Scores a given continuation with the cache in the state that a KV policy leaves it in; sampling goes on where they end.
+    /// </summary>
+    public ReadOnlyMemory<int> ForcedTokens { get; init; }
+
     /// <summary>Report log-probabilities after all processing instead of from the raw logits.</summary>
     public bool ProcessedLogprobs { get; init; }
 }
