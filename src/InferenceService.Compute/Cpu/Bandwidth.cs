@@ -18,11 +18,16 @@ public static unsafe class Bandwidth
         public float Sink; // keeps the loads alive
     }
 
-    /// <summary>Bytes per second of the best of several passes of all the backend's threads over a buffer far larger than its caches.</summary>
+    /// <summary>Bytes per second of the best of several passes: the machine's ceiling.</summary>
+    /// <inheritdoc cref="Passes"/>
+    public static double Read(CpuBackend backend, long bytes = 512L << 20, int passes = 7) => Passes(backend, bytes, passes).Max();
+
+    /// <summary>Bytes per second of each of several passes of all the backend's threads over a buffer far larger than its caches.</summary>
+    /// <remarks>A mean rate (decoding, over many steps) is held against their median: the best pass of a shared machine was luck.</remarks>
     /// <param name="backend">Whose threads and vector width to use.</param>
     /// <param name="bytes">Size of the buffer; it should be at least ten times the last-level cache.</param>
     /// <param name="passes">Passes measured, after one that touches every page.</param>
-    public static double Read(CpuBackend backend, long bytes = 512L << 20, int passes = 7)
+    public static double[] Passes(CpuBackend backend, long bytes = 512L << 20, int passes = 7)
     {
         ArgumentNullException.ThrowIfNull(backend);
         ArgumentOutOfRangeException.ThrowIfLessThan(bytes, StripeBytes);
@@ -32,7 +37,7 @@ public static unsafe class Bandwidth
         for (int i = 0; i < stripes; i++)
             new Span<byte>((byte*)buffer.Address + (long)i * StripeBytes, StripeBytes).Fill(1); // else all pages are the one zero page
 
-        double best = 0;
+        var rates = new double[passes];
         for (int pass = 0; pass <= passes; pass++)
         {
             var job = new Job { Data = (byte*)buffer.Address, Stripes = stripes };
@@ -40,10 +45,10 @@ public static unsafe class Bandwidth
             backend.Host.Run(Select(backend.Path), &job, long.MaxValue);
             double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
             if (pass > 0)
-                best = Math.Max(best, (double)stripes * StripeBytes / seconds);
+                rates[pass - 1] = (double)stripes * StripeBytes / seconds;
         }
 
-        return best;
+        return rates;
     }
 
     private static delegate*<void*, int, void> Select(SimdPath path) => path switch

@@ -64,13 +64,16 @@ internal static class DecoderCommand
                     + (double)count * (tokens + generated / 2.0) * BenchmarkShape.KvBytesPerToken(config, options.KvType.Size());
                 for (int round = 0; round < parsed.GetValue(rounds); round++)
                 {
-                    // The machine's bandwidth changes with its neighbours: each round is held against what it could read just before and after.
-                    double before = Bandwidth.Read(meter, passes: 3);
+                    // The machine's bandwidth changes with its neighbours: each round is held against what it read just before and after,
+                    // mean rate against median pass.
+                    double[] before = Bandwidth.Passes(meter);
                     (double prefillRate, double decodeRate) = await run.MeasureAsync(count, cancellation);
-                    double after = Bandwidth.Read(meter, passes: 3);
+                    var bandwidth = new Distribution();
+                    foreach (double rate in (double[])[.. before, .. Bandwidth.Passes(meter)])
+                        bandwidth.Add(rate);
                     prefill.Add(prefillRate);
                     decode.Add(decodeRate);
-                    ofBandwidth.Add(decodeRate / count * bytesPerStep / ((before + after) / 2));
+                    ofBandwidth.Add(decodeRate / count * bytesPerStep / bandwidth.Median);
                 }
 
                 table.Add(
