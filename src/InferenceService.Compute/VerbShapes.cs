@@ -108,12 +108,24 @@ public static class VerbShapes
         if (!(q.Type == DType.F32 && q.Columns > 0 && q.Columns % width == 0))
             throw Misfit($"q must be f32 with a multiple of {width} columns", q);
         SameShape(q, output);
-        if ((probe.Wanted & AttentionSums.Columns) == 0)
-            return;
-        if (probe.ColumnSums.Type != DType.F32)
+        if (cache.SinkQueries is { } sinkQueries)
+            SameShape(q, sinkQueries);
+        if (probe.Wanted != AttentionSums.None)
+            Probe(cache.Batch.Sequences, probe);
+    }
+
+    private static void Probe(int sequences, in AttentionProbe probe)
+    {
+        if ((probe.Wanted & AttentionSums.Columns) != 0 && probe.ColumnSums.Type != DType.F32)
             throw Misfit("column sums are f32", probe.ColumnSums);
-        if (!(probe.SequenceRow.Type == DType.I32 && probe.SequenceRow.Columns >= cache.Batch.Sequences))
-            throw Misfit($"SequenceRow must be i32 [1, {cache.Batch.Sequences}]", probe.SequenceRow);
+        if ((probe.Wanted & AttentionSums.Band) != 0 && probe.BandSums.Type != DType.F32)
+            throw Misfit("band sums are f32", probe.BandSums);
+        if ((probe.Wanted & AttentionSums.RangeMass) != 0 && !(probe.RangeMass.Type == DType.F32 && probe.RangeMass.Columns == 1))
+            throw Misfit("range mass is f32 [rows, 1]", probe.RangeMass);
+        if (!(probe.SequenceRow.Type == DType.I32 && probe.SequenceRow.Columns >= sequences))
+            throw Misfit($"SequenceRow must be i32 [1, {sequences}]", probe.SequenceRow);
+        if (!(probe.Observed.Type == DType.I32 && probe.Observed.Columns == AttentionProbe.ObservedFields && probe.Observed.IsDense && probe.Observed.Rows >= sequences))
+            throw Misfit($"Observed must be dense i32 [{sequences}, {AttentionProbe.ObservedFields}]", probe.Observed);
         if (probe.LayerRow < 0)
             throw new ShapeException($"LayerRow is {probe.LayerRow}; it must not be negative.");
     }
@@ -136,9 +148,9 @@ public static class VerbShapes
         Pool(batch.Pool, batch.Format);
         if (batch.Sequences < 0 || batch.GroupsPerSequence <= 0)
             throw new ShapeException($"A batch of {batch.Sequences} sequences with {batch.GroupsPerSequence} groups each.");
-        if (!(batch.Groups.Type == DType.I32 && batch.Groups.Columns == 4 && batch.Groups.IsDense
+        if (!(batch.Groups.Type == DType.I32 && batch.Groups.Columns == KvBatch.GroupFields && batch.Groups.IsDense
             && batch.Groups.Rows >= (long)batch.Sequences * batch.GroupsPerSequence))
-            throw Misfit($"Groups must be dense i32 [{batch.Sequences}·{batch.GroupsPerSequence}, 4]", batch.Groups);
+            throw Misfit($"Groups must be dense i32 [{batch.Sequences}·{batch.GroupsPerSequence}, {KvBatch.GroupFields}]", batch.Groups);
         if (!(batch.Tables.Type == DType.I32 && batch.Tables.Rows == 1))
             throw Misfit("Tables must be i32 [1, entries]", batch.Tables);
         if (!(batch.RowStarts.Type == DType.I32 && batch.RowStarts.Rows == 1 && batch.RowStarts.Columns > batch.Sequences))

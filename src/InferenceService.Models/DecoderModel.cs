@@ -126,6 +126,8 @@ public sealed class DecoderModel
         _work.CheckFits(rows, input.LogitRows.Length);
         if (input.Positions.Length != rows)
             throw new ArgumentException($"A step of {rows} tokens has {input.Positions.Length} positions.");
+        if (!input.SinkPositions.IsEmpty)
+            throw new ArgumentException($"{input.SinkPositions.Length} sink positions; this decoder supports none.");
         foreach (int id in input.TokenIds)
         {
             if ((uint)id >= (uint)Config.VocabularySize)

@@ -12,6 +12,12 @@ public readonly ref struct ForwardInput
     /// <summary>[rows] position of each token in its text (RoPE), fixed for life.</summary>
     public required ReadOnlySpan<int> Positions { get; init; }
 
+    /// <summary>
+    /// [rows] position at which each query meets the sinks of its sequence, at most its own position; empty where no sequence has sinks
+    /// and a window (<see cref="PagedKv.SinkQueries"/>).
+    /// </summary>
+    public ReadOnlySpan<int> SinkPositions { get; init; }
+
     /// <summary>Rows whose logits are wanted, ascending; may be empty.</summary>
     public required ReadOnlySpan<int> LogitRows { get; init; }
 

@@ -91,23 +91,24 @@ internal sealed class KvRun
             if (count == 0)
             {
                 for (int g = 0; g < _case.Groups; g++)
-                    groups.AddRange([int.MaxValue, -1, int.MinValue, int.MaxValue]); // padding: nobody may look
+                    groups.AddRange([int.MaxValue, -1, int.MinValue, int.MaxValue, -1, -1]); // padding: nobody may look
                 continue;
             }
 
             KvCase.KvSequence sequence = _case.Sequences[s];
             for (int g = 0; g < _case.Groups; g++)
             {
-                groups.AddRange([tables.Count, sequence.Lengths[g] + start, sequence.GapStarts[g], sequence.GapLengths[g]]);
+                groups.AddRange([tables.Count, sequence.Lengths[g] + start, sequence.GapStarts[g], sequence.GapLengths[g], 0, 0]);
                 tables.AddRange(_case.Tables[s][g]);
             }
         }
 
         var batch = new KvBatch(
-            Pool, _case.Format, parts.Length, _case.Groups, Ints(groups, 4), Ints(tables, tables.Count), Ints(starts, starts.Count),
+            Pool, _case.Format, parts.Length, _case.Groups, Ints(groups, KvBatch.GroupFields), Ints(tables, tables.Count), Ints(starts, starts.Count),
             parts.Max(p => p.Count));
         probe = new AttentionProbe(
-            AttentionSums.Columns, _sums, Ints([.. parts.Select(p => p.Sequence * _case.KvHeads)], parts.Length), LayerRow: 2);
+            AttentionSums.Columns, _sums, default, default, Ints([.. parts.Select(p => p.Sequence * _case.KvHeads)], parts.Length),
+            Ints([.. parts.SelectMany(_ => new[] { (int)AttentionSums.Columns, 0, 0, 0, 0 })], AttentionProbe.ObservedFields), LayerRow: 2);
         int[] heads = Enumerable.Range(0, _case.KvHeads).ToArray();
         return new PagedKv(
             batch, Ints([.. heads.Select(_case.GroupOf)], heads.Length),

@@ -20,7 +20,7 @@ internal sealed class NaiveDecoder
         _format = new KvBlockFormat(DType.F32, maxTokens, model.Config.HeadDim, model.Layout.LanesPerGroup);
         int groups = model.Layout.Groups;
         _pool = model.Backend.Allocate(DType.U8, groups, _format.BlockBytes);
-        _groups = model.Backend.Allocate(DType.I32, groups, 4);
+        _groups = model.Backend.Allocate(DType.I32, groups, KvBatch.GroupFields);
         _tables = model.Backend.Allocate(DType.I32, 1, groups);
         _rowStarts = model.Backend.Allocate(DType.I32, 1, 2);
         model.Backend.Upload(MemoryMarshal.AsBytes<int>([.. Enumerable.Range(0, groups)]), _tables);
@@ -34,9 +34,9 @@ internal sealed class NaiveDecoder
     public float[] Feed(int token)
     {
         int groups = _model.Layout.Groups;
-        int[] rows = new int[4 * groups];
+        int[] rows = new int[KvBatch.GroupFields * groups];
         for (int group = 0; group < groups; group++)
-            (rows[4 * group], rows[4 * group + 1]) = (group, Length);
+            (rows[KvBatch.GroupFields * group], rows[KvBatch.GroupFields * group + 1]) = (group, Length);
         _model.Backend.Upload(MemoryMarshal.AsBytes<int>(rows), _groups);
         Tensor logits = _model.Forward(new ForwardInput
         {

@@ -133,6 +133,8 @@ public sealed class DecoderModelTests
         DecoderModel model = Load(config, weights, backend);
         var cache = new TestCache(model, 1, 16);
         Tensor sums = backend.Allocate(DType.F32, config.Layers * config.KvHeads, 16), rows = backend.Allocate(DType.I32, 1, 1);
+        Tensor observed = backend.Allocate(DType.I32, 1, AttentionProbe.ObservedFields);
+        backend.Upload(MemoryMarshal.AsBytes<int>([(int)AttentionSums.Columns, 0, 0, 0, 0]), observed);
         int[] tokens = Prompt[..12];
         model.Forward(new ForwardInput
         {
@@ -140,7 +142,7 @@ public sealed class DecoderModelTests
             Positions = Enumerable.Range(0, 12).ToArray(),
             LogitRows = [],
             Kv = cache.Batch([tokens]),
-            Probe = new AttentionProbe(AttentionSums.Columns, sums, rows, 0),
+            Probe = new AttentionProbe(AttentionSums.Columns, sums, default, default, rows, observed, 0),
         });
         float[][] mass = TestCache.Rows(backend, sums);
         Assert.All(mass, row => Assert.Equal(12, row.Sum(), 1e-3f)); // every one of 12 rows spreads a mass of one

@@ -31,7 +31,7 @@ internal sealed class TestCache
         new Random(7).Shuffle(ids);
         _tables = backend.Allocate(DType.I32, 1, ids.Length);
         backend.Upload(MemoryMarshal.AsBytes<int>(ids), _tables);
-        _groups = backend.Allocate(DType.I32, groups, 4);
+        _groups = backend.Allocate(DType.I32, groups, KvBatch.GroupFields);
         _rowStarts = backend.Allocate(DType.I32, 1, sequences + 1);
     }
 
@@ -57,7 +57,7 @@ internal sealed class TestCache
     public KvBatch Batch(int[][] tokens)
     {
         int groupsEach = _model.Layout.Groups;
-        var rows = new int[tokens.Length * groupsEach * 4];
+        var rows = new int[tokens.Length * groupsEach * KvBatch.GroupFields];
         var starts = new int[tokens.Length + 1];
         for (int s = 0; s < tokens.Length; s++)
         {
@@ -65,7 +65,7 @@ internal sealed class TestCache
             for (int g = 0; g < groupsEach; g++)
             {
                 int row = s * groupsEach + g;
-                (rows[4 * row], rows[4 * row + 1]) = (row * _blocksEach, _lengths[s]);
+                (rows[KvBatch.GroupFields * row], rows[KvBatch.GroupFields * row + 1]) = (row * _blocksEach, _lengths[s]);
             }
         }
 

@@ -29,7 +29,7 @@ internal sealed class ModelRunner
         Pack(batch);
         var probe = new AttentionProbe();
         if (_input.Observed && _sums.Sums is Tensor sums)
-            probe = new AttentionProbe(AttentionSums.Columns, sums, _input.SequenceRows, 0);
+            probe = new AttentionProbe(AttentionSums.Columns, sums, default, default, _input.SequenceRows, _input.ObservedRows, 0);
         _logits = _model.Forward(new ForwardInput
         {
             TokenIds = _input.TokenIds,

@@ -7,8 +7,6 @@ namespace InferenceService.Engine.Execution;
 /// <summary>The inputs of one forward pass, on the host while they are packed and on the device afterwards.</summary>
 internal sealed class StepInput
 {
-    private const int GroupFields = 4;
-
     private readonly IBackend _backend;
     private readonly int _groups;
     private readonly int[] _ids;
@@ -17,9 +15,11 @@ internal sealed class StepInput
     private readonly int[] _groupRows;
     private readonly int[] _rowStarts;
     private readonly int[] _sequenceRows;
+    private readonly int[] _observed;
     private readonly Tensor _deviceGroups;
     private readonly Tensor _deviceRowStarts;
     private readonly Tensor _deviceSequenceRows;
+    private readonly Tensor _deviceObserved;
     private int[] _tables;
     private Tensor _deviceTables;
     private int _sequences;
@@ -34,13 +34,15 @@ internal sealed class StepInput
         const int firstEntries = 4096;
         (_backend, _groups) = (backend, groups);
         (_ids, _positions, _logitRows) = (new int[maxRows], new int[maxRows], new int[maxLogitRows]);
-        _groupRows = new int[maxSequences * groups * GroupFields];
+        _groupRows = new int[maxSequences * groups * KvBatch.GroupFields];
         _rowStarts = new int[maxSequences + 1];
         _sequenceRows = new int[maxSequences];
+        _observed = new int[maxSequences * AttentionProbe.ObservedFields];
         _tables = new int[firstEntries];
-        _deviceGroups = backend.Allocate(DType.I32, maxSequences * groups, GroupFields);
+        _deviceGroups = backend.Allocate(DType.I32, maxSequences * groups, KvBatch.GroupFields);
         _deviceRowStarts = backend.Allocate(DType.I32, 1, maxSequences + 1);
         _deviceSequenceRows = backend.Allocate(DType.I32, 1, maxSequences);
+        _deviceObserved = backend.Allocate(DType.I32, maxSequences, AttentionProbe.ObservedFields);
         _deviceTables = backend.Allocate(DType.I32, 1, firstEntries);
     }
 
@@ -55,6 +57,9 @@ internal sealed class StepInput
 
     /// <summary>i32 [1, sequences] first row of each sequence in the sums; −1 = not observed.</summary>
     public Tensor SequenceRows => _deviceSequenceRows.ColumnRange(0, _sequences);
+
+    /// <summary>i32 [sequences, 5]: what each sequence wants observed.</summary>
+    public Tensor ObservedRows => _deviceObserved.RowRange(0, _sequences);
 
     /// <summary>At least one sequence is observed.</summary>
     public bool Observed { get; private set; }
@@ -85,6 +90,7 @@ internal sealed class StepInput
         for (int group = 0; group < _groups; group++)
             AddTable(group, cache.Tables[group]);
         _sequenceRows[_sequences] = cache.SumRow;
+        _observed[_sequences * AttentionProbe.ObservedFields] = (int)(cache.SumRow >= 0 ? AttentionSums.Columns : AttentionSums.None); // from slot 0
         Observed |= cache.SumRow >= 0;
         _rows += tokens.Length;
         _maxRows = Math.Max(_maxRows, tokens.Length);
@@ -97,16 +103,18 @@ internal sealed class StepInput
     {
         if (_deviceTables.Columns < _tables.Length)
             _deviceTables = _backend.Allocate(DType.I32, 1, _tables.Length);
-        Upload(_groupRows, _sequences * _groups * GroupFields, _deviceGroups);
+        Upload(_groupRows, _sequences * _groups * KvBatch.GroupFields, _deviceGroups);
         Upload(_tables, _entries, _deviceTables);
         Upload(_rowStarts, _sequences + 1, _deviceRowStarts);
         Upload(_sequenceRows, _sequences, _deviceSequenceRows);
+        Upload(_observed, _sequences * AttentionProbe.ObservedFields, _deviceObserved);
     }
 
     private void AddTable(int group, in BlockTable table)
     {
-        Span<int> row = _groupRows.AsSpan((_sequences * _groups + group) * GroupFields, GroupFields);
+        Span<int> row = _groupRows.AsSpan((_sequences * _groups + group) * KvBatch.GroupFields, KvBatch.GroupFields);
         (row[0], row[1], row[2], row[3]) = (_entries, table.Length, table.GapStart, table.GapLength);
+        (row[4], row[5]) = (0, 0); // no sinks, no window
         if (_tables.Length < _entries + table.Count)
             Array.Resize(ref _tables, Math.Max(_entries + table.Count, 2 * _tables.Length));
         table.Blocks.CopyTo(_tables.AsSpan(_entries));

@@ -63,12 +63,15 @@ public sealed class CpuBackendAllocationTests : IDisposable
             return tensor;
         }
 
-        Tensor groups = _backend.Allocate(DType.I32, 2, 4);
-        _backend.Upload(MemoryMarshal.AsBytes<int>([0, Length, 100, 30, 1, 0, 0, 0]), groups);
+        Tensor groups = _backend.Allocate(DType.I32, 2, KvBatch.GroupFields);
+        _backend.Upload(MemoryMarshal.AsBytes<int>([0, Length, 100, 30, 0, 0, 1, 0, 0, 0, 0, 0]), groups);
         var batch = new KvBatch(
             _backend.Allocate(DType.U8, blocks, format.BlockBytes), format, 2, 1, groups,
             Ints([.. Enumerable.Range(0, blocks)]), Ints(0, rows, rows), rows);
-        probe = new AttentionProbe(AttentionSums.Columns, _backend.Allocate(DType.F32, 8, Length + rows), Ints(0, -1), 0);
+        Tensor observed = _backend.Allocate(DType.I32, 2, AttentionProbe.ObservedFields);
+        _backend.Upload(MemoryMarshal.AsBytes<int>([(int)AttentionSums.Columns, 0, 0, 0, 0, 0, 0, 0, 0, 0]), observed);
+        probe = new AttentionProbe(
+            AttentionSums.Columns, _backend.Allocate(DType.F32, 8, Length + rows), default, default, Ints(0, -1), observed, 0);
         return new PagedKv(batch, Ints(0, 0, 0, 0), Ints([.. Enumerable.Range(0, 4).Select(format.LaneOffset)]), 0.125f);
     }
 }

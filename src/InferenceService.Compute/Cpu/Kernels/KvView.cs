@@ -46,7 +46,7 @@ internal unsafe struct KvView
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public readonly KvLane Lane(int sequence, int head)
     {
-        int* group = _groups + ((long)sequence * _groupsPerSequence + _laneGroup[head]) * 4;
+        int* group = _groups + ((long)sequence * _groupsPerSequence + _laneGroup[head]) * KvBatch.GroupFields;
         return new KvLane
         {
             Base = _pool + _laneOffset[head],
@@ -54,6 +54,8 @@ internal unsafe struct KvView
             Length = group[1],
             GapStart = group[2],
             GapEnd = group[2] + group[3],
+            Sinks = group[4],
+            Window = group[5],
         };
     }
 
@@ -99,11 +101,13 @@ internal unsafe struct KvView
             {
                 if (RowsOf(s) == 0)
                     continue; // padding of the batch
-                int* entry = _groups + ((long)s * _groupsPerSequence + group) * 4;
+                int* entry = _groups + ((long)s * _groupsPerSequence + group) * KvBatch.GroupFields;
                 long blocks = ((long)entry[1] + RowsOf(s) + BlockSize - 1) / BlockSize;
                 if (entry[0] < 0 || entry[1] < 0 || entry[3] < 0 || entry[0] + blocks > batch.Tables.Columns)
                     throw new ShapeException(
                         $"Group {group} of sequence {s} has {entry[1]} + {RowsOf(s)} slots from entry {entry[0]} of {batch.Tables.Columns} table entries.");
+                if (entry[4] < 0 || entry[5] != 0)
+                    throw new ShapeException($"Group {group} of sequence {s} has {entry[4]} sinks and a window of {entry[5]}.");
             }
         }
     }
@@ -126,4 +130,10 @@ internal unsafe struct KvLane
 
     /// <summary>First slot after the dead ones.</summary>
     public int GapEnd;
+
+    /// <summary>Slots before it are seen whatever the window.</summary>
+    public int Sinks;
+
+    /// <summary>Slots that a row sees, its own included, besides the sinks; 0: all.</summary>
+    public int Window;
 }

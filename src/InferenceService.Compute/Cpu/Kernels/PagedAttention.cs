@@ -55,6 +55,8 @@ internal static unsafe class PagedAttention
     /// <summary>Computes; shapes checked by the caller.</summary>
     public static void Run(KernelHost host, in Tensor q, in PagedKv cache, in AttentionProbe probe, in Tensor output)
     {
+        if (cache.SinkQueries is not null || (probe.Wanted & ~AttentionSums.Columns) != 0)
+            throw new ShapeException($"Sink queries and sums {probe.Wanted} are not supported.");
         var job = new Job
         {
             Cache = KvView.Of(cache, q.Rows),
