@@ -4,22 +4,49 @@ The stream is a function of (seed, position): a checkpoint stores the position a
 drawn a pool at a time, sorted by length and cut into batches of about equal token count, so that almost
 nothing is padding; every row is one whole document (or one run of paragraphs of a long book) from its first token.
 """
+import bisect
 import random
 
 import torch
 
-from . import prompts
+from . import prompts, retrieval
 
-# share of tokens per source at the start and at the end of training: old prose first, the wanted voice last
-SHARES = {
-    "tinystories": (0.35, 0.60),
-    "fables": (0.13, 0.18),
-    "fairytales": (0.22, 0.10),
-    "classics": (0.30, 0.12),
-}
+# Share of tokens per source from a step on, in straight lines between the steps: old prose first, the wanted voice later;
+# retrieval once there is some grammar, much of it until the heads that look things up have formed.
+SOURCES = ("tinystories", "fables", "fairytales", "classics", "retrieval")
+SHARES = [
+    (0, (0.35, 0.13, 0.22, 0.30, 0.00)),
+    (1139, (0.50, 0.16, 0.15, 0.19, 0.00)),
+    (1140, (0.25, 0.05, 0.05, 0.05, 0.60)),
+]
+# What retrieval rows look like from a step on: their lengths, and the share of literal copying.
+ROWS = [
+    (0, (192, 256, 384, 512), 0.35),
+    (1300, (256, 384, 512, 768, 1024), 0.2),
+    (1600, (256, 512, 768, 1024, 1536, 2048), 0.12),
+]
+FILLER = {"tinystories": 0.5, "fairytales": 0.25, "classics": 0.25}
 CHAT_SHARE = {"tinystories": 0.6, "fables": 0.7}
 POOL_TOKENS = 128 * 1024
 IGNORED = -100
+
+
+def shares(step):
+    """Share of tokens of each source at `step`."""
+    k = bisect.bisect_right([at for at, _ in SHARES], step) - 1
+    (begin, first), (end, last) = SHARES[k], SHARES[min(k + 1, len(SHARES) - 1)]
+    part = (step - begin) / (end - begin) if end > begin else 0.0
+    return {s: a + (b - a) * part for s, a, b in zip(SOURCES, first, last)}
+
+
+def passage(docs, rng):
+    """Text of a short document, or a few paragraphs of a long one."""
+    doc = docs[rng.randrange(len(docs))] if len(docs) > 1 else docs[0]
+    text = doc["text"]
+    if len(text) < 4000:
+        return prompts.vary(text, rng)
+    at = text.find("\n", rng.randrange(len(text) - 3000)) + 1
+    return text[at:at + 3000].rpartition(".")[0] + "."
 
 
 def encode_turns(tokenizer, turns):
@@ -37,7 +64,7 @@ class Stream:
     def __init__(self, corpus, tokenizer, config, seed, batch_tokens):
         self.corpus, self.tokenizer, self.context = corpus, tokenizer, config.max_position_embeddings
         self.seed, self.batch_tokens = seed, batch_tokens
-        self.taken = {s: 0 for s in SHARES}     # documents handed out so far, per source
+        self.taken = {s: 0 for s in SOURCES}     # documents handed out so far, per source
         self._origin, self._batches, self.at = None, [], 0
         self._paragraphs = {}
 
@@ -46,20 +73,20 @@ class Stream:
         return {**self._origin, "at": self.at}
 
     def load_state_dict(self, state):
-        self._draw(state["pool_number"], state["taken"], state["progress"])
+        self._draw(state["pool_number"], state["taken"], state["step"])
         self.at = state["at"]
 
-    def next(self, progress):
-        """(ids, targets), both (batch, length) int64; `progress` in [0, 1] moves the mixture when a pool is drawn."""
+    def next(self, step):
+        """(ids, targets, weights), each (batch, length); `step` says which mixture holds when a pool is drawn."""
         if self.at >= len(self._batches):
-            self._draw(self._origin["pool_number"] + 1 if self._origin else 0, self.taken, progress)
+            self._draw(self._origin["pool_number"] + 1 if self._origin else 0, self.taken, step)
         self.at += 1
         return self._batches[self.at - 1]
 
-    def _draw(self, pool_number, taken, progress):
-        self._origin = {"pool_number": pool_number, "taken": dict(taken), "progress": progress}
+    def _draw(self, pool_number, taken, step):
+        self._origin = {"pool_number": pool_number, "taken": dict(taken), "step": step}
         self.taken, self.at = dict(taken), 0
-        self._batches = self._draw_pool(pool_number, progress)
+        self._batches = self._draw_pool(pool_number, step)
 
     def _next_document(self, source):
         docs, n = self.corpus[source]["train"], self.taken[source]
@@ -77,7 +104,7 @@ class Stream:
         if (source, k) not in self._paragraphs:
             cut = [p for p in docs[k]["text"].split("\n") if p.strip()]
             self._paragraphs[source, k] = [self.tokenizer.encode(p + "\n") for p in cut]
-        paragraphs, limit, ids = self._paragraphs[source, k], rng.choice([256, 384, 512, 512, self.context]), []
+        paragraphs, limit, ids = self._paragraphs[source, k], rng.choice([256, 384, 512, 512, 1024]), []
         at = rng.randrange(len(paragraphs))
         while at < len(paragraphs) and len(ids) < limit - 1:
             ids += paragraphs[at]
@@ -85,9 +112,17 @@ class Stream:
         ids = [self.tokenizer.bos] + ids + ([self.tokenizer.eos] if at == len(paragraphs) else [])
         return ids[:limit + 1]
 
-    def _example(self, source, rng):
+    def _filler(self, rng):
+        source = rng.choices(list(FILLER), list(FILLER.values()))[0]
+        return passage(self.corpus[source]["train"], rng)
+
+    def _example(self, source, rng, step):
+        """(ids, weight of each in the loss), one row."""
         tok = self.tokenizer
-        if source in CHAT_SHARE:
+        if source == "retrieval":
+            _, lengths, copies = ROWS[bisect.bisect_right([r[0] for r in ROWS], step) - 1]
+            ids, learned = retrieval.example(tok, self._filler, rng, rng.choice(lengths), copies)
+        elif source in CHAT_SHARE:
             doc = self._next_document(source)
             if rng.random() < CHAT_SHARE[source]:
                 docs = [doc]
@@ -103,13 +138,13 @@ class Stream:
             learned = [True] * len(ids)
         return ids[:self.context + 1], learned[:self.context + 1]
 
-    def _draw_pool(self, pool_number, progress):
+    def _draw_pool(self, pool_number, step):
         rng = random.Random(f"{self.seed}/pool/{pool_number}")
         pool = []
-        for source, (first, last) in SHARES.items():
-            budget = POOL_TOKENS * (first + (last - first) * progress)
+        for source, share in shares(step).items():
+            budget = POOL_TOKENS * share
             while budget > 0:
-                pool.append(self._example(source, rng))
+                pool.append(self._example(source, rng, step))
                 budget -= len(pool[-1][0])
         rng.shuffle(pool)
         pool.sort(key=lambda e: len(e[0]))
@@ -127,8 +162,10 @@ class Stream:
         length = max(len(ids) for ids, _ in rows) - 1
         inputs = torch.full((len(rows), length), self.tokenizer.eos)
         targets = torch.full((len(rows), length), IGNORED)
+        weights = torch.zeros(len(rows), length)
         for r, (ids, learned) in enumerate(rows):
             n = len(ids) - 1
             inputs[r, :n] = torch.tensor(ids[:-1])
             targets[r, :n] = torch.tensor([t if ok else IGNORED for t, ok in zip(ids[1:], learned[1:])])
-        return inputs, targets
+            weights[r, :n] = torch.tensor([float(w) for w in learned[1:]])
+        return inputs, targets, weights

@@ -23,8 +23,8 @@ class Config:
     num_attention_heads: int = 8
     num_key_value_heads: int = 4
     head_dim: int = 32
-    max_position_embeddings: int = 1024
-    rope_theta: float = 10000.0
+    max_position_embeddings: int = 2048
+    rope_theta: float = 100000.0
     rms_norm_eps: float = 1e-5
     dropout: float = 0.1            # training only
 

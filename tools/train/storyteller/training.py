@@ -12,6 +12,7 @@ import time
 import torch
 import torch.nn.functional as F
 
+from . import recall
 from .mixture import IGNORED, Stream
 from .model import Llama
 from .optim import Optimiser
@@ -28,13 +29,16 @@ def rate(step, steps, warmup, decay_steps):
     return min(1.0, (step + 1) / warmup, max(0.0, (steps - step) / decay_steps))
 
 
-def loss_of(model, inputs, targets, device, reduction="mean"):
-    """Cross-entropy of the learned positions only: the output head never sees the others."""
+def loss_of(model, inputs, targets, device, reduction="mean", weights=None):
+    """Cross-entropy of the learned positions only: the output head never sees the others; the weighted mean if weights are given."""
     with autocast(device):
         hidden = model.hidden(inputs)
         keep = targets.reshape(-1) != IGNORED
         logits = F.linear(hidden.reshape(-1, hidden.shape[-1])[keep], model.model.embed_tokens.weight)
-    return F.cross_entropy(logits.float(), targets.reshape(-1)[keep], reduction=reduction)
+    if weights is None:
+        return F.cross_entropy(logits.float(), targets.reshape(-1)[keep], reduction=reduction)
+    weights = weights.reshape(-1)[keep]
+    return (F.cross_entropy(logits.float(), targets.reshape(-1)[keep], reduction="none") * weights).sum() / weights.sum()
 
 
 @torch.no_grad()
@@ -48,6 +52,15 @@ def held_out_loss(model, corpus, tokenizer, device, count=64):
         tokens += ids.shape[1] - 1
     model.train()
     return total / tokens
+
+
+def watch(model, corpus, tokenizer, device, options):
+    """A few held-out retrieval questions by distance, printed: to see whether the mixture does its work."""
+    model.eval()
+    for distance in (64, 512, 1024, 1536):
+        row = recall.by_kind(model, corpus, tokenizer, device, distance, 5, options.seed)
+        print(f"  distance {distance}: " + " ".join(f"{k} {v:.2f}" for k, v in row.items()), flush=True)
+    model.train()
 
 
 def save(path, model, optimiser, stream, step, tokens, config):
@@ -89,9 +102,8 @@ def train(run, corpus, tokenizer, config, options):
     stop = []
     signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
     while step < options.steps:
-        inputs, targets = stream.next(step / options.steps)
-        inputs, targets = inputs.to(device), targets.to(device)
-        loss = loss_of(model, inputs, targets, device)
+        inputs, targets, weights = (t.to(device) for t in stream.next(step))
+        loss = loss_of(model, inputs, targets, device, weights=weights)
         loss.backward()
         scale = rate(step, options.steps, options.warmup, options.decay_steps)
         optimiser.step(scale)
@@ -108,6 +120,8 @@ def train(run, corpus, tokenizer, config, options):
             with open(curve, "a", newline="") as f:
                 csv.writer(f, lineterminator="\n").writerow([step, tokens, f"{mean:.4f}", shown, f"{scale:.4f}", f"{now - began:.0f}"])
             losses, mark, mark_tokens = [], now, tokens
+            if held is not None:
+                watch(model, corpus, tokenizer, device, options)
             if stop or step == options.steps or now - last_save > options.save_every:
                 save(checkpoint, model, optimiser, stream, step, tokens, config)
                 last_save = now
