@@ -42,6 +42,28 @@ public sealed record ModelConfig
     /// <summary>Sliding window of each layer in tokens, the own token included; 0 = full attention.</summary>
     public required ImmutableArray<int> Windows { get; init; }
 
+    /// <summary>Entry l: the layer whose K and V layer l reads; itself where nothing else is said. A layer that is read reads itself.</summary>
+    public ImmutableArray<int> KvSources
+    {
+        get => field.IsDefault ? [.. Enumerable.Range(0, Layers)] : field;
+        init;
+    }
+
+    /// <summary><c>force_nodiag</c>: no layer sees its own token, not only those that read a layer above them.</summary>
+    public bool ForceNoDiagonal { get; init; }
+
+    /// <summary><c>forward_passes</c>: passes without gradients over a prompt, <c>m</c> of arXiv:2405.10637.</summary>
+    public int ForwardPasses { get; init; } = 7;
+
+    /// <summary><c>backward_passes</c>: those that training backs through, <c>b</c> there.</summary>
+    public int BackwardPasses { get; init; } = 2;
+
+    /// <summary><c>use_sequential</c>: a prompt is encoded as if token by token, with as many passes as a chunk has tokens.</summary>
+    public bool SequentialPrompt { get; init; }
+
+    /// <summary>Most passes of a prompt chunk over layers that read from above.</summary>
+    public int PromptPasses => SequentialPrompt ? int.MaxValue : ForwardPasses + BackwardPasses;
+
     /// <summary>Layers that rotate q and k; SmolLM3 leaves some out.</summary>
     public required ImmutableArray<bool> UsesRope { get; init; }
 

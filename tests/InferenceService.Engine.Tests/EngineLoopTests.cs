@@ -315,7 +315,7 @@ public sealed class EngineLoopTests
 
         public Compute.AttentionSums Needs => Compute.AttentionSums.None;
 
-        public KvLayout Layout(ModelConfig model) => KvLayout.Plain(model, KvGrouping.Model);
+        public KvLayout Layout(ModelConfig model) => KvLayout.Of(model, KvGrouping.Model);
 
         public KvSelector NewSelector(ModelConfig model) => throw new InvalidOperationException("no selector");
     }

@@ -15,7 +15,7 @@ internal sealed class TinyModel : IDisposable
     {
         Config = NewConfig(eos);
         Weights = new RandomWeights(Config, seed, DType.F32);
-        Decoder = DecoderModel.Load(Config, Weights, _backend, KvLayout.Plain(Config, grouping), new DecoderLimits(maxRows, maxLogitRows));
+        Decoder = DecoderModel.Load(Config, Weights, _backend, KvLayout.Of(Config, grouping), new DecoderLimits(maxRows, maxLogitRows));
     }
 
     public ModelConfig Config { get; }

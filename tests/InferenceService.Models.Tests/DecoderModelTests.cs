@@ -16,7 +16,7 @@ public sealed class DecoderModelTests
     }
 
     private static DecoderModel Load(ModelConfig config, IWeightSource weights, IBackend backend, IProgress<LoadProgress>? progress = null) =>
-        DecoderModel.Load(config, weights, backend, KvLayout.Plain(config, KvGrouping.Layer), new DecoderLimits(64, 8 * 8), progress);
+        DecoderModel.Load(config, weights, backend, KvLayout.Of(config, KvGrouping.Layer), new DecoderLimits(64, 8 * 8), progress);
 
     [Fact]
     public void Rows_without_logits_change_nothing()

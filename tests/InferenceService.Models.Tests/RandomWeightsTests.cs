@@ -19,7 +19,7 @@ public sealed class RandomWeightsTests
         ModelConfig config = TinyModel.Config(architecture) with { TiedEmbeddings = tied, AttentionBias = true, MlpBias = true };
         using var weights = new RandomWeights(config, 3, DType.BF16);
         using var backend = new CpuBackend(2);
-        var model = DecoderModel.Load(config, weights, backend, KvLayout.Plain(config, KvGrouping.Model), new DecoderLimits(8, 8));
+        var model = DecoderModel.Load(config, weights, backend, KvLayout.Of(config, KvGrouping.Model), new DecoderLimits(8, 8));
         var cache = new TestCache(model, 1, 32);
         var produced = new List<int> { 1 };
         for (int i = 0; i < 24; i++)

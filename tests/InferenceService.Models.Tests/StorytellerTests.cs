@@ -18,7 +18,7 @@ public sealed class StorytellerTests
         using Checkpoint checkpoint = Checkpoint.Open(RepositoryFolder.Path("src/InferenceService.Server/Embedded/storyteller"));
         using var backend = new CpuBackend(2);
         DecoderModel model = DecoderModel.Load(checkpoint.Config, checkpoint, backend,
-            KvLayout.Plain(checkpoint.Config, KvGrouping.Model), new DecoderLimits(prompt.Length, 1));
+            KvLayout.Of(checkpoint.Config, KvGrouping.Model), new DecoderLimits(prompt.Length, 1));
         var cache = new TestCache(model, 1, prompt.Length + expected.Length);
         float[] logits = cache.Run(prompt, [prompt.Length - 1])[0];
         AssertTop(index, logits);

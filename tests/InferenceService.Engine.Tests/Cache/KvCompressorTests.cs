@@ -258,7 +258,7 @@ public sealed class KvCompressorTests
 
         public AttentionSums Needs => AttentionSums.None;
 
-        public KvLayout Layout(ModelConfig model) => KvLayout.Plain(model, KvGrouping.Model);
+        public KvLayout Layout(ModelConfig model) => KvLayout.Of(model, KvGrouping.Model);
 
         public KvSelector NewSelector(ModelConfig model) => new Selector();
 

@@ -42,7 +42,7 @@ internal sealed class GoldenCase : IDisposable
     public ModelConfig Config => Checkpoint.Config;
 
     public DecoderModel Load(IBackend backend, KvGrouping grouping = KvGrouping.Model) =>
-        DecoderModel.Load(Config, Checkpoint, backend, KvLayout.Plain(Config, grouping), new DecoderLimits(64, 64));
+        DecoderModel.Load(Config, Checkpoint, backend, KvLayout.Of(Config, grouping), new DecoderLimits(64, 64));
 
     /// <summary>A golden tensor as rows.</summary>
     public float[][] Rows(string tensor, IBackend backend)

@@ -65,7 +65,7 @@ public sealed class MemoryPlanTests
     [Fact]
     public void Groups_share_the_blocks()
     {
-        MemoryPlan plan = MemoryPlan.For(Demand() with { Layout = KvLayout.Plain(Config, KvGrouping.Layer), KvCacheBytes = 100L * 16 * TokenBytes });
+        MemoryPlan plan = MemoryPlan.For(Demand() with { Layout = KvLayout.Of(Config, KvGrouping.Layer), KvCacheBytes = 100L * 16 * TokenBytes });
         Assert.Equal(400, plan.Blocks);
         Assert.Equal(1600, plan.Tokens);
     }
@@ -82,7 +82,7 @@ public sealed class MemoryPlanTests
     private static MemoryDemand Demand() => new()
     {
         Config = Config,
-        Layout = KvLayout.Plain(Config, KvGrouping.Model),
+        Layout = KvLayout.Of(Config, KvGrouping.Model),
         WeightBytes = 1 << 20,
         Limits = new DecoderLimits(512, 64),
         KvType = DType.BF16,

@@ -10,7 +10,7 @@ internal sealed class FullKvPolicy : IKvPolicy
 
     public AttentionSums Needs => AttentionSums.None;
 
-    public KvLayout Layout(ModelConfig model) => KvLayout.Plain(model, KvGrouping.Model);
+    public KvLayout Layout(ModelConfig model) => KvLayout.Of(model, KvGrouping.Model);
 
     public KvSelector? NewSelector(ModelConfig model) => null;
 }

@@ -11,7 +11,7 @@ internal sealed class EverySecondPolicy(int group, Recorder? recorder = null) : 
 
     public AttentionSums Needs => AttentionSums.Columns;
 
-    public KvLayout Layout(ModelConfig model) => KvLayout.Plain(model, KvGrouping.Head);
+    public KvLayout Layout(ModelConfig model) => KvLayout.Of(model, KvGrouping.Head);
 
     public KvSelector NewSelector(ModelConfig model) => new Selector(group, recorder);
 

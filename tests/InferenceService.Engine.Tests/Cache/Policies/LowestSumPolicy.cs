@@ -11,7 +11,7 @@ internal sealed class LowestSumPolicy(int budget, Recorder? recorder = null) : I
 
     public AttentionSums Needs => AttentionSums.Columns;
 
-    public KvLayout Layout(ModelConfig model) => KvLayout.Plain(model, KvGrouping.Head);
+    public KvLayout Layout(ModelConfig model) => KvLayout.Of(model, KvGrouping.Head);
 
     /// <summary>Selectors made.</summary>
     public int Selectors { get; private set; }

@@ -11,7 +11,7 @@ internal sealed class SinkWindowPolicy(int group, int sinks, int window, Recorde
 
     public AttentionSums Needs => AttentionSums.None;
 
-    public KvLayout Layout(ModelConfig model) => KvLayout.Plain(model, KvGrouping.Layer);
+    public KvLayout Layout(ModelConfig model) => KvLayout.Of(model, KvGrouping.Layer);
 
     public KvSelector NewSelector(ModelConfig model) => new Selector(group, sinks, window, recorder);
 
