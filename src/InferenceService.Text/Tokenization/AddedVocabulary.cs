@@ -29,7 +29,7 @@ internal sealed class AddedVocabulary
             Size = Math.Max(Size, id + 1);
         }
 
-        bool mapsBytes = normalizer is ByteLevelNormalizer or NormalizerSequence { MapsBytes: true };
+        MapsBytes = normalizer is ByteLevelNormalizer or NormalizerSequence { MapsBytes: true };
         var raw = new List<(string, AddedToken)>();
         var normalized = new List<(string, AddedToken)>();
         foreach (AddedToken token in _byContent.Values.OrderBy(t => t.Id))
@@ -44,10 +44,12 @@ internal sealed class AddedVocabulary
             normalized.Add((form, token));
 
             // What went in as visible bytes has to come out through the decoder that turns those back.
-            if (mapsBytes)
+            if (MapsBytes)
                 _decodedForms[token.Id] = form;
         }
 
+        LongestToken = raw.Concat(normalized).Select(entry => entry.Item1.Length).DefaultIfEmpty().Max();
+        Strips = (raw.Exists(entry => entry.Item2.LeftStrip || entry.Item2.RightStrip), normalized.Exists(entry => entry.Item2.LeftStrip || entry.Item2.RightStrip));
         _raw = new AddedTokenFinder(raw);
         _normalized = new AddedTokenFinder(normalized);
     }
@@ -57,6 +59,15 @@ internal sealed class AddedVocabulary
 
     /// <summary>Highest id + 1; 0 without tokens.</summary>
     public int Size { get; }
+
+    /// <summary>Whether the normalizer turns text into the visible characters of bytes.</summary>
+    public bool MapsBytes { get; }
+
+    /// <summary>UTF-16 characters of the longest token, as it is looked for.</summary>
+    public int LongestToken { get; }
+
+    /// <summary>Whether some token swallows white space of the raw text, and of the normalized text.</summary>
+    public (bool Raw, bool Normalized) Strips { get; }
 
     public int? IdOf(string content) => _byContent.TryGetValue(content, out AddedToken? token) ? token.Id : null;
 

@@ -13,6 +13,7 @@ public sealed class Tokenizer
     private readonly int[] _before;
     private readonly int[] _after;
     private readonly byte[]?[] _tokenBytes;
+    private readonly TokenSpan? _span;
 
     internal Tokenizer(TokenizerParts parts, TokenizerConfig config)
     {
@@ -26,6 +27,7 @@ public sealed class Tokenizer
         EosId = IdOf(EosToken);
         PadId = IdOf(PadToken);
         UnkId = IdOf(UnkToken) ?? parts.Algorithm.UnknownId;
+        _span = TokenSpan.Of(parts);
     }
 
     /// <summary>Reads <c>tokenizer.json</c> and, when present, <c>tokenizer_config.json</c>, <c>special_tokens_map.json</c> and the
@@ -100,6 +102,10 @@ public sealed class Tokenizer
             ids.AddRange(_after);
         return [.. ids];
     }
+
+    /// <summary>A number of ids that <see cref="Encode(string, bool)"/> is sure to reach, without encoding; 0 when this tokenizer may leave
+    /// text out.</summary>
+    public int FewestTokens(ReadOnlySpan<char> text) => _span?.FewestTokens(text) ?? 0;
 
     /// <summary>Ids to text. Ids outside the vocabulary contribute nothing; bytes that are not UTF-8 become U+FFFD.</summary>
     public string Decode(ReadOnlySpan<int> ids, bool skipSpecialTokens)

@@ -33,6 +33,8 @@ public sealed class GoldenTests
             int[] ids = tokenizer.Encode(text, line.GetProperty("add_special_tokens").GetBoolean());
             if (!ids.SequenceEqual(expected))
                 problems.AppendLine($"{lines}: {text}\n  expected {string.Join(' ', expected)}\n  encoded  {string.Join(' ', ids)}");
+            if (tokenizer.FewestTokens(text) > ids.Length)
+                problems.AppendLine($"{lines}: {text}\n  fewer than {tokenizer.FewestTokens(text)} tokens: {ids.Length}");
             if (line.TryGetProperty("decoded", out JsonElement decoded) && tokenizer.Decode(expected, false) != decoded.GetString())
                 problems.AppendLine($"{lines}: expected {decoded.GetString()}\n  decoded {tokenizer.Decode(expected, false)}");
         }

@@ -38,6 +38,44 @@ public sealed class TokenizerTests
     }
 
     [Theory]
+    [InlineData("gpt2", 128)]
+    [InlineData("cl100k", 128)]
+    [InlineData("llama2-spm", 16)]
+    public void The_longest_token_bounds_the_ids_of_a_text(string name, int longest)
+    {
+        Tokenizer tokenizer = Goldens.Tokenizer(name);
+        Assert.Equal(1000, tokenizer.FewestTokens(new string('a', 1000 * longest)));
+        var chance = new Random(7);
+        for (int round = 0; round < 200; round++)
+        {
+            string text = RandomText(chance) + new string(' ', chance.Next(500));
+            Assert.InRange(tokenizer.FewestTokens(text), 1, tokenizer.Encode(text, false).Length);
+        }
+    }
+
+    [Fact]
+    public void Text_that_may_vanish_bounds_nothing()
+    {
+        Assert.Equal(0, Goldens.Tokenizer("t5-small").FewestTokens(new string('a', 1000)));
+        Assert.Equal(0, Unknowns("""{"type":"BPE","vocab":{"a":0},"merges":[]}""").FewestTokens("bbbb"));
+        Assert.Equal(0, Unknowns("""{"type":"BPE","unk_token":"a","fuse_unk":true,"vocab":{"a":0},"merges":[]}""").FewestTokens("bbbb"));
+        Tokenizer marked = Unknowns("""{"type":"BPE","unk_token":"a","vocab":{"a":0},"merges":[]}""");
+        Assert.Equal(4, marked.Encode("😀😀😀😀", false).Length);
+        Assert.Equal(4, marked.FewestTokens("😀😀😀😀"));
+    }
+
+    [Fact]
+    public void White_space_that_an_added_token_swallows_does_not_count()
+    {
+        Tokenizer tokenizer = Unknowns("""{"type":"BPE","unk_token":"a","vocab":{"a":0},"merges":[]}""", added: """
+            {"id":1,"content":"<|end|>","single_word":false,"lstrip":false,"rstrip":true,"normalized":false,"special":true}
+            """);
+        string text = "<|end|>" + new string(' ', 100);
+        Assert.Equal([1], tokenizer.Encode(text, false));
+        Assert.Equal(1, tokenizer.FewestTokens(text));
+    }
+
+    [Theory]
     [InlineData("gpt2")]
     [InlineData("cl100k")]
     public void Byte_level_encodings_come_back_byte_for_byte(string name)
@@ -188,4 +226,7 @@ public sealed class TokenizerTests
 
         return text.ToString();
     }
+
+    private static Tokenizer Unknowns(string algorithm, string added = "") => Tokenizer.FromJson(Encoding.UTF8.GetBytes(
+        $$"""{"version":"1.0","added_tokens":[{{added}}],"normalizer":null,"pre_tokenizer":null,"post_processor":null,"decoder":null,"model":{{algorithm}}}"""));
 }

@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Text;
 using System.Text.Json;
+using InferenceService.Text.Tokenization.PreTokenizers;
 
 namespace InferenceService.Text.Tokenization.Algorithms;
 
@@ -69,6 +70,15 @@ internal sealed class BytePairEncoding : IAlgorithm
             EncodeWord(piece[..length], ids);
             piece = piece[length..];
         }
+    }
+
+    public int? CharactersPerToken(bool mapsBytes)
+    {
+        bool knowsBytes = mapsBytes && _prefix is null && _suffix is null && Enumerable.Range(0, 256).All(b => Vocabulary.TryGetId([ByteAlphabet.Character((byte)b)], out _));
+        bool fallsBack = _byteTokens is not null && !_byteTokens.Contains(-1);
+        bool marksUnknown = UnknownId is not null && !_fuseUnknown;
+        // A surrogate pair is one unknown character.
+        return knowsBytes || fallsBack || marksUnknown ? Math.Max(2, Vocabulary.LongestToken) : null;
     }
 
     private static string? ReadAffix(JsonPart? part)

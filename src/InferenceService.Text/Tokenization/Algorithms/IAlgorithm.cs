@@ -11,4 +11,8 @@ internal interface IAlgorithm
 
     /// <summary>Appends the ids of a piece that is not empty.</summary>
     void Encode(ReadOnlySpan<char> piece, List<int> ids);
+
+    /// <summary>Most UTF-16 characters of a piece that one id may stand for; null when characters may be left out or fuse without bound.</summary>
+    /// <param name="mapsBytes">Pieces consist of the visible characters of bytes.</param>
+    int? CharactersPerToken(bool mapsBytes) => null;
 }

@@ -27,6 +27,9 @@ internal sealed class Vocabulary
 
     public IEnumerable<KeyValuePair<string, int>> Entries => _ids;
 
+    /// <summary>UTF-16 characters of the longest token.</summary>
+    public int LongestToken => _ids.Count == 0 ? 0 : _ids.Keys.Max(token => token.Length);
+
     /// <summary>Reads an object of token to id.</summary>
     public static Vocabulary Read(JsonPart part)
     {

@@ -5,6 +5,8 @@ namespace InferenceService.Text.Tokenization.Normalizers;
 /// <summary>Type "Lowercase": every character by itself, so a final sigma stays a plain one.</summary>
 internal sealed class Lowercase : INormalizer
 {
+    public int? Condensation => 1;
+
     public string Normalize(string text) => ToLower(text);
 
     public static string ToLower(string text)

@@ -13,6 +13,8 @@ internal sealed class NormalizerSequence : INormalizer
     /// <summary>Whether any of them, at any depth, is a <see cref="ByteLevelNormalizer"/>.</summary>
     public bool MapsBytes => _normalizers.Any(n => n is ByteLevelNormalizer or NormalizerSequence { MapsBytes: true });
 
+    public int? Condensation => _normalizers.Aggregate((int?)1, (all, n) => all is < MaxGrowth ? all * n.Condensation : null);
+
     public string Normalize(string text)
     {
         long limit = FreeGrowth + ((long)MaxGrowth * text.Length);

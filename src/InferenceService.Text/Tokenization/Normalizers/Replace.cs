@@ -11,6 +11,8 @@ internal sealed class Replace(JsonPart part) : INormalizer
     private readonly Pattern _pattern = Pattern.Read(part.Required("pattern"));
     private readonly string _content = ReadContent(part);
 
+    public int? Condensation => _pattern.LiteralText is { } literal && literal.Length <= _content.Length ? 1 : null;
+
     public string Normalize(string text) => Apply(_pattern, _content, text);
 
     /// <summary>The replacement, which is refused above a length that no real file comes near.</summary>

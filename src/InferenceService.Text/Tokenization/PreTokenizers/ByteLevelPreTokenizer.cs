@@ -11,6 +11,10 @@ internal sealed class ByteLevelPreTokenizer(JsonPart part) : IPreTokenizer
     private readonly bool _addPrefixSpace = part.Bool("add_prefix_space", true);
     private readonly bool _useRegex = part.Bool("use_regex", true);
 
+    public bool KeepsText => true;
+
+    public bool MapsBytes => true;
+
     public void Split(Pieces pieces)
     {
         if (_addPrefixSpace)

@@ -5,4 +5,10 @@ internal interface IPreTokenizer
 {
     /// <summary>Replaces the pieces by what becomes of them.</summary>
     void Split(Pieces pieces);
+
+    /// <summary>Whether every character of the text is in a piece, itself or as what stands for it.</summary>
+    bool KeepsText => false;
+
+    /// <summary>Whether pieces consist of the visible characters of bytes.</summary>
+    bool MapsBytes => false;
 }

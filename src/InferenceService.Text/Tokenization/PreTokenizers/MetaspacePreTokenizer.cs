@@ -15,6 +15,8 @@ internal sealed class MetaspacePreTokenizer : IPreTokenizer
         _replacement = CodePointSet.Of(Rune.GetRuneAt(_settings.Replacement, 0).Value).Freeze();
     }
 
+    public bool KeepsText => true;
+
     public void Split(Pieces pieces)
     {
         for (int i = 0; i < pieces.Count; i++)

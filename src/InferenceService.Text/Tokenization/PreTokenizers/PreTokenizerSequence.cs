@@ -5,6 +5,10 @@ internal sealed class PreTokenizerSequence(JsonPart part) : IPreTokenizer
 {
     private readonly IPreTokenizer[] _preTokenizers = [.. part.Array("pretokenizers").Select(PreTokenizerReader.Read)];
 
+    public bool KeepsText => _preTokenizers.All(p => p.KeepsText);
+
+    public bool MapsBytes => _preTokenizers.Any(p => p.MapsBytes);
+
     public void Split(Pieces pieces)
     {
         foreach (IPreTokenizer preTokenizer in _preTokenizers)

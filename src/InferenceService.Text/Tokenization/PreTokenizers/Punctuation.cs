@@ -7,5 +7,7 @@ internal sealed class Punctuation(JsonPart part) : IPreTokenizer
 {
     private readonly SplitBehavior _behavior = part.Optional("behavior") is { } field ? Splitter.Read(field) : SplitBehavior.Isolated;
 
+    public bool KeepsText => _behavior != SplitBehavior.Removed;
+
     public void Split(Pieces pieces) => Splitter.SplitAll(pieces, Categories.PunctuationMatcher, _behavior);
 }

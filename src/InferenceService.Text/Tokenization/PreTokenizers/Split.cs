@@ -9,5 +9,7 @@ internal sealed class Split(JsonPart part) : IPreTokenizer
     private readonly SplitBehavior _behavior = Splitter.Read(part.Required("behavior"));
     private readonly bool _invert = part.Bool("invert", false);
 
+    public bool KeepsText => _behavior != SplitBehavior.Removed;
+
     void IPreTokenizer.Split(Pieces pieces) => PatternSplit.SplitAll(pieces, _pattern, _behavior, _invert);
 }
