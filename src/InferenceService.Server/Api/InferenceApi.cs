@@ -16,6 +16,7 @@ internal static class InferenceApi
     public static IServiceCollection AddInferenceApi(this IServiceCollection services) => services
         .AddSingleton<UnknownFields>()
         .AddSingleton<Refusals>()
+        .AddSingleton<RequestReader>()
         .AddSingleton<AnswerSender>()
         .AddSingleton<CompletionsEndpoint>()
         .AddSingleton<ChatCompletionsEndpoint>()

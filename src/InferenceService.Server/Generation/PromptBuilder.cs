@@ -13,6 +13,21 @@ namespace InferenceService.Server.Generation;
 /// <param name="model">Whose template, tokenizer and limits apply.</param>
 internal sealed class PromptBuilder(ServedModel model)
 {
+    /// <summary>Tokens that a prompt is sure to have, known without encoding it; 0 when the request lets it be cut.</summary>
+    public long FewestTokens(PromptInput input, GenerationFields fields) =>
+        fields.TruncatePromptTokens is not null ? 0 : input.Ids?.Length ?? model.Tokenizer.FewestTokens(input.Text);
+
+    /// <summary>Refuses what no encoding could make short enough, before memory is spent on encoding it.</summary>
+    public bool CannotFit(PromptInput input, GenerationFields fields, string param, Problems problems)
+    {
+        long fewest = FewestTokens(input, fields);
+        int output = fields.MaxTokens ?? 1;
+        if (fewest + output <= model.MaxModelLength)
+            return false;
+        problems.Add(ContextExceeded(model.MaxModelLength, fewest, output, param, isFewest: input.Ids is null));
+        return true;
+    }
+
     /// <summary>Ids of a completions prompt; null after a problem.</summary>
     /// <param name="param">How the client knows this prompt, for example <c>prompt[2]</c>.</param>
     public Prompt? FromInput(PromptInput input, string param, bool addSpecialTokens, Problems problems)
@@ -25,9 +40,12 @@ internal sealed class PromptBuilder(ServedModel model)
     }
 
     /// <summary>Renders a conversation and encodes it; null after a problem.</summary>
-    public Prompt? FromChat(ChatPromptFields chat, Problems problems)
+    /// <param name="limit">Fields of a request whose prompt has to fit the context; null = it may be of any length.</param>
+    public Prompt? FromChat(ChatPromptFields chat, GenerationFields? limit, Problems problems)
     {
         if (TemplateOf(chat, problems) is not { } template || Render(template, chat, problems) is not { } text)
+            return null;
+        if (limit is not null && CannotFit(new PromptInput(text, null), limit, "messages", problems))
             return null;
         Prompt? prompt = Encode(text, chat.AddSpecialTokens, "messages", problems);
         if (prompt is null || prompt.Ids.Length > 0)
@@ -162,11 +180,16 @@ internal sealed class PromptBuilder(ServedModel model)
 
     private static ApiError InvalidMessages(string message) => new(400, "invalid_request_error", "invalid_messages", message, "messages");
 
-    internal static ApiError ContextExceeded(int context, int prompt, int output, string param) => new(
-        400, "invalid_request_error", "context_length_exceeded",
-        $"This model's maximum context length is {context} tokens, but the request needs {prompt + (long)output}: {prompt} in the {param} and {output} in the output. "
-        + "Shorten the input or lower the output limit.",
-        param);
+    /// <param name="isFewest">The prompt has at least so many tokens; they were not counted.</param>
+    internal static ApiError ContextExceeded(int context, long prompt, int output, string param, bool isFewest = false)
+    {
+        string atLeast = isFewest ? "at least " : "";
+        return new ApiError(
+            400, "invalid_request_error", "context_length_exceeded",
+            $"This model's maximum context length is {context} tokens, but the request needs {atLeast}{prompt + output}: {atLeast}{prompt} in the {param} and {output} in the output. "
+            + "Shorten the input or lower the output limit.",
+            param);
+    }
 
     private static string Clean(string message)
     {

@@ -226,6 +226,59 @@ public sealed class MalformedRequestTests(ServerFixture fixture)
     }
 
     [Theory]
+    [InlineData(Completions, "prompt", "\"prompt\":\"LONG\",\"max_tokens\":7", "at least 4608 in the prompt and 7 in the output")]
+    [InlineData(Completions, "prompt", "\"prompt\":[\"a\",\"LONG\"],\"max_tokens\":7", "at least 4608 in the prompt and 7 in the output")]
+    [InlineData(Chat, "messages", "\"messages\":[{\"role\":\"user\",\"content\":\"LONG\"}],\"max_tokens\":7", "in the messages and 7 in the output")]
+    public async Task A_text_that_cannot_fit_is_refused_by_its_length(string path, string param, string fields, string expected)
+    {
+        // The tiny model's longest token has 13 characters.
+        using HttpResponseMessage response = await PostAsync(path, "{" + fields.Replace("LONG", new string('a', 13 * 4608), StringComparison.Ordinal) + "}");
+        JsonElement error = await AssertErrorAsync(response, 400, "invalid_request_error", "context_length_exceeded", param);
+        string message = error.GetProperty("message").GetString()!;
+        Assert.StartsWith("This model's maximum context length is 2048 tokens, but the request needs at least ", message, StringComparison.Ordinal);
+        Assert.Contains(expected, message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("[", "]")]
+    [InlineData("[[5],[", "]]")]
+    public async Task Ids_that_cannot_fit_are_refused_by_their_number(string open, string close)
+    {
+        // None of them is a token: they are not even looked at.
+        string json = $$"""{"prompt":{{open}}{{string.Join(',', Enumerable.Repeat(-1, 2048))}}{{close}},"max_tokens":1}""";
+        using HttpResponseMessage response = await PostAsync(Completions, json);
+        JsonElement error = await AssertErrorAsync(response, 400, "invalid_request_error", "context_length_exceeded", "prompt");
+        Assert.Contains("needs 2049: 2048 in the prompt and 1 in the output", error.GetProperty("message").GetString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_prompt_that_may_be_cut_may_be_of_any_length()
+    {
+        string text = new('a', 13 * 4608);
+        JsonElement cut = await ApiClient.PostAsync(fixture.Server.Client, Completions, $$"""{"prompt":"{{text}}","truncate_prompt_tokens":5,"max_tokens":1}""");
+        Assert.Equal(5, cut.GetProperty("usage").GetProperty("prompt_tokens").GetInt32());
+        string ids = string.Join(',', Enumerable.Repeat(7, 4000));
+        cut = await ApiClient.PostAsync(fixture.Server.Client, Completions, $$"""{"prompt":[{{ids}}],"truncate_prompt_tokens":6,"max_tokens":1}""");
+        Assert.Equal(6, cut.GetProperty("usage").GetProperty("prompt_tokens").GetInt32());
+    }
+
+    [Theory]
+    [InlineData("gzip", 415)]
+    [InlineData("br", 415)]
+    [InlineData("identity", 200)]
+    public async Task Compressed_bodies_are_refused(string encoding, int status)
+    {
+        using var content = new ByteArrayContent("{\"prompt\":\"a\",\"max_tokens\":1}"u8.ToArray());
+        content.Headers.ContentType = new MediaTypeHeaderValue("application/json");
+        content.Headers.ContentEncoding.Add(encoding);
+        using HttpResponseMessage response = await fixture.Server.Client.PostAsync(Completions, content);
+        if (status != 200)
+            await AssertErrorAsync(response, status, "invalid_request_error", "unsupported_media_type", null);
+        else
+            Assert.Equal(HttpStatusCode.OK, response.StatusCode);
+    }
+
+    [Theory]
     [InlineData("", "invalid_json")]
     [InlineData("{", "invalid_json")]
     [InlineData("{\"prompt\":\"a\",}", "invalid_json")]

@@ -100,7 +100,7 @@ public sealed class PromptBuilderTests(ServerFixture fixture)
         using JsonDocument document = JsonDocument.Parse(json);
         ChatPromptFields chat = ChatPromptFields.Read(new FieldReader(document.RootElement, "", problems), new LimitOptions());
         Assert.Null(problems.ToError());
-        return new PromptBuilder(Model(ChatTemplate.Parse(template), null)).FromChat(chat, problems);
+        return new PromptBuilder(Model(ChatTemplate.Parse(template), null)).FromChat(chat, limit: null, problems);
     }
 
     private ServedModel Model(ChatTemplate? template, Tokenizer? tokenizer)

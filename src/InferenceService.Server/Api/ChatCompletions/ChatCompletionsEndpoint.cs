@@ -9,48 +9,26 @@ namespace InferenceService.Server.Api.ChatCompletions;
 
 /// <summary><c>POST /v1/chat/completions</c>: the assistant's next message in a conversation.</summary>
 internal sealed class ChatCompletionsEndpoint(
-    IModelCatalog models, LimitOptions limits, StreamingOptions streaming, UnknownFields unknown, Refusals refusals, AnswerSender sender, TimeProvider time)
+    RequestReader requests, LimitOptions limits, StreamingOptions streaming, UnknownFields unknown, AnswerSender sender, TimeProvider time)
 {
     /// <summary>Answers one request.</summary>
     public async Task HandleAsync(HttpContext http)
     {
-        ServedModel? model;
-        string name;
-        ChatCompletionRequest request;
-        GenerationOrder? order;
-        ApiError? error;
-        using (RequestBody body = await RequestBody.ReadAsync(http.Request, limits, http.RequestAborted))
-        {
-            if (body.Error is { } unreadable)
-            {
-                await refusals.WriteAsync(http, unreadable);
-                return;
-            }
-
-            var json = new FieldReader(body.Root, "", new Problems());
-            if (!ModelField.TryFind(json, models, out model, out name, out error))
-            {
-                await refusals.WriteAsync(http, error!);
-                return;
-            }
-
-            request = ChatCompletionRequest.Read(json, limits, model.Engine.Model.Config.VocabularySize);
-            request = request with { Generation = KvPolicyHeader.Apply(http.Request, request.Generation, json.Problems) };
-            unknown.Check(json);
-            order = Order(model, request, json.Problems);
-            error = json.Problems.ToError();
-        }
-
-        if (error is not null || order is null)
-        {
-            await refusals.WriteAsync(http, error!);
+        if (await requests.ReadAsync(http, (json, model) => Read(http.Request, json, model)) is not { } read)
             return;
-        }
-
-        AnswerHead head = AnswerHead.New("chatcmpl-", request.Generation.RequestId, name, model, time);
+        (ChatCompletionRequest request, GenerationOrder order) = read.Content;
+        AnswerHead head = AnswerHead.New("chatcmpl-", request.Generation.RequestId, read.Name, read.Model, time);
         AnswerOptions options = AnswerOptions.From(request.Generation, request.TopLogprobs, streaming);
         var writer = new ChatCompletionWriter(head, options, order.Prompts[0]);
-        await sender.SendAsync(http, model, order, writer, options, request.Generation.Stream.Enabled, "messages");
+        await sender.SendAsync(http, read.Model, order, writer, options, request.Generation.Stream.Enabled, "messages");
+    }
+
+    private (ChatCompletionRequest, GenerationOrder) Read(HttpRequest http, FieldReader json, ServedModel model)
+    {
+        ChatCompletionRequest request = ChatCompletionRequest.Read(json, limits, model.Engine.Model.Config.VocabularySize);
+        request = request with { Generation = KvPolicyHeader.Apply(http, request.Generation, json.Problems) };
+        unknown.Check(json);
+        return Order(model, request, json.Problems) is { } order ? (request, order) : default;
     }
 
     /// <summary>The order to the engine; null when there are problems.</summary>
@@ -61,7 +39,7 @@ internal sealed class ChatCompletionsEndpoint(
         if (problems.Any)
             return null;
         var builder = new PromptBuilder(model);
-        if (builder.FromChat(request.Prompt, problems) is not { } prompt
+        if (builder.FromChat(request.Prompt, fields, problems) is not { } prompt
             || builder.Order(ref prompt, fields, sampling, fields.N, model.Defaults.MaxNewTokens, "messages", problems) is not { } order)
             return null;
         ChatMessage last = request.Prompt.Messages[^1];

@@ -8,33 +8,22 @@ using InferenceService.Server.Hosting;
 namespace InferenceService.Server.Api.ChatCompletions;
 
 /// <summary><c>POST /v1/chat/completions/render</c>: the prompt a conversation becomes, as text and ids, without generating anything.</summary>
-internal sealed class RenderEndpoint(IModelCatalog models, LimitOptions limits, UnknownFields unknown, Refusals refusals)
+internal sealed class RenderEndpoint(RequestReader requests, LimitOptions limits, UnknownFields unknown)
 {
     private static readonly JsonEncodedText PromptName = JsonEncodedText.Encode("prompt");
 
     /// <summary>Answers one request.</summary>
     public async Task HandleAsync(HttpContext http)
     {
-        using RequestBody body = await RequestBody.ReadAsync(http.Request, limits, http.RequestAborted);
-        ApiError? error = body.Error;
-        if (error is null)
-        {
-            var json = new FieldReader(body.Root, "", new Problems());
-            if (ModelField.TryFind(json, models, out ServedModel? model, out string name, out error))
-            {
-                ChatCompletionRequest request = ChatCompletionRequest.Read(json, limits, model.Engine.Model.Config.VocabularySize);
-                unknown.Check(json);
-                Prompt? prompt = json.Problems.Any ? null : new PromptBuilder(model).FromChat(request.Prompt, json.Problems);
-                error = json.Problems.ToError();
-                if (prompt is not null)
-                {
-                    await WriteAsync(http, model, name, prompt);
-                    return;
-                }
-            }
-        }
+        if (await requests.ReadAsync(http, Read) is { } read)
+            await WriteAsync(http, read.Model, read.Name, read.Content);
+    }
 
-        await refusals.WriteAsync(http, error!);
+    private Prompt? Read(FieldReader json, ServedModel model)
+    {
+        ChatCompletionRequest request = ChatCompletionRequest.Read(json, limits, model.Engine.Model.Config.VocabularySize);
+        unknown.Check(json);
+        return json.Problems.Any ? null : new PromptBuilder(model).FromChat(request.Prompt, limit: null, json.Problems);
     }
 
     private static Task WriteAsync(HttpContext http, ServedModel model, string name, Prompt prompt)

@@ -1,7 +1,7 @@
-using System.Text.Json;
 using InferenceService.Server.Api.Requests;
 using InferenceService.Server.Configuration;
 using InferenceService.Server.Generation;
+using InferenceService.Server.Hosting;
 
 namespace InferenceService.Server.Api.Completions;
 
@@ -29,13 +29,14 @@ internal sealed record CompletionRequest
     public bool AddSpecialTokens { get; private init; }
 
     /// <summary>Reads the body; problems go to the reader's list.</summary>
-    public static CompletionRequest Read(FieldReader json, LimitOptions limits, int vocabulary)
+    public static CompletionRequest Read(FieldReader json, LimitOptions limits, ServedModel model)
     {
+        int vocabulary = model.Engine.Model.Config.VocabularySize;
         bool echo = json.Bool("echo") ?? false;
         GenerationFields generation = GenerationFields.Read(json, limits, ["max_tokens"], echo ? 0 : 1, vocabulary);
         if (json.Text("suffix") is { Length: > 0 })
             json.Problems.Unsupported("suffix", "suffix: this model has no fill-in-the-middle tokens.");
-        IReadOnlyList<PromptInput> prompts = ReadPrompts(json, limits, vocabulary, out bool isArray);
+        IReadOnlyList<PromptInput> prompts = new PromptField(json, limits, model, generation).Read(out bool isArray);
         var request = new CompletionRequest
         {
             Generation = generation,
@@ -61,58 +62,5 @@ internal sealed record CompletionRequest
         if (bestOf > generation.N && generation.Stream.Enabled)
             json.Problems.Invalid("best_of", $"best_of above n cannot be streamed, got {bestOf} with n {generation.N}.");
         return Math.Max(bestOf, generation.N);
-    }
-
-    private static PromptInput[] ReadPrompts(FieldReader json, LimitOptions limits, int vocabulary, out bool isArray)
-    {
-        isArray = false;
-        if (!json.TryGet("prompt", out JsonElement prompt))
-        {
-            json.Problems.Missing("prompt");
-            return [];
-        }
-
-        if (prompt.ValueKind == JsonValueKind.String)
-            return [new PromptInput(prompt.GetString(), null)];
-        if (prompt.ValueKind != JsonValueKind.Array || prompt.GetArrayLength() == 0)
-        {
-            json.Reject("prompt", "must be a string, an array of strings, an array of token ids or an array of such arrays, none empty", prompt);
-            return [];
-        }
-
-        if (prompt[0].ValueKind == JsonValueKind.Number)
-            return FieldReader.TokenIds("prompt", prompt, vocabulary, json.Problems) is { } ids ? [new PromptInput(null, ids)] : [];
-        isArray = true;
-        if (prompt.GetArrayLength() <= limits.MaxPrompts)
-            return ReadPromptArray(json, prompt, vocabulary);
-        json.Problems.Invalid("prompt", $"prompt must have at most {limits.MaxPrompts} entries, got {prompt.GetArrayLength()}.");
-        return [];
-    }
-
-    private static PromptInput[] ReadPromptArray(FieldReader json, JsonElement array, int vocabulary)
-    {
-        var prompts = new List<PromptInput>(array.GetArrayLength());
-        JsonValueKind kind = array[0].ValueKind;
-        foreach (JsonElement element in array.EnumerateArray())
-        {
-            string path = $"prompt[{prompts.Count}]";
-            if (element.ValueKind == kind && kind == JsonValueKind.String)
-            {
-                prompts.Add(new PromptInput(element.GetString(), null));
-            }
-            else if (element.ValueKind == kind && kind == JsonValueKind.Array && element.GetArrayLength() > 0)
-            {
-                if (FieldReader.TokenIds(path, element, vocabulary, json.Problems) is not { } ids)
-                    return [];
-                prompts.Add(new PromptInput(null, ids));
-            }
-            else
-            {
-                json.Problems.Invalid(path, $"{path} must be a string or a non-empty array of token ids, like the entries before it, got {JsonNumber.Show(element)}.");
-                return [];
-            }
-        }
-
-        return [.. prompts];
     }
 }

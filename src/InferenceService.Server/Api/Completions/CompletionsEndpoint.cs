@@ -10,50 +10,28 @@ namespace InferenceService.Server.Api.Completions;
 
 /// <summary><c>POST /v1/completions</c>: text that continues prompts.</summary>
 internal sealed class CompletionsEndpoint(
-    IModelCatalog models, LimitOptions limits, StreamingOptions streaming, UnknownFields unknown, Refusals refusals, AnswerSender sender, TimeProvider time)
+    RequestReader requests, LimitOptions limits, StreamingOptions streaming, UnknownFields unknown, AnswerSender sender, TimeProvider time)
 {
     private const int DefaultMaxTokens = 16;
 
     /// <summary>Answers one request.</summary>
     public async Task HandleAsync(HttpContext http)
     {
-        ServedModel? model;
-        string name;
-        CompletionRequest request;
-        GenerationOrder? order;
-        ApiError? error;
-        using (RequestBody body = await RequestBody.ReadAsync(http.Request, limits, http.RequestAborted))
-        {
-            if (body.Error is { } unreadable)
-            {
-                await refusals.WriteAsync(http, unreadable);
-                return;
-            }
-
-            var json = new FieldReader(body.Root, "", new Problems());
-            if (!ModelField.TryFind(json, models, out model, out name, out error))
-            {
-                await refusals.WriteAsync(http, error!);
-                return;
-            }
-
-            request = CompletionRequest.Read(json, limits, model.Engine.Model.Config.VocabularySize);
-            request = request with { Generation = KvPolicyHeader.Apply(http.Request, request.Generation, json.Problems) };
-            unknown.Check(json);
-            order = Order(model, request, json.Problems);
-            error = json.Problems.ToError();
-        }
-
-        if (error is not null || order is null)
-        {
-            await refusals.WriteAsync(http, error!);
+        if (await requests.ReadAsync(http, (json, model) => Read(http.Request, json, model)) is not { } read)
             return;
-        }
-
-        AnswerHead head = AnswerHead.New("cmpl-", request.Generation.RequestId, name, model, time);
+        (CompletionRequest request, GenerationOrder order) = read.Content;
+        AnswerHead head = AnswerHead.New("cmpl-", request.Generation.RequestId, read.Name, read.Model, time);
         AnswerOptions options = AnswerOptions.From(request.Generation, request.Logprobs, streaming);
         var writer = new CompletionWriter(head, options, order.Prompts, request.Generation.N);
-        await sender.SendAsync(http, model, order, writer, options, request.Generation.Stream.Enabled, "prompt");
+        await sender.SendAsync(http, read.Model, order, writer, options, request.Generation.Stream.Enabled, "prompt");
+    }
+
+    private (CompletionRequest, GenerationOrder) Read(HttpRequest http, FieldReader json, ServedModel model)
+    {
+        CompletionRequest request = CompletionRequest.Read(json, limits, model);
+        request = request with { Generation = KvPolicyHeader.Apply(http, request.Generation, json.Problems) };
+        unknown.Check(json);
+        return Order(model, request, json.Problems) is { } order ? (request, order) : default;
     }
 
     /// <summary>The order to the engine; null when there are problems.</summary>
@@ -66,6 +44,9 @@ internal sealed class CompletionsEndpoint(
         if (problems.Any)
             return null;
         var builder = new PromptBuilder(model);
+        CheckSizes(model, builder, request, problems);
+        if (problems.Any)
+            return null;
         var prompts = new List<Prompt>(request.Prompts.Count);
         var orders = new List<GenerationRequest>(request.Prompts.Count);
         for (int i = 0; i < request.Prompts.Count; i++)
@@ -79,7 +60,7 @@ internal sealed class CompletionsEndpoint(
             orders.Add(order);
         }
 
-        CheckSum(model, prompts, problems);
+        CheckSum(model, prompts.Sum(prompt => (long)prompt.Ids.Length), prompts.Count, problems);
         if (problems.Any)
             return null;
         return new GenerationOrder
@@ -92,13 +73,26 @@ internal sealed class CompletionsEndpoint(
         };
     }
 
+    /// <summary>Refuses what cannot fit before any of it is encoded.</summary>
+    private static void CheckSizes(ServedModel model, PromptBuilder builder, CompletionRequest request, Problems problems)
+    {
+        long fewest = 0;
+        foreach (PromptInput prompt in request.Prompts)
+        {
+            if (builder.CannotFit(prompt, request.Generation, "prompt", problems))
+                return;
+            fewest += builder.FewestTokens(prompt, request.Generation);
+        }
+
+        CheckSum(model, fewest, request.Prompts.Count, problems, "at least ");
+    }
+
     // One prompt of any length enters an empty queue; several that exceed it together would be refused as overload for ever.
-    private static void CheckSum(ServedModel model, List<Prompt> prompts, Problems problems)
+    private static void CheckSum(ServedModel model, long tokens, int prompts, Problems problems, string isFewest = "")
     {
         int most = model.Engine.Options.MaxQueuedTokens;
-        long tokens = prompts.Sum(prompt => (long)prompt.Ids.Length);
-        if (prompts.Count > 1 && tokens > most)
-            problems.Invalid("prompt", $"prompt must have at most {most} tokens in all its entries together, got {tokens}.");
+        if (prompts > 1 && tokens > most)
+            problems.Invalid("prompt", $"prompt must have at most {most} tokens in all its entries together, got {isFewest}{tokens}.");
     }
 
     private static PromptEcho Echo(ServedModel model, CompletionRequest request, Prompt prompt) =>

@@ -4,6 +4,7 @@ using System.Text.Json;
 using System.Text.Unicode;
 using InferenceService.Server.Configuration;
 using Microsoft.AspNetCore.Http.Features;
+using Microsoft.Extensions.Primitives;
 using Microsoft.Net.Http.Headers;
 
 namespace InferenceService.Server.Api.Requests;
@@ -16,6 +17,9 @@ internal sealed class RequestBody : IDisposable
 
     /// <summary>Fields that one object may have: bounds the cost of looking fields up by name.</summary>
     internal const int MaxFields = 512;
+
+    /// <summary>Values, names and brackets that a body may have: as many ids as any route takes, and some. Each takes 12 bytes when parsed.</summary>
+    internal const int MaxJsonTokens = (4 << 20) + (1 << 16);
 
     /// <summary>A body above this many bytes is parsed and tokenized in turn: that may take some tens of times its size in memory.</summary>
     private const int LargeBytes = 1 << 20;
@@ -37,6 +41,8 @@ internal sealed class RequestBody : IDisposable
     /// <summary>Reads the whole body, at most <see cref="LimitOptions.MaxRequestBytes"/>.</summary>
     public static async Task<RequestBody> ReadAsync(HttpRequest request, LimitOptions limits, CancellationToken cancellationToken)
     {
+        if (!StringValues.IsNullOrEmpty(request.Headers.ContentEncoding) && !request.Headers.ContentEncoding.ToString().Equals("identity", StringComparison.OrdinalIgnoreCase))
+            return Refused(new ApiError(415, "invalid_request_error", "unsupported_media_type", "Content-Encoding: the body must be sent uncompressed."));
         if (!IsJson(request.ContentType))
             return Refused(new ApiError(415, "invalid_request_error", "unsupported_media_type", "Content-Type must be application/json in UTF-8."));
         // The limit is kept here, not by the web server: that one would close the connection under a client that still sends.
@@ -132,6 +138,8 @@ internal sealed class RequestBody : IDisposable
             return NotJson($"it is not valid UTF-8 (byte offset {JsonText.FirstInvalidUtf8(json.Span)})");
         try
         {
+            if (json.Length > MaxJsonTokens && HasTooManyTokens(json.Span))
+                return Invalid($"The body has more than {MaxJsonTokens} JSON values, names and brackets.");
             document = JsonDocument.Parse(json, new JsonDocumentOptions { MaxDepth = MaxDepth });
         }
         catch (JsonException e)
@@ -143,11 +151,20 @@ internal sealed class RequestBody : IDisposable
         if (lone >= 0)
             return NotJson($"an escaped surrogate has no partner at byte offset {lone}");
         if (document.RootElement.ValueKind != JsonValueKind.Object)
-            return new ApiError(400, "invalid_request_error", "invalid_value", "The body must be a JSON object.");
-        return document.RootElement.GetPropertyCount() > MaxFields
-            ? new ApiError(400, "invalid_request_error", "invalid_value", $"The body has more than {MaxFields} fields.")
-            : null;
+            return Invalid("The body must be a JSON object.");
+        return document.RootElement.GetPropertyCount() > MaxFields ? Invalid($"The body has more than {MaxFields} fields.") : null;
     }
+
+    private static bool HasTooManyTokens(ReadOnlySpan<byte> json)
+    {
+        var reader = new Utf8JsonReader(json, new JsonReaderOptions { MaxDepth = MaxDepth });
+        int tokens = 0;
+        while (tokens <= MaxJsonTokens && reader.Read())
+            tokens++;
+        return tokens > MaxJsonTokens;
+    }
+
+    private static ApiError Invalid(string message) => new(400, "invalid_request_error", "invalid_value", message);
 
     private static RequestBody Refused(ApiError error) => new([], null, error);
 

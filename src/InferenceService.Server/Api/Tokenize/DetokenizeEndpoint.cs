@@ -1,13 +1,11 @@
 using System.Text.Json;
-using InferenceService.Server.Api.Output;
 using InferenceService.Server.Api.Requests;
-using InferenceService.Server.Configuration;
 using InferenceService.Server.Hosting;
 
 namespace InferenceService.Server.Api.Tokenize;
 
 /// <summary><c>POST /detokenize</c>: the text of token ids, special tokens included.</summary>
-internal sealed class DetokenizeEndpoint(IModelCatalog models, LimitOptions limits, UnknownFields unknown, Refusals refusals)
+internal sealed class DetokenizeEndpoint(RequestReader requests, UnknownFields unknown)
 {
     /// <summary>Most ids of one request.</summary>
     internal const int MaxTokens = 4 << 20;
@@ -17,27 +15,17 @@ internal sealed class DetokenizeEndpoint(IModelCatalog models, LimitOptions limi
     /// <summary>Answers one request.</summary>
     public async Task HandleAsync(HttpContext http)
     {
-        using RequestBody body = await RequestBody.ReadAsync(http.Request, limits, http.RequestAborted);
-        ApiError? error = body.Error;
-        if (error is null)
-        {
-            var json = new FieldReader(body.Root, "", new Problems());
-            if (ModelField.TryFind(json, models, out ServedModel? model, out _, out error))
-            {
-                int[]? ids = json.TokenIds("tokens", 0, MaxTokens, model.Engine.Model.Config.VocabularySize);
-                if (ids is null && !json.TryGet("tokens", out _))
-                    json.Problems.Missing("tokens");
-                unknown.Check(json);
-                error = json.Problems.ToError();
-                if (error is null)
-                {
-                    await WriteAsync(http, model.Tokenizer.Decode(ids, skipSpecialTokens: false));
-                    return;
-                }
-            }
-        }
+        if (await requests.ReadAsync(http, Read) is { } read)
+            await WriteAsync(http, read.Model.Tokenizer.Decode(read.Content, skipSpecialTokens: false));
+    }
 
-        await refusals.WriteAsync(http, error!);
+    private int[]? Read(FieldReader json, ServedModel model)
+    {
+        int[]? ids = json.TokenIds("tokens", 0, MaxTokens, model.Engine.Model.Config.VocabularySize);
+        if (ids is null && !json.TryGet("tokens", out _))
+            json.Problems.Missing("tokens");
+        unknown.Check(json);
+        return ids;
     }
 
     private static Task WriteAsync(HttpContext http, string text)

@@ -9,34 +9,19 @@ using InferenceService.Text.Tokenization;
 namespace InferenceService.Server.Api.Tokenize;
 
 /// <summary><c>POST /tokenize</c>: the token ids of a text or of a conversation.</summary>
-internal sealed class TokenizeEndpoint(IModelCatalog models, LimitOptions limits, UnknownFields unknown, Refusals refusals)
+internal sealed class TokenizeEndpoint(RequestReader requests, LimitOptions limits, UnknownFields unknown)
 {
     /// <summary>Answers one request.</summary>
     public async Task HandleAsync(HttpContext http)
     {
-        using RequestBody body = await RequestBody.ReadAsync(http.Request, limits, http.RequestAborted);
-        ApiError? error = body.Error;
-        if (error is null)
-        {
-            var json = new FieldReader(body.Root, "", new Problems());
-            if (ModelField.TryFind(json, models, out ServedModel? model, out _, out error))
-            {
-                bool withTexts = json.Bool("return_token_strs") ?? false;
-                Prompt? prompt = Read(json, model);
-                error = json.Problems.ToError();
-                if (error is null)
-                {
-                    await WriteAsync(http, model, prompt!.Ids, withTexts);
-                    return;
-                }
-            }
-        }
-
-        await refusals.WriteAsync(http, error!);
+        bool withTexts = false;
+        if (await requests.ReadAsync(http, (json, model) => Read(json, model, out withTexts)) is { } read)
+            await WriteAsync(http, read.Model, read.Content.Ids, withTexts);
     }
 
-    private Prompt? Read(FieldReader json, ServedModel model)
+    private Prompt? Read(FieldReader json, ServedModel model, out bool withTexts)
     {
+        withTexts = json.Bool("return_token_strs") ?? false;
         var builder = new PromptBuilder(model);
         if (json.TryGet("messages", out _))
         {
@@ -46,7 +31,7 @@ internal sealed class TokenizeEndpoint(IModelCatalog models, LimitOptions limits
                 json.Problems.Unsupported("tools", "tools: tool calling is not supported.");
             ChatPromptFields chat = ChatPromptFields.Read(json, limits);
             unknown.Check(json);
-            return json.Problems.Any ? null : builder.FromChat(chat, json.Problems);
+            return json.Problems.Any ? null : builder.FromChat(chat, limit: null, json.Problems);
         }
 
         string field = json.TryGet("content", out _) && !json.TryGet("prompt", out _) ? "content" : "prompt";

@@ -59,6 +59,9 @@ public sealed class CompletionsEndpointTests(ServerFixture fixture)
         using HttpResponseMessage answer = await server.Client.SendAsync(ApiClient.Request("/v1/completions", $$"""{"prompt":["{{half}}","{{half}}"]}"""));
         Assert.Equal(HttpStatusCode.BadRequest, answer.StatusCode);
         Assert.Contains("at most 100 tokens in all its entries together, got 120", await answer.Content.ReadAsStringAsync(), StringComparison.Ordinal);
+        string large = new('a', 60 * 13);
+        using HttpResponseMessage unread = await server.Client.SendAsync(ApiClient.Request("/v1/completions", $$"""{"prompt":["{{large}}","{{large}}"]}"""));
+        Assert.Contains("at most 100 tokens in all its entries together, got at least 120", await unread.Content.ReadAsStringAsync(), StringComparison.Ordinal);
         await ApiClient.PostAsync(server.Client, "/v1/completions", $$"""{"prompt":"{{half}}{{half}}","max_tokens":2}""");
     }
 

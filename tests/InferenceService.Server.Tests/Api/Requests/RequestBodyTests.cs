@@ -56,6 +56,20 @@ public sealed class RequestBodyTests
         Assert.Equal("invalid_value", body.Error!.Code);
     }
 
+    [Theory]
+    [InlineData(RequestBody.MaxJsonTokens - 5, true)]
+    [InlineData(RequestBody.MaxJsonTokens - 4, false)]
+    public void Values_are_counted_before_they_are_parsed(int ids, bool allowed)
+    {
+        byte[] bytes = new byte["{\"a\":["u8.Length + (2 * ids) + 1];
+        "{\"a\":["u8.CopyTo(bytes);
+        for (int i = 0; i < ids; i++)
+            "1,"u8.CopyTo(bytes.AsSpan(6 + (2 * i)));
+        "]}"u8.CopyTo(bytes.AsSpan(bytes.Length - 2));
+        using RequestBody body = Parse(bytes);
+        Assert.Equal(allowed ? null : "invalid_value", body.Error?.Code);
+    }
+
     private static RequestBody Parse(byte[] bytes)
     {
         byte[] rented = ArrayPool<byte>.Shared.Rent(bytes.Length);

@@ -1,0 +1,40 @@
+using InferenceService.Server.Api.Output;
+using InferenceService.Server.Configuration;
+using InferenceService.Server.Hosting;
+
+namespace InferenceService.Server.Api.Requests;
+
+/// <summary>What every route with a JSON body begins with: the body is read, its model found, and both are handed to the route's own reading.</summary>
+internal sealed class RequestReader(IModelCatalog models, LimitOptions limits, Refusals refusals)
+{
+    /// <summary>Reads one request; null: it was refused, and the client has been told.</summary>
+    /// <param name="read">Makes something of the fields while the body is at hand, or adds to the reader's problems why it cannot.</param>
+    public async Task<ReadRequest<T>?> ReadAsync<T>(HttpContext http, Func<FieldReader, ServedModel, T?> read)
+    {
+        ApiError? error;
+        using (RequestBody body = await RequestBody.ReadAsync(http.Request, limits, http.RequestAborted))
+        {
+            error = body.Error;
+            if (error is null)
+            {
+                var json = new FieldReader(body.Root, "", new Problems());
+                if (ModelField.TryFind(json, models, out ServedModel? model, out string name, out error))
+                {
+                    T? content = read(json, model);
+                    error = json.Problems.ToError();
+                    if (error is null)
+                        return new ReadRequest<T>(model, name, content!);
+                }
+            }
+        }
+
+        await refusals.WriteAsync(http, error!);
+        return null;
+    }
+}
+
+/// <summary>A request that can be served.</summary>
+/// <param name="Model">Who serves it.</param>
+/// <param name="Name">The name the client used for it, which answers repeat.</param>
+/// <param name="Content">What the route made of the fields; valid after the body is gone.</param>
+internal sealed record ReadRequest<T>(ServedModel Model, string Name, T Content);
