@@ -27,7 +27,8 @@ internal sealed class Door
     public SubmitResult Submit(GenerationRequest request)
     {
         CheckArguments(request);
-        if (Refuse(request, out IKvPolicy? policy) is SubmitResult refusal)
+        IKvPolicy policy = request.KvPolicy ?? _engine.DefaultPolicy;
+        if (Refuse(request, policy) is SubmitResult refusal)
             return refusal;
         if (!_inbox.TryReserve(request.Choices, request.PromptTokens.Length))
             return new SubmitResult(null, Refusal.QueueFull, $"{_inbox.Choices} choices are waiting already");
@@ -35,9 +36,9 @@ internal sealed class Door
         long arrival = Interlocked.Increment(ref _arrivals);
         var ticket = new Ticket(
             arrival, request.Sampling.Seed ?? DrawSeed(arrival), _engine.Time.GetTimestamp(), _engine.Options.Scheduling == SchedulingPolicy.Priority);
-        var generation = new Generation(request, policy!, ticket, _engine.Options.StreamCapacity, _cancel, _wake)
+        var generation = new Generation(request, policy, ticket, _engine.Options.StreamCapacity, _cancel, _wake)
         {
-            PrefixRoot = _loop.Cache.PrefixRoot(request.CacheSalt),
+            PrefixRoot = _loop.Cache.PrefixRoot(request.CacheSalt, policy.Mask),
         };
         if (_inbox.TryEnqueue(generation))
             return new SubmitResult(generation, Refusal.None, null);
@@ -45,9 +46,8 @@ internal sealed class Door
         return Closed();
     }
 
-    private SubmitResult? Refuse(GenerationRequest request, out IKvPolicy? policy)
+    private SubmitResult? Refuse(GenerationRequest request, IKvPolicy policy)
     {
-        policy = null;
         if (_loop.State != EngineState.Running)
             return Closed();
         long tokens = (long)request.PromptTokens.Length + request.MaxTokens;
@@ -57,20 +57,18 @@ internal sealed class Door
                 $"{request.PromptTokens.Length} prompt tokens and {request.MaxTokens} output tokens exceed the context length of {_engine.Options.MaxModelLength}");
         }
 
-        if (tokens > _engine.MaxSequenceTokens)
+        int most = _engine.MaxTokensUnder(policy);
+        if (tokens > most)
         {
             return new SubmitResult(null, Refusal.NeverFits,
-                $"{request.PromptTokens.Length} prompt tokens and {request.MaxTokens} output tokens exceed the {_engine.MaxSequenceTokens} that the KV pool can hold");
+                $"{request.PromptTokens.Length} prompt tokens and {request.MaxTokens} output tokens exceed the {most} that the KV pool can hold");
         }
 
-        return RefusePolicy(request.KvPolicy, out policy);
+        return RefusePolicy(policy);
     }
 
-    private SubmitResult? RefusePolicy(string? name, out IKvPolicy? policy)
+    private SubmitResult? RefusePolicy(IKvPolicy policy)
     {
-        policy = name is null || name == _engine.DefaultPolicy.Name ? _engine.DefaultPolicy : KvPolicyRegistry.Find(name);
-        if (policy is null)
-            return new SubmitResult(null, Refusal.PolicyNotAllowed, $"KV policy '{name}' is unknown; known: {string.Join(", ", KvPolicyRegistry.Names)}");
         if (policy == _engine.DefaultPolicy)
             return null;
         try
@@ -79,7 +77,7 @@ internal sealed class Door
             if (wanted.Grouping <= loaded.Grouping && wanted.SourceLayer.AsSpan().SequenceEqual(loaded.SourceLayer.AsSpan()))
                 return null;
             return new SubmitResult(null, Refusal.PolicyNotAllowed,
-                $"KV policy '{name}' needs a cache grouped by {wanted.Grouping}; this model was loaded with one grouped by {loaded.Grouping}");
+                $"KV policy '{policy.Name}' needs a cache grouped by {wanted.Grouping}; this model was loaded with one grouped by {loaded.Grouping}");
         }
         catch (CheckpointException refusal)
         {

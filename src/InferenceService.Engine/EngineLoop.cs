@@ -37,7 +37,7 @@ internal sealed class EngineLoop
         Cache = new KvCache(model.Backend, layout, format, blocks, options.PrefixCaching, KvContent.Describe(model, format));
         var sums = new SumStore(model.Backend, layout.OwnerLayers * layout.KvHeads, options.MaxModelLength, options.MaxNumSeqs);
         Swap = new KvSwap(model.Backend, Cache, sums, options.SwapBytes);
-        _residency = new Residency(Cache, Swap, sums, model.Config);
+        _residency = new Residency(Cache, Swap, sums, model.Config, options.TokenClasses);
         _scheduler = new Scheduler(Cache, _residency, options, model.Limits.MaxLogitRows, time);
         _runner = new ModelRunner(model, Cache, sums, options);
         _sampler = new Sampler(model.Config, model.Backend);
@@ -206,11 +206,13 @@ internal sealed class EngineLoop
         foreach (ref readonly BatchItem item in batch.Items)
         {
             Sequence sequence = item.Sequence;
-            if (sequence.Selector is null || sequence.Finish != FinishReason.None || sequence.Computed < sequence.PromptLength)
+            if (sequence.Selector is null || sequence.Finish != FinishReason.None)
+                continue;
+            if (sequence.Computed < sequence.PromptLength && sequence.Generation.Policy.Mask.IsNone)
                 continue;
             try
             {
-                _compressor.Compress(sequence.Cache!, sequence.Selector, sequence.PromptLength, sequence.Computed);
+                _compressor.Compress(sequence.Cache!, sequence.Selector, sequence.Tokens, sequence.PromptLength, sequence.Computed);
             }
             catch (Exception failure) when (failure is not OutOfMemoryException)
             {

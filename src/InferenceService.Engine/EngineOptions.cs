@@ -1,4 +1,5 @@
 using InferenceService.Compute;
+using InferenceService.Engine.Cache.Policies;
 
 namespace InferenceService.Engine;
 
@@ -41,6 +42,9 @@ public sealed record EngineOptions
 
     /// <summary>Host bytes for the K and V of preempted sequences whose policy drops tokens; beyond it they are replayed.</summary>
     public long SwapBytes { get; init; } = 4L << 30;
+
+    /// <summary>Kinds of token ids, for policies that treat some alike.</summary>
+    public TokenClasses TokenClasses { get; init; } = TokenClasses.None;
 
     /// <summary>Order of waiting requests.</summary>
     public SchedulingPolicy Scheduling { get; init; } = SchedulingPolicy.Fcfs;

@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using InferenceService.Engine.Cache.Policies;
 using InferenceService.Engine.Sampling;
 
 namespace InferenceService.Engine;
@@ -30,6 +31,6 @@ public sealed record GenerationRequest
     /// <summary>Mixed into the first block hash: isolates prefix reuse between tenants. Null = shared.</summary>
     public string? CacheSalt { get; init; }
 
-    /// <summary>KV policy by name; null = the model's default.</summary>
-    public string? KvPolicy { get; init; }
+    /// <summary>KV policy; null = the model's default. Refused at the door when it does not accept the loaded layout.</summary>
+    public IKvPolicy? KvPolicy { get; init; }
 }

@@ -10,6 +10,7 @@ public sealed class InferenceEngine : IAsyncDisposable
     private readonly Inbox _inbox;
     private readonly EngineLoop _loop;
     private readonly bool _ownThread;
+    private readonly int _blocks;
 
     /// <summary>Allocates the KV pool and starts the engine thread.</summary>
     /// <param name="model">Loaded with the policy's layout; disposed by the caller after the engine.</param>
@@ -27,7 +28,7 @@ public sealed class InferenceEngine : IAsyncDisposable
     {
         int blocks = EngineSizes.Check(model, options);
         (Model, Options, DefaultPolicy, Time) = (model, EngineSizes.Clamp(model, options), policy, time);
-        MaxSequenceTokens = Math.Min(Options.MaxModelLength, blocks / model.Layout.Groups * Options.BlockSize);
+        _blocks = blocks;
         _inbox = new Inbox(Options.MaxQueuedRequests, Options.MaxQueuedTokens);
         _loop = new EngineLoop(model, Options, blocks, _inbox, time);
         _door = new Door(this, _inbox, _loop);
@@ -63,8 +64,15 @@ public sealed class InferenceEngine : IAsyncDisposable
     /// <summary>What ended the engine thread; null unless <see cref="State"/> is <see cref="EngineState.Dead"/>.</summary>
     public Exception? Fault => _loop.Fault;
 
-    /// <summary>Most tokens (prompt and output) of one sequence that the pool can hold.</summary>
-    public int MaxSequenceTokens { get; }
+    /// <summary>Most tokens (prompt and output) of one sequence that the pool can hold under the default policy.</summary>
+    public int MaxSequenceTokens => MaxTokensUnder(DefaultPolicy);
+
+    /// <summary>Most tokens (prompt and output) of one sequence that the pool can hold under a policy. Only a mask makes it more than a whole prompt needs.</summary>
+    public int MaxTokensUnder(IKvPolicy policy)
+    {
+        int groupBlocks = _blocks / Model.Layout.Groups, most = Options.MaxModelLength;
+        return policy.Mask.PeakBlocks(most, Options.BlockSize) <= groupBlocks ? most : Math.Min(most, groupBlocks * Options.BlockSize);
+    }
 
     /// <summary>The engine's thread body, for tests.</summary>
     internal EngineLoop Loop => _loop;

@@ -84,6 +84,9 @@ internal sealed class Sequence
     /// <summary>Its policy's state; null: everything is kept.</summary>
     public KvSelector? Selector { get; set; }
 
+    /// <summary>The selector it had before its cache was lost, until it gets a new one: decisions it took stand.</summary>
+    public KvSelector? PreviousSelector { get; set; }
+
     /// <summary>Its K and V in host memory while it is preempted.</summary>
     public SwappedKv? Swapped { get; set; }
 

@@ -40,7 +40,7 @@ public sealed class BatchInvarianceTests
         {
             using var model = new TinyModel(KvGrouping.Head, eos: 7);
             var random = new Random(seed);
-            GenerationRequest[] requests = [.. NewRequests(random).Select(request => request with { KvPolicy = random.Next(2) == 0 ? "full" : null })];
+            GenerationRequest[] requests = [.. NewRequests(random).Select(request => request with { KvPolicy = random.Next(2) == 0 ? new FullKvPolicy() : null })];
             EngineRun.Output[][] alone = RunAlone(model, requests, new LowestSumPolicy(12));
             EngineOptions options = StormOptions(model, chunk) with { SwapBytes = swapBytes };
             Storm(model, requests, alone, new LowestSumPolicy(12), options, new Random(seed + 1), weather);

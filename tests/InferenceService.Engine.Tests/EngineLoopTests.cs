@@ -193,7 +193,7 @@ public sealed class EngineLoopTests
     public void Cancelling_at_any_stage_frees_all_blocks_within_one_step()
     {
         using var model = new TinyModel(KvGrouping.Head);
-        foreach (string? policy in (string?[])["full", null])
+        foreach (IKvPolicy? policy in (IKvPolicy?[])[new FullKvPolicy(), null])
         {
             // Stages: not yet seen, waiting, in its prompt, decoding (with siblings), finished.
             for (int stage = 0; stage < 40; stage++)
@@ -313,10 +313,8 @@ public sealed class EngineLoopTests
     {
         public string Name => "unmakeable";
 
-        public Compute.AttentionSums Needs => Compute.AttentionSums.None;
-
         public KvLayout Layout(ModelConfig model) => KvLayout.Of(model, KvGrouping.Model);
 
-        public KvSelector NewSelector(ModelConfig model) => throw new InvalidOperationException("no selector");
+        public KvSelector NewSelector(in KvSelectorContext context) => throw new InvalidOperationException("no selector");
     }
 }

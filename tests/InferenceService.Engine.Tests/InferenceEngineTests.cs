@@ -121,7 +121,7 @@ public sealed class InferenceEngineTests
         Assert.Equal(Refusal.ContextTooLong, Submit(EngineRun.Request(Prompt, 244)));
         Assert.Equal(Refusal.NeverFits, Submit(EngineRun.Request(Prompt, 52)));
         Assert.Equal(Refusal.None, Submit(EngineRun.Request(Prompt, 51)));
-        Assert.Equal(Refusal.PolicyNotAllowed, Submit(EngineRun.Request(Prompt, 5) with { KvPolicy = "nonesuch" }));
+        Assert.Equal(Refusal.PolicyNotAllowed, Submit(EngineRun.Request(Prompt, 5) with { KvPolicy = new Cache.Policies.EverySecondPolicy(0) }));
         Assert.Equal(Refusal.QueueFull, Submit(EngineRun.Request(Prompt, 5) with { Choices = 3 }));
         Assert.Equal(Refusal.QueueFull, Submit(EngineRun.Request(EngineRun.Prompt(28, 1), 5)));
         Assert.Equal(Refusal.None, Submit(EngineRun.Request(Prompt, 5) with { Choices = 2 }));
@@ -188,6 +188,8 @@ public sealed class InferenceEngineTests
         foreach (string name in KvPolicyRegistry.Names)
             Assert.Equal(name, KvPolicyRegistry.Find(name)!.Name);
         Assert.Null(KvPolicyRegistry.Find("nonesuch"));
+        KvPolicyException refusal = Assert.Throws<KvPolicyException>(() => KvPolicyRegistry.Create("nonesuch"));
+        Assert.Contains("'nonesuch' is unknown", refusal.Message, StringComparison.Ordinal);
     }
 
     /// <summary>A clock that fails once on the engine thread: a fault that no request can be blamed for.</summary>

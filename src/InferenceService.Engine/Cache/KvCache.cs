@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Runtime.InteropServices;
 using InferenceService.Compute;
+using InferenceService.Engine.Cache.Policies;
 using InferenceService.Models;
 
 namespace InferenceService.Engine.Cache;
@@ -49,7 +50,7 @@ internal sealed class KvCache
     public bool HasPrefixes => _prefixes is not null;
 
     /// <summary>Parent key of a sequence's first block.</summary>
-    public UInt128 PrefixRoot(string? salt) => PrefixKey.Root(_secret, _content, salt);
+    public UInt128 PrefixRoot(string? salt, KvMask mask = default) => PrefixKey.Root(_secret, mask.IsNone ? _content : $"{_content}|{mask.Content}", salt);
 
     /// <summary>Blocks that <see cref="Grow"/> would take: new ones in all groups, and a copy of each partial last block that is shared.</summary>
     public int BlocksToGrow(SequenceCache cache, int tokens)

@@ -34,13 +34,13 @@ internal sealed class KvCompressor
     /// <summary>Tokens dropped so far, summed over groups.</summary>
     public long DroppedSlots { get; private set; }
 
-    /// <summary>Asks the selector and obeys. Call after every step that ends the prompt or extends the sequence.</summary>
+    /// <summary>Asks the selector about a sequence of <paramref name="tokens"/> and obeys. Call after every step that ends the prompt or extends the sequence.</summary>
     /// <remarks>As many blocks must be free as <see cref="KvCache.SharedBlocks"/> says, because those are copied before any is freed.</remarks>
     /// <exception cref="Exception">Whatever the selector throws, or <see cref="InvalidOperationException"/> for an impossible answer; the sequence must end.</exception>
-    public void Compress(SequenceCache cache, KvSelector selector, int promptTokens, int computedTokens)
+    public void Compress(SequenceCache cache, KvSelector selector, ReadOnlySpan<int> tokens, int promptTokens, int computedTokens)
     {
-        Observe(cache, selector, promptTokens, computedTokens);
-        _shared = _cache.SharedBlocks(cache);
+        Observe(cache, selector, tokens, promptTokens, computedTokens);
+        _shared = selector.Gathers ? _cache.SharedBlocks(cache) : 0;
         for (int group = 0; group < _keep.Groups; group++)
         {
             (int start, int end) = _keep.Dropped(group);
@@ -51,7 +51,7 @@ internal sealed class KvCompressor
         }
     }
 
-    private void Observe(SequenceCache cache, KvSelector selector, int promptTokens, int computedTokens)
+    private void Observe(SequenceCache cache, KvSelector selector, ReadOnlySpan<int> tokens, int promptTokens, int computedTokens)
     {
         for (int group = 0; group < _lengths.Length; group++)
             _lengths[group] = cache.Tables[group].Length;
@@ -67,6 +67,7 @@ internal sealed class KvCompressor
         selector.Select(new KvObservation
         {
             Layout = _cache.Layout,
+            Tokens = tokens,
             PromptTokens = promptTokens,
             ComputedTokens = computedTokens,
             Lengths = _lengths,

@@ -1,5 +1,6 @@
 using InferenceService.Compute;
 using InferenceService.Engine.Cache;
+using InferenceService.Engine.Cache.Policies;
 using InferenceService.Models;
 
 namespace InferenceService.Engine.Scheduling;
@@ -11,7 +12,7 @@ namespace InferenceService.Engine.Scheduling;
 /// depends on every step so far; beyond the budget it is replayed from the start, prompt first, then one generated token a step
 /// with a new selector, which repeats every decision. Engine thread only.
 /// </remarks>
-internal sealed class Residency(KvCache cache, KvSwap swap, SumStore sums, ModelConfig model)
+internal sealed class Residency(KvCache cache, KvSwap swap, SumStore sums, ModelConfig model, TokenClasses classes)
 {
     private const int BlocksAhead = 64;
 
@@ -35,16 +36,17 @@ internal sealed class Residency(KvCache cache, KvSwap swap, SumStore sums, Model
 
         SequenceCache held = sequence.Cache!;
         int found = AttachPrefix(sequence, held);
-        if (cache.BlocksToGrow(held, FirstTokens(sequence) - found) > cache.Blocks.Free - leave)
+        int first = FirstTokens(sequence, found);
+        if (cache.BlocksToGrow(held, first) > cache.Blocks.Free - leave)
         {
             cache.Release(held);
             return false;
         }
 
         CountPrefix(sequence, found);
-        cache.Grow(held, FirstTokens(sequence) - found);
+        cache.Grow(held, first);
         sequence.Computed = found;
-        if (sequence.Selector is not null && sequence.Generation.Policy.Needs != AttentionSums.None)
+        if (sequence.Selector is not null && sequence.Selector.Sums != AttentionSums.None)
             held.SumRow = sums.Rent();
         return true;
     }
@@ -62,7 +64,7 @@ internal sealed class Residency(KvCache cache, KvSwap swap, SumStore sums, Model
         }
 
         Drop(held);
-        (sequence.Computed, sequence.Selector) = (0, null);
+        (sequence.Computed, sequence.PreviousSelector, sequence.Selector) = (0, sequence.Selector, null);
     }
 
     /// <summary>A prepared sibling shares all blocks of a sequence whose prompt is computed.</summary>
@@ -84,7 +86,7 @@ internal sealed class Residency(KvCache cache, KvSwap swap, SumStore sums, Model
             swap.Discard(sequence.Swapped);
         if (sequence.Cache is not null)
             Drop(sequence.Cache);
-        (sequence.Swapped, sequence.Cache, sequence.Selector) = (null, null, null);
+        (sequence.Swapped, sequence.Cache, sequence.Selector, sequence.PreviousSelector) = (null, null, null, null);
     }
 
     /// <summary>Creates the selector of a sequence that enters for the first time or is replayed. A policy that throws ends only this sequence.</summary>
@@ -93,7 +95,9 @@ internal sealed class Residency(KvCache cache, KvSwap swap, SumStore sums, Model
         error = null;
         try
         {
-            sequence.Selector = sequence.Generation.Policy.NewSelector(model);
+            sequence.Selector = sequence.Generation.Policy.NewSelector(new KvSelectorContext(
+                model, cache.Layout, classes, sequence.PromptLength, sequence.PreviousSelector));
+            sequence.PreviousSelector = null;
         }
         catch (Exception failure) when (failure is not OutOfMemoryException)
         {
@@ -115,18 +119,25 @@ internal sealed class Residency(KvCache cache, KvSwap swap, SumStore sums, Model
         return true;
     }
 
-    /// <summary>All known tokens; under a selector the prompt, because what follows depends on what it drops.</summary>
-    private static int FirstTokens(Sequence sequence) => sequence.Selector is null ? sequence.TokenCount : sequence.PromptLength;
+    /// <summary>
+    /// All known tokens but those found; under a selector those of the prompt, because what follows depends on what it drops; under a
+    /// mask one chunk, because a row sees the same whenever what is hidden from it was dropped.
+    /// </summary>
+    private int FirstTokens(Sequence sequence, int found)
+    {
+        KvMask mask = sequence.Generation.Policy.Mask;
+        int known = sequence.Selector is null || !mask.IsNone ? sequence.TokenCount : sequence.PromptLength;
+        return Math.Min(known - found, mask.ChunkTokens(cache.Format.BlockSize));
+    }
 
     private int AttachPrefix(Sequence sequence, SequenceCache held)
     {
-        // Prompt log-probabilities and attention sums need every prompt token to be computed by this sequence.
-        bool wantsAll = sequence.Generation.NeedsPromptLogprobs
-            || (sequence.Selector is not null && sequence.Generation.Policy.Needs != AttentionSums.None);
-        if (!cache.HasPrefixes || wantsAll)
+        // Prompt log-probabilities need every prompt token to be computed by this sequence, observed attention the last ones.
+        if (!cache.HasPrefixes || sequence.Generation.NeedsPromptLogprobs)
             return 0;
         sequence.ExtendPrefixKeys(cache.Format.BlockSize);
-        int usable = (FirstTokens(sequence) - 1) / cache.Format.BlockSize;
+        int last = sequence.Selector is null ? sequence.TokenCount - 1 : sequence.PromptLength - Math.Max(1, sequence.Selector.FreshPromptTokens);
+        int usable = Math.Max(0, last) / cache.Format.BlockSize;
         return cache.AttachPrefix(held, sequence.PrefixKeys[..usable]);
     }
 

@@ -1,4 +1,5 @@
 using InferenceService.Engine.Cache;
+using InferenceService.Engine.Cache.Policies;
 
 namespace InferenceService.Engine.Scheduling;
 
@@ -114,8 +115,12 @@ internal sealed class Scheduler
         int count = Math.Min(sequence.Remaining, _options.MaxBatchTokens - _batch.Tokens);
         if (sequence.Remaining > 1 && _options.MaxChunkTokens is int most)
             count = Math.Min(count, most);
-        // A selector looks at the cache when the prompt ends and after every token that follows, also when they are replayed.
-        if (sequence.Selector is not null)
+        // A selector looks at the cache when the prompt ends and after every token that follows, also when they are replayed. Under a
+        // mask it only drops what no row sees any more, so that it may come late, but not too late for the memory it is to save.
+        KvMask mask = sequence.Generation.Policy.Mask;
+        if (!mask.IsNone)
+            count = Math.Min(count, mask.ChunkTokens(_cache.Format.BlockSize));
+        else if (sequence.Selector is not null)
             count = Math.Min(count, Math.Max(1, sequence.PromptLength - sequence.Computed));
         int rowsLeft = _maxLogitRows - _batch.LogitRows;
         bool allRows = sequence.Generation.NeedsPromptLogprobs && sequence.Computed < sequence.PromptLength;
@@ -137,7 +142,7 @@ internal sealed class Scheduler
         {
             if (sibling == owner || sibling.State != SequenceState.Waiting || sibling.GeneratedCount > 0 || sibling.Swapped is not null)
                 continue;
-            int reserve = owner.Selector is null ? 0 : owner.Cache!.BlockCount;
+            int reserve = owner.Selector is not { Gathers: true } ? 0 : owner.Cache!.BlockCount;
             if (Roster.IsFull || _cache.Blocks.Free - _reserved < reserve)
                 return;
             if (!Prepare(sibling))
@@ -227,7 +232,7 @@ internal sealed class Scheduler
 
     /// <summary>Blocks that the compression after this step may need before it frees any: copies of those that others hold too.</summary>
     private int CompressionReserve(Sequence sequence, int count) =>
-        sequence.Selector is not null && sequence.Computed + count >= sequence.PromptLength ? _cache.SharedBlocks(sequence.Cache!) : 0;
+        sequence.Selector is { Gathers: true } && sequence.Computed + count >= sequence.PromptLength ? _cache.SharedBlocks(sequence.Cache!) : 0;
 
     private Sequence Victim(Sequence inNeed)
     {

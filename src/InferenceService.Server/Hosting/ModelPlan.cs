@@ -63,7 +63,7 @@ internal sealed class ModelPlan : IDisposable
     {
         get
         {
-            string facts = $"{ServerVersion.Text}|{Convert.ToHexString(Revision)}|{WeightType}|{Options.Quantization}|{Policy.Name}|{KvType}";
+            string facts = $"{ServerVersion.Text}|{Convert.ToHexString(Revision)}|{WeightType}|{Options.Quantization}|{Policy.Name}({Policy.Settings})|{KvType}";
             return "fp_" + Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(facts)))[..12];
         }
     }
@@ -80,7 +80,7 @@ internal sealed class ModelPlan : IDisposable
     public static ModelPlan Open(ModelOptions options, EngineSection engine, ProcessEnvironment environment, long availableBytes, long? poolBytes)
     {
         ModelFolder folder = ModelFolder.Find(options.Path, environment.HubCache);
-        IKvPolicy policy = KvPolicyRegistry.Find(options.KvCache.Policy)!;
+        IKvPolicy policy = KvPolicyRegistry.Create(options.KvCache.Policy);
         var warnings = new List<string>();
         Checkpoint checkpoint = Checkpoint.Open(folder.Path);
         try

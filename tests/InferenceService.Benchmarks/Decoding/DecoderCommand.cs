@@ -45,7 +45,7 @@ internal static class DecoderCommand
             DType type = checkpoint is null ? parsed.GetValue(weights) : config.StatedType ?? DType.BF16;
             int tokens = parsed.GetValue(prompt), generated = parsed.GetValue(generate);
             int[] sequences = parsed.GetRequiredValue(batches);
-            IKvPolicy policy = KvPolicyRegistry.Find("full")!;
+            IKvPolicy policy = KvPolicyRegistry.Create("full");
             EngineOptions options = Options(config, tokens + generated + 1, sequences.Max(), parsed.GetValue(kvType));
             IWeightSource source = checkpoint is not null ? checkpoint : new RandomWeights(config, seed: 1234, type);
             DecoderModel decoder = DecoderModel.Load(config, source, backend, policy.Layout(config),

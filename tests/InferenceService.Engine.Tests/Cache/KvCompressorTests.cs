@@ -169,7 +169,7 @@ public sealed class KvCompressorTests
     {
         using var model = new TinyModel(KvGrouping.Head);
         using var run = new EngineRun(model, EngineRun.Options(model, poolTokens: 200), new LowestSumPolicy(7));
-        GenerationRequest full = EngineRun.Request(Prompt, 20) with { KvPolicy = "full" };
+        GenerationRequest full = EngineRun.Request(Prompt, 20) with { KvPolicy = new FullKvPolicy() };
         EngineRun.Output alone = run.Run(full)[0];
         GenerationStream compressed = run.Submit(EngineRun.Request(Prompt, 20)), sharing = run.Submit(full);
         run.Finish();
@@ -191,7 +191,7 @@ public sealed class KvCompressorTests
             .. Enumerable.Range(0, 10).Select(i => EngineRun.Request(EngineRun.Prompt(10 + 2 * i, i), i < 2 ? 50 : 30, new SamplingParams
             {
                 Temperature = i % 2, Seed = i, TopLogprobs = 2,
-            }) with { Choices = i == 5 ? 3 : 1, KvPolicy = i < 2 ? "full" : null }),
+            }) with { Choices = i == 5 ? 3 : 1, KvPolicy = i < 2 ? new FullKvPolicy() : null }),
         ];
         using var roomy = new EngineRun(model, EngineRun.Options(model), new LowestSumPolicy(9));
         EngineRun.Output[][] alone = [.. requests.Select(roomy.Run)];
@@ -225,7 +225,7 @@ public sealed class KvCompressorTests
         using var model = new TinyModel();
         using var run = new EngineRun(model, EngineRun.Options(model), new ThrowingPolicy());
         GenerationStream failing = run.Submit(EngineRun.Request(Prompt, 20));
-        GenerationStream healthy = run.Submit(EngineRun.Request(Prompt, 20) with { KvPolicy = "full" });
+        GenerationStream healthy = run.Submit(EngineRun.Request(Prompt, 20) with { KvPolicy = new FullKvPolicy() });
         run.Finish();
         Assert.Equal(FinishReason.Error, EngineRun.Read(failing)[0].Finish);
         Assert.Equal("KV policy throwing: no answer", failing.Error);
@@ -256,11 +256,9 @@ public sealed class KvCompressorTests
     {
         public string Name => "throwing";
 
-        public AttentionSums Needs => AttentionSums.None;
-
         public KvLayout Layout(ModelConfig model) => KvLayout.Of(model, KvGrouping.Model);
 
-        public KvSelector NewSelector(ModelConfig model) => new Selector();
+        public KvSelector NewSelector(in KvSelectorContext context) => new Selector();
 
         private sealed class Selector : KvSelector
         {

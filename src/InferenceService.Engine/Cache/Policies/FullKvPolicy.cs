@@ -1,4 +1,3 @@
-using InferenceService.Compute;
 using InferenceService.Models;
 
 namespace InferenceService.Engine.Cache.Policies;
@@ -6,11 +5,11 @@ namespace InferenceService.Engine.Cache.Policies;
 /// <summary>Keeps every token: the baseline that every other policy is measured against.</summary>
 internal sealed class FullKvPolicy : IKvPolicy
 {
-    public string Name => "full";
+    public static KvPolicyKind Kind { get; } = new("full", "keeps every token", [], _ => new FullKvPolicy());
 
-    public AttentionSums Needs => AttentionSums.None;
+    public string Name => Kind.Name;
 
     public KvLayout Layout(ModelConfig model) => KvLayout.Of(model, KvGrouping.Model);
 
-    public KvSelector? NewSelector(ModelConfig model) => null;
+    public KvSelector? NewSelector(in KvSelectorContext context) => null;
 }

@@ -1,30 +1,27 @@
-using InferenceService.Compute;
 using InferenceService.Models;
 
 namespace InferenceService.Engine.Cache.Policies;
 
-/// <summary>One paper: whose cache each layer reads, what attention must report, and what survives. Moving slots and freeing blocks is not its business.</summary>
+/// <summary>One paper with its option values: whose cache each layer reads, what a row may see, and what survives. Immutable.</summary>
+/// <remarks>Moving slots and freeing blocks is not its business. <see cref="KvPolicyRegistry.Create"/> makes instances.</remarks>
 public interface IKvPolicy
 {
     /// <summary>Name in configuration, requests and metrics.</summary>
     string Name { get; }
 
+    /// <summary>Option values as <c>name=value</c>, comma-separated; empty when it has none. Part of what decides the output.</summary>
+    string Settings => "";
+
     /// <summary>Whose cache does each layer read, and which lanes keep together? May refuse a checkpoint.</summary>
     /// <exception cref="CheckpointException">The policy cannot serve this model.</exception>
     KvLayout Layout(ModelConfig model);
 
-    /// <summary>Which sums must attention report? <see cref="AttentionSums.None"/> costs nothing.</summary>
-    AttentionSums Needs { get; }
+    /// <summary>
+    /// What does a row see, also inside the prompt? With a mask, K and V of a prompt depend on it, so they are shared only under the
+    /// same mask, and what it hides may be dropped while the prompt is still being computed.
+    /// </summary>
+    KvMask Mask => default;
 
     /// <summary>What survives? Null: everything. One selector per sequence, so a paper may keep state.</summary>
-    KvSelector? NewSelector(ModelConfig model);
-}
-
-/// <summary>A policy's state for one sequence.</summary>
-public abstract class KvSelector
-{
-    /// <summary>Answers which slots of each group survive. Called after every step of the sequence that ends its prompt or extends it.</summary>
-    /// <param name="seen">Lengths, positions and sums of the sequence.</param>
-    /// <param name="keep">Filled by the selector; a group it does not touch keeps everything.</param>
-    public abstract void Select(in KvObservation seen, KeepSet keep);
+    KvSelector? NewSelector(in KvSelectorContext context);
 }

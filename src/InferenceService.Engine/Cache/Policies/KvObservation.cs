@@ -8,6 +8,9 @@ public readonly ref struct KvObservation
     /// <summary>Groups and lanes of the model.</summary>
     public required KvLayout Layout { get; init; }
 
+    /// <summary>Ids by position; at least <see cref="ComputedTokens"/>.</summary>
+    public required ReadOnlySpan<int> Tokens { get; init; }
+
     /// <summary>Prompt length in tokens.</summary>
     public required int PromptTokens { get; init; }
 

@@ -9,14 +9,20 @@ internal sealed class EverySecondPolicy(int group, Recorder? recorder = null) : 
 {
     public string Name => "every-second";
 
-    public AttentionSums Needs => AttentionSums.Columns;
-
     public KvLayout Layout(ModelConfig model) => KvLayout.Of(model, KvGrouping.Head);
 
-    public KvSelector NewSelector(ModelConfig model) => new Selector(group, recorder);
+    public KvSelector NewSelector(in KvSelectorContext context) => new Selector(group, recorder);
 
     private sealed class Selector(int group, Recorder? recorder) : KvSelector
     {
+        public override AttentionSums Sums => AttentionSums.Columns;
+
+        public override int FreshPromptTokens => int.MaxValue;
+
+        public override bool Gathers => true;
+
+        public override KvWatch Watch(int computed, int tokens) => new(AttentionSums.Columns, 0, 0, 0, 0);
+
         public override void Select(in KvObservation seen, KeepSet keep)
         {
             Assert.True(seen.PromptComplete);

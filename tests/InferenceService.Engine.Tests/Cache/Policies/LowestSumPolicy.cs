@@ -9,14 +9,12 @@ internal sealed class LowestSumPolicy(int budget, Recorder? recorder = null) : I
 {
     public string Name => "lowest-sum";
 
-    public AttentionSums Needs => AttentionSums.Columns;
-
     public KvLayout Layout(ModelConfig model) => KvLayout.Of(model, KvGrouping.Head);
 
     /// <summary>Selectors made.</summary>
     public int Selectors { get; private set; }
 
-    public KvSelector NewSelector(ModelConfig model)
+    public KvSelector NewSelector(in KvSelectorContext context)
     {
         Selectors++;
         return new Selector(budget, recorder);
@@ -24,6 +22,14 @@ internal sealed class LowestSumPolicy(int budget, Recorder? recorder = null) : I
 
     private sealed class Selector(int budget, Recorder? recorder) : KvSelector
     {
+        public override AttentionSums Sums => AttentionSums.Columns;
+
+        public override int FreshPromptTokens => int.MaxValue;
+
+        public override bool Gathers => true;
+
+        public override KvWatch Watch(int computed, int tokens) => new(AttentionSums.Columns, 0, 0, 0, 0);
+
         public override void Select(in KvObservation seen, KeepSet keep)
         {
             for (int group = 0; group < keep.Groups; group++)

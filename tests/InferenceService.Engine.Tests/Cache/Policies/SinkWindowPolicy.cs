@@ -1,4 +1,3 @@
-using InferenceService.Compute;
 using InferenceService.Engine.Cache.Policies;
 using InferenceService.Models;
 
@@ -9,11 +8,9 @@ internal sealed class SinkWindowPolicy(int group, int sinks, int window, Recorde
 {
     public string Name => "sink-window";
 
-    public AttentionSums Needs => AttentionSums.None;
-
     public KvLayout Layout(ModelConfig model) => KvLayout.Of(model, KvGrouping.Layer);
 
-    public KvSelector NewSelector(ModelConfig model) => new Selector(group, sinks, window, recorder);
+    public KvSelector NewSelector(in KvSelectorContext context) => new Selector(group, sinks, window, recorder);
 
     private sealed class Selector(int group, int sinks, int window, Recorder? recorder) : KvSelector
     {
