@@ -18,6 +18,81 @@ public abstract partial class BackendContract
         AssertDense(KvCase.Random(random, new KvCase.Limits(Sequences: 30, Slots: 20, Rows: 2))));
 
     [ContractFact]
+    public void Paged_attention_equals_dense_under_windows() => Property.Check(6, random =>
+        AssertDense(KvCase.Random(random, new KvCase.Limits(Sequences: 3, Slots: 2500, Rows: 40) { BlockSizes = [16, 32], HeadDims = [8, 64], Windowed = true })));
+
+    [ContractFact]
+    public void A_window_that_reaches_everything_changes_no_bit() => Property.Check(10, random =>
+    {
+        KvCase kvCase = KvCase.Random(random, Small), full = kvCase.With(s => s with { Windows = new int[s.Windows.Length] });
+        KvCase neutral = kvCase.With(s => s with
+        {
+            Sinks = [.. s.Lengths.Select(length => random.Next(length + s.Rows + 1))],
+            Windows = [.. s.Lengths.Select(length => length + s.Rows)],
+            SinkQ = s.Q, // positions are equal as long as nothing has left the window
+        });
+        KvCase sinksMeetWindow = neutral.With(s => s with { Windows = [.. s.Windows.Zip(s.Sinks, (window, sinks) => Math.Max(1, window - sinks))] });
+        KvRun expected = new(full, backend), actual = new(neutral, backend), meeting = new(sinksMeetWindow, backend);
+        float[][] rows = expected.All(observe: true), same = actual.All(observe: true), too = meeting.All(observe: true);
+        for (int s = 0; s < rows.Length; s++)
+        {
+            Tolerance.AssertSame(rows[s], same[s], $"sequence {s}");
+            Tolerance.AssertSame(rows[s], too[s], $"sequence {s}, sinks and window side by side");
+            for (int head = 0; head < kvCase.KvHeads; head++)
+            {
+                Tolerance.AssertSame(expected.Sums(s, head), actual.Sums(s, head), $"sums of sequence {s}, head {head}");
+                Tolerance.AssertSame(expected.Bands(s, head), actual.Bands(s, head), $"band of sequence {s}, head {head}");
+                Tolerance.AssertSame([expected.Range(s, head)], [actual.Range(s, head)], $"range of sequence {s}, head {head}");
+            }
+        }
+    });
+
+    [ContractFact]
+    public void The_share_of_first_and_recent_slots_is_at_most_one_and_one_when_they_are_all_there_is() => Property.Check(10, random =>
+    {
+        int sinks = random.Next(1, 9), recent = random.Next(1, 120), last = random.Next(1, 9);
+        for (int slots = sinks + recent - 1; slots <= sinks + recent + 1; slots++)
+        {
+            KvCase kvCase = KvCase.Prompt(random, slots, s => s with
+            {
+                Watched = new KvCase.Watched(AttentionSums.RangeMass, Math.Max(0, slots - last), 0, sinks, Math.Max(0, slots - recent)),
+            });
+            var run = new KvRun(kvCase, backend);
+            run.All(observe: true);
+            for (int head = 0; head < kvCase.KvHeads; head++)
+            {
+                float share = run.Range(0, head) / Math.Min(last, slots);
+                Assert.InRange(share, 0, 1);
+                if (slots <= sinks + recent)
+                    Assert.Equal(1, share);
+            }
+        }
+    });
+
+    [ContractFact]
+    public void Mean_sums_of_a_prompt_are_within_a_millionth() => Property.Check(6, random =>
+    {
+        int slots = random.Next(100, 300);
+        KvCase kvCase = KvCase.Prompt(random, slots, s => s with
+        {
+            Watched = new KvCase.Watched(
+                AttentionSums.Columns | AttentionSums.Band | AttentionSums.RangeMass, 0, random.Next(1, slots), 4, slots - random.Next(slots / 2)),
+        });
+        var run = new KvRun(kvCase, backend);
+        run.All(observe: true);
+        (_, KvCase.HeadSums[] sums) = kvCase.Dense(0);
+        for (int head = 0; head < kvCase.KvHeads; head++)
+        {
+            Close(sums[head].Columns, run.Sums(0, head));
+            Close(sums[head].Band, run.Bands(0, head));
+            Close([sums[head].Range], [run.Range(0, head)]);
+        }
+
+        void Close(double[] expected, float[] actual) =>
+            Assert.All(expected.Zip(actual), pair => Assert.InRange(Math.Abs(pair.First - pair.Second) / slots, 0, 1e-6));
+    });
+
+    [ContractFact]
     public void A_row_that_sees_nothing_gives_zeros() => Property.Check(40, random =>
     {
         KvCase kvCase = KvCase.Random(random, new KvCase.Limits(Sequences: 2, Slots: 1, Rows: 2)); // empty caches
@@ -35,7 +110,11 @@ public abstract partial class BackendContract
         var run = new KvRun(kvCase, backend);
         run.All(observe: false);
         for (int s = 0; s < kvCase.Sequences.Length; s++)
+        {
             Assert.All(run.Sums(s, 0), value => Assert.Equal(0, value));
+            Assert.All(run.Bands(s, 0), value => Assert.Equal(0, value));
+            Assert.Equal(0, run.Range(s, 0));
+        }
     });
 
     private void AssertDense(KvCase kvCase)
@@ -44,14 +123,22 @@ public abstract partial class BackendContract
         float[][] rows = run.All(observe: true);
         for (int s = 0; s < rows.Length; s++)
         {
-            (float[] output, double[][] columns) = kvCase.Dense(s);
+            (float[] output, KvCase.HeadSums[] sums) = kvCase.Dense(s);
             tolerance.AssertClose(output, rows[s], $"sequence {s} of {kvCase.Format}, group {kvCase.Group}, window {kvCase.Window}");
-            for (int head = 0; head < columns.Length; head++)
+            KvCase.Watched watched = kvCase.Sequences[s].Watched;
+            for (int head = 0; head < sums.Length; head++)
             {
-                float[] sums = run.Sums(s, head);
-                tolerance.AssertClose(columns[head].Select(sum => (float)sum).ToArray(), sums.AsSpan(0, columns[head].Length), $"sums of sequence {s}, head {head}");
-                Assert.All(sums.Skip(columns[head].Length), value => Assert.Equal(0, value));
+                string what = $"sequence {s}, head {head}, {watched}";
+                AssertSums(sums[head].Columns, run.Sums(s, head), watched.Sums.HasFlag(AttentionSums.Columns), what);
+                AssertSums(sums[head].Band, run.Bands(s, head), watched.Sums.HasFlag(AttentionSums.Band), what);
+                AssertSums([sums[head].Range], [run.Range(s, head)], watched.Sums.HasFlag(AttentionSums.RangeMass), what);
             }
         }
+    }
+
+    private void AssertSums(double[] expected, float[] actual, bool wanted, string what)
+    {
+        tolerance.AssertClose([.. expected.Select(sum => wanted ? (float)sum : 0)], actual.AsSpan(0, expected.Length), what);
+        Assert.All(actual.Skip(expected.Length), value => Assert.Equal(0, value));
     }
 }

@@ -62,6 +62,10 @@ public abstract class BatchInvarianceContract(IBackend backend) : IDisposable
     public void Attention_over_long_contexts_has_the_same_bits_in_one_step_and_in_chunks() => Property.Check(3, random =>
         AssertChunks(random, KvCase.Random(random, new KvCase.Limits(Sequences: 2, Slots: 1500, Rows: 130) { BlockSizes = [16, 32], HeadDims = [16, 64] })));
 
+    [ContractFact]
+    public void Attention_under_windows_has_the_same_bits_in_one_step_and_in_chunks() => Property.Check(4, random => AssertChunks(
+        random, KvCase.Random(random, new KvCase.Limits(Sequences: 2, Slots: 1500, Rows: 130) { BlockSizes = [16, 32], HeadDims = [16, 64], Windowed = true })));
+
     /// <summary>All rows in one step against the same rows in chunks of 1, 7, 16 or any size, sequences coming and going.</summary>
     private void AssertChunks(Random random, KvCase kvCase)
     {
@@ -101,7 +105,11 @@ public abstract class BatchInvarianceContract(IBackend backend) : IDisposable
         for (int s = 0; s < done.Length; s++)
         {
             for (int head = 0; head < kvCase.KvHeads; head++)
+            {
                 Tolerance.AssertSame(whole.Sums(s, head), chunked.Sums(s, head), $"sums of sequence {s}, head {head}");
+                Tolerance.AssertSame(whole.Bands(s, head), chunked.Bands(s, head), $"band of sequence {s}, head {head}");
+                Tolerance.AssertSame([whole.Range(s, head)], [chunked.Range(s, head)], $"range of sequence {s}, head {head}");
+            }
         }
     }
 

@@ -15,8 +15,9 @@ internal sealed class KvCase
         Layer = random.Next(Layers);
         Grouping = random.Next(3);
         Format = Format with { Lanes = Grouping switch { 0 => Layers * KvHeads, 1 => KvHeads, _ => 1 } };
-        Window = random.Next(3) == 0 ? random.Next(1, 2 * limits.Slots) : 0;
+        Window = !limits.NoWindows && random.Next(3) == 0 ? random.Next(1, 2 * limits.Slots) : 0;
         ExcludeSelf = random.Next(4) == 0;
+        HasSinkQueries = random.Next(2) == 0;
         Scale = 1 / MathF.Sqrt(Format.HeadDim);
         Sequences = new KvSequence[random.Next(1, limits.Sequences + 1)];
         _keys = new float[Sequences.Length][][];
@@ -33,10 +34,31 @@ internal sealed class KvCase
         public int[] BlockSizes { get; init; } = [1, 3, 4, 16, 16, 32];
 
         public int[] HeadDims { get; init; } = [2, 6, 16, 20, 64, 80, 128];
+
+        /// <summary>Every group has a window, a small one.</summary>
+        public bool Windowed { get; init; }
+
+        public bool NoWindows { get; init; }
+
+        public int FewestRows { get; init; } = 1;
     }
 
-    /// <summary>One sequence: for each group of the cache length and gap, then the rows to add.</summary>
-    public sealed record KvSequence(int Rows, int[] Lengths, int[] GapStarts, int[] GapLengths, Matrix Q, Matrix K, Matrix V);
+    /// <summary>One sequence: for each group of the cache length, gap, sinks and window; the rows to add; what is observed of them.</summary>
+    public sealed record KvSequence(
+        int Rows, int[] Lengths, int[] GapStarts, int[] GapLengths, int[] Sinks, int[] Windows, Matrix Q, Matrix SinkQ, Matrix K, Matrix V, Watched Watched);
+
+    /// <summary>What a sequence wants observed.</summary>
+    public sealed record Watched(AttentionSums Sums, int FirstSlot, int Band, int SinkEnd, int RecentStart)
+    {
+        /// <summary>As in <see cref="AttentionProbe.Observed"/>.</summary>
+        public int[] Fields => [(int)Sums, FirstSlot, Band, SinkEnd, RecentStart];
+    }
+
+    /// <summary>Sums of one KV head, one of each kind.</summary>
+    public sealed record HeadSums(double[] Columns, double[] Band)
+    {
+        public double Range { get; set; }
+    }
 
     public KvBlockFormat Format { get; }
 
@@ -57,9 +79,12 @@ internal sealed class KvCase
 
     public bool ExcludeSelf { get; }
 
+    /// <summary>Sinks are met by queries of their own.</summary>
+    public bool HasSinkQueries { get; }
+
     public float Scale { get; }
 
-    public KvSequence[] Sequences { get; }
+    public KvSequence[] Sequences { get; private set; }
 
     public int Blocks { get; }
 
@@ -69,6 +94,25 @@ internal sealed class KvCase
     public int Groups => Grouping switch { 0 => 1, 1 => Layers, _ => Layers * KvHeads };
 
     public static KvCase Random(Random random, Limits limits) => new(random, limits);
+
+    /// <summary>One sequence without windows whose rows are all of its slots.</summary>
+    public static KvCase Prompt(Random random, int slots, Func<KvSequence, KvSequence> change)
+    {
+        while (true)
+        {
+            KvCase kvCase = Random(random, new Limits(Sequences: 1, Slots: 1, Rows: slots) { FewestRows = slots, NoWindows = true });
+            if (!kvCase.ExcludeSelf)
+                return kvCase.With(change);
+        }
+    }
+
+    /// <summary>The same numbers, each sequence changed.</summary>
+    public KvCase With(Func<KvSequence, KvSequence> change)
+    {
+        var copy = (KvCase)MemberwiseClone();
+        copy.Sequences = [.. Sequences.Select(change)];
+        return copy;
+    }
 
     public int GroupOf(int head) => Grouping switch { 0 => 0, 1 => Layer, _ => Layer * KvHeads + head };
 
@@ -85,50 +129,61 @@ internal sealed class KvCase
         return slot >= s.GapStarts[group] && slot < s.GapStarts[group] + s.GapLengths[group];
     }
 
-    /// <summary>The attention output of a sequence's rows, computed without blocks, in double; and the sums of its columns per KV head.</summary>
-    public (float[] Output, double[][] Columns) Dense(int sequence)
+    /// <summary>The row at slot <paramref name="own"/> sees <paramref name="slot"/>.</summary>
+    public bool Sees(int sequence, int head, int own, int slot)
+    {
+        KvSequence s = Sequences[sequence];
+        int group = GroupOf(head), window = s.Windows[group];
+        return slot <= own && !(slot == own && ExcludeSelf) && !IsDead(sequence, head, slot)
+            && (Window == 0 || slot > own - Window) && (window == 0 || slot < s.Sinks[group] || slot > own - window);
+    }
+
+    /// <summary>The attention output of a sequence's rows, computed without blocks, in double; and all sums, wanted or not, per KV head.</summary>
+    public (float[] Output, HeadSums[] Sums) Dense(int sequence)
     {
         KvSequence s = Sequences[sequence];
         float[] output = new float[s.Rows * s.Q.Columns];
-        double[][] columns = new double[KvHeads][];
+        var sums = new HeadSums[KvHeads];
         for (int head = 0; head < KvHeads; head++)
         {
             int length = s.Lengths[GroupOf(head)];
-            columns[head] = new double[length + s.Rows];
+            sums[head] = new HeadSums(new double[length + s.Rows], new double[length + s.Rows]);
             for (int row = 0; row < s.Rows; row++)
             {
                 for (int g = 0; g < Group; g++)
-                {
-                    int at = row * s.Q.Columns + (head * Group + g) * Format.HeadDim;
-                    DenseRow(sequence, head, length + row, s.Q.Values.AsSpan(at, Format.HeadDim), output.AsSpan(at, Format.HeadDim), columns[head]);
-                }
+                    DenseRow(sequence, head, row, (head * Group + g) * Format.HeadDim, output, sums[head]);
             }
         }
 
-        return (output, columns);
+        return (output, sums);
     }
 
-    private void DenseRow(int sequence, int head, int own, ReadOnlySpan<float> q, Span<float> output, double[] columns)
+    private void DenseRow(int sequence, int head, int row, int column, float[] outputs, HeadSums sums)
     {
+        KvSequence s = Sequences[sequence];
+        int group = GroupOf(head), own = s.Lengths[group] + row;
         var weights = new Dictionary<int, double>();
         for (int slot = 0; slot <= own; slot++)
         {
-            if ((slot == own && ExcludeSelf) || (Window > 0 && slot <= own - Window) || IsDead(sequence, head, slot))
+            if (!Sees(sequence, head, own, slot))
                 continue;
+            bool sink = HasSinkQueries && s.Windows[group] > 0 && slot < s.Sinks[group];
+            ReadOnlySpan<float> q = (sink ? s.SinkQ : s.Q).Row(row).Slice(column, Format.HeadDim), key = Stored(sequence, head, slot, value: false);
             double score = 0;
             for (int d = 0; d < q.Length; d++)
-                score += (double)q[d] * Stored(sequence, head, slot, value: false)[d];
+                score += (double)q[d] * key[d];
             weights[slot] = score * Scale;
         }
 
         if (weights.Count == 0)
             return;
         double max = weights.Values.Max(), sum = weights.Values.Sum(score => Math.Exp(score - max));
+        Span<float> output = outputs.AsSpan(row * s.Q.Columns + column, Format.HeadDim);
         double[] total = new double[output.Length];
         foreach ((int slot, double score) in weights)
         {
             double weight = Math.Exp(score - max) / sum;
-            columns[slot] += weight / Group;
+            Watch(s.Watched, sums, own, slot, weight / Group);
             for (int d = 0; d < output.Length; d++)
                 total[d] += weight * Stored(sequence, head, slot, value: true)[d];
         }
@@ -137,15 +192,33 @@ internal sealed class KvCase
             output[d] = (float)total[d];
     }
 
+    private static void Watch(Watched watched, HeadSums sums, int own, int slot, double weight)
+    {
+        if (own < watched.FirstSlot)
+            return;
+        sums.Columns[slot] += weight;
+        if (own - slot < watched.Band)
+            sums.Band[slot] += weight;
+        if (slot < watched.SinkEnd || slot >= watched.RecentStart)
+            sums.Range += weight;
+    }
+
     private (KvSequence, float[][] Keys, float[][] Values) Fill(Random random, Limits limits)
     {
-        int rows = random.Next(1, limits.Rows + 1), headDim = Format.HeadDim;
+        int rows = random.Next(limits.FewestRows, limits.Rows + 1), headDim = Format.HeadDim;
         int[] lengths = new int[Groups], starts = new int[Groups], gaps = new int[Groups];
+        int[] sinks = new int[Groups], windows = new int[Groups];
         for (int g = 0; g < Groups; g++)
         {
             lengths[g] = random.Next(4) == 0 ? 0 : random.Next(limits.Slots);
             starts[g] = random.Next(lengths[g] + 1);
             gaps[g] = random.Next(2) == 0 ? 0 : random.Next(lengths[g] - starts[g] + 1);
+            sinks[g] = Pick(random, 0, 1, 4, 4, random.Next(100));
+            windows[g] = Pick(random, 0, 1, 2, random.Next(1, 100), random.Next(1, 2 * limits.Slots + 2));
+            if (limits.NoWindows)
+                windows[g] = 0;
+            if (limits.Windowed)
+                (sinks[g], windows[g]) = (random.Next(9), random.Next(1, 80));
         }
 
         Matrix k = Matrix.Random(random, Format.Type, rows, KvHeads * headDim), v = Matrix.Random(random, Format.Type, rows, KvHeads * headDim);
@@ -163,7 +236,13 @@ internal sealed class KvCase
         }
 
         Matrix q = Matrix.Random(random, DType.F32, rows, KvHeads * Group * headDim, width: 2);
-        return (new KvSequence(rows, lengths, starts, gaps, q, k with { Type = DType.F32 }, v with { Type = DType.F32 }), keys, values);
+        Matrix sinkQ = Matrix.Random(random, DType.F32, rows, q.Columns, width: 2);
+        int slots = lengths.Max() + rows;
+        var watched = new Watched(
+            (AttentionSums)random.Next(8), random.Next(2) == 0 ? 0 : random.Next(slots), random.Next(slots + 2), random.Next(10), random.Next(slots + 2));
+        return (
+            new KvSequence(rows, lengths, starts, gaps, sinks, windows, q, sinkQ, k with { Type = DType.F32 }, v with { Type = DType.F32 }, watched),
+            keys, values);
     }
 
     private int[][][] ShuffleBlocks(Random random, out int blocks)

@@ -5,10 +5,12 @@ namespace InferenceService.Compute.Tests;
 /// <summary>A <see cref="KvCase"/> on a backend: the pool with NaN wherever nothing live lies, and steps over it.</summary>
 internal sealed class KvRun
 {
+    private const int LayerRow = 2;
+
     private readonly KvCase _case;
     private readonly IBackend _backend;
     private readonly int _sumColumns;
-    private readonly Tensor _sums;
+    private readonly Tensor _sums, _bands, _ranges;
 
     public KvRun(KvCase kvCase, IBackend backend)
     {
@@ -21,8 +23,8 @@ internal sealed class KvRun
             {
                 for (int slot = 0; slot < kvCase.Sequences[s].Lengths[kvCase.GroupOf(head)]; slot++)
                 {
-                    if (kvCase.IsDead(s, head, slot))
-                        continue;
+                    if (!kvCase.Sees(s, head, kvCase.Sequences[s].Lengths[kvCase.GroupOf(head)], slot))
+                        continue; // what the first row does not see, no later one does
                     Store(Row(pool, s, head, slot, value: false), kvCase.Stored(s, head, slot, value: false));
                     Store(Row(pool, s, head, slot, value: true), kvCase.Stored(s, head, slot, value: true));
                 }
@@ -32,7 +34,10 @@ internal sealed class KvRun
         Pool = backend.Allocate(DType.U8, kvCase.Blocks, kvCase.Format.BlockBytes);
         backend.Upload(pool, Pool);
         _sumColumns = 1 + kvCase.Sequences.Max(s => s.Lengths.Max() + s.Rows);
-        _sums = backend.Allocate(DType.F32, kvCase.Sequences.Length * kvCase.KvHeads + 2, _sumColumns);
+        int sumRows = kvCase.Sequences.Length * kvCase.KvHeads + LayerRow;
+        _sums = backend.Allocate(DType.F32, sumRows, _sumColumns);
+        _bands = backend.Allocate(DType.F32, sumRows, _sumColumns);
+        _ranges = backend.Allocate(DType.F32, sumRows, 1);
     }
 
     public Tensor Pool { get; }
@@ -45,13 +50,14 @@ internal sealed class KvRun
         return bytes;
     }
 
-    /// <summary>The sums of a sequence's KV head so far; the last one belongs to no slot.</summary>
-    public float[] Sums(int sequence, int head)
-    {
-        float[] all = new float[_sums.Rows * _sums.Columns];
-        _backend.Download(_sums, MemoryMarshal.AsBytes(all.AsSpan()));
-        return all.AsSpan((sequence * _case.KvHeads + head + 2) * _sumColumns, _sumColumns).ToArray();
-    }
+    /// <summary>The column sums of a sequence's KV head so far; the last one belongs to no slot.</summary>
+    public float[] Sums(int sequence, int head) => Row(_sums, sequence, head);
+
+    /// <summary>The band sums of a sequence's KV head so far; the last one belongs to no slot.</summary>
+    public float[] Bands(int sequence, int head) => Row(_bands, sequence, head);
+
+    /// <summary>The range mass of a sequence's KV head so far.</summary>
+    public float Range(int sequence, int head) => Row(_ranges, sequence, head)[0];
 
     /// <summary>Writes K and V of some rows and attends. Rows of each part must follow those of earlier steps; a part may be empty.</summary>
     /// <returns>The output rows of each part.</returns>
@@ -65,7 +71,7 @@ internal sealed class KvRun
         Tensor output = blank.On(_backend);
         PagedKv cache = Cache(parts, out AttentionProbe probe);
         _backend.WriteKv(Join(s => s.K).On(_backend), Join(s => s.V).On(_backend), cache);
-        _backend.Attention(q.On(_backend), cache, observe ? probe : default, output);
+        _backend.Attention(q.On(_backend), cache with { SinkQueries = _case.HasSinkQueries ? Join(s => s.SinkQ).On(_backend) : null }, observe ? probe : default, output);
 
         float[] all = blank.From(_backend, output);
         float[][] results = new float[parts.Length][];
@@ -98,7 +104,7 @@ internal sealed class KvRun
             KvCase.KvSequence sequence = _case.Sequences[s];
             for (int g = 0; g < _case.Groups; g++)
             {
-                groups.AddRange([tables.Count, sequence.Lengths[g] + start, sequence.GapStarts[g], sequence.GapLengths[g], 0, 0]);
+                groups.AddRange([tables.Count, sequence.Lengths[g] + start, sequence.GapStarts[g], sequence.GapLengths[g], sequence.Sinks[g], sequence.Windows[g]]);
                 tables.AddRange(_case.Tables[s][g]);
             }
         }
@@ -106,13 +112,25 @@ internal sealed class KvRun
         var batch = new KvBatch(
             Pool, _case.Format, parts.Length, _case.Groups, Ints(groups, KvBatch.GroupFields), Ints(tables, tables.Count), Ints(starts, starts.Count),
             parts.Max(p => p.Count));
+        AttentionSums wanted = parts.Aggregate(AttentionSums.None, (all, p) => all | _case.Sequences[p.Sequence].Watched.Sums);
         probe = new AttentionProbe(
-            AttentionSums.Columns, _sums, default, default, Ints([.. parts.Select(p => p.Sequence * _case.KvHeads)], parts.Length),
-            Ints([.. parts.SelectMany(_ => new[] { (int)AttentionSums.Columns, 0, 0, 0, 0 })], AttentionProbe.ObservedFields), LayerRow: 2);
+            wanted,
+            wanted.HasFlag(AttentionSums.Columns) ? _sums : default,
+            wanted.HasFlag(AttentionSums.Band) ? _bands : default,
+            wanted.HasFlag(AttentionSums.RangeMass) ? _ranges : default,
+            Ints([.. parts.Select(p => _case.Sequences[p.Sequence].Watched.Sums == AttentionSums.None ? -1 : p.Sequence * _case.KvHeads)], parts.Length),
+            Ints([.. parts.SelectMany(p => _case.Sequences[p.Sequence].Watched.Fields)], AttentionProbe.ObservedFields), LayerRow);
         int[] heads = Enumerable.Range(0, _case.KvHeads).ToArray();
         return new PagedKv(
             batch, Ints([.. heads.Select(_case.GroupOf)], heads.Length),
             Ints([.. heads.Select(h => _case.Format.LaneOffset(_case.LaneOf(h)))], heads.Length), _case.Scale, _case.Window, _case.ExcludeSelf);
+    }
+
+    private float[] Row(Tensor sums, int sequence, int head)
+    {
+        float[] all = new float[sums.Rows * sums.Columns];
+        _backend.Download(sums, MemoryMarshal.AsBytes(all.AsSpan()));
+        return all.AsSpan((sequence * _case.KvHeads + head + LayerRow) * sums.Columns, sums.Columns).ToArray();
     }
 
     private byte[] Poisoned()

@@ -154,11 +154,9 @@ internal sealed class ReferenceBackend : IBackend
                 var lane = new Lane(cache, s, head);
                 for (int row = start; row < I32(batch.RowStarts, s + 1); row++)
                 {
-                    double[] columns = AttendRow(q, cache, output, lane, head, row, row - start);
-                    if ((probe.Wanted & AttentionSums.Columns) == 0 || I32(probe.SequenceRow, s) < 0)
-                        continue;
-                    for (int slot = 0; slot < columns.Length; slot++)
-                        F32(probe.ColumnSums, I32(probe.SequenceRow, s) + probe.LayerRow + head, slot) += (float)columns[slot];
+                    double[] weights = AttendRow(q, cache, output, lane, head, row, row - start);
+                    if (probe.Wanted != AttentionSums.None && I32(probe.SequenceRow, s) >= 0)
+                        Observe(probe, s, head, lane.Length + row - start, weights);
                 }
             }
         }
@@ -185,13 +183,36 @@ internal sealed class ReferenceBackend : IBackend
             buffer.Dispose();
     }
 
+    /// <summary>Adds one row's weights to the sums that its sequence wants.</summary>
+    private static void Observe(in AttentionProbe probe, int sequence, int head, int own, double[] weights)
+    {
+        Span<int> observed = MemoryMarshal.Cast<byte, int>(Row(probe.Observed, sequence));
+        AttentionSums wanted = probe.Wanted & (AttentionSums)observed[0];
+        int at = I32(probe.SequenceRow, sequence) + probe.LayerRow + head, band = observed[2], sinkEnd = observed[3], recentStart = observed[4];
+        if (own < observed[1])
+            return;
+        double mass = 0;
+        for (int slot = 0; slot < weights.Length; slot++)
+        {
+            if (wanted.HasFlag(AttentionSums.Columns))
+                F32(probe.ColumnSums, at, slot) += (float)weights[slot];
+            if (wanted.HasFlag(AttentionSums.Band) && own - slot < band)
+                F32(probe.BandSums, at, slot) += (float)weights[slot];
+            if (slot < sinkEnd || slot >= recentStart)
+                mass += weights[slot];
+        }
+
+        if (wanted.HasFlag(AttentionSums.RangeMass))
+            F32(probe.RangeMass, at, 0) += (float)mass;
+    }
+
     /// <summary>Writes one row of one KV head's query heads; returns its attention weights, averaged over them.</summary>
     private static double[] AttendRow(Tensor q, in PagedKv cache, Tensor output, Lane lane, int head, int row, int rowInSequence)
     {
         DType type = cache.Batch.Format.Type;
         int headDim = cache.Batch.Format.HeadDim, group = q.Columns / (headDim * cache.LaneGroup.Columns);
         int last = lane.Length + rowInSequence, end = cache.ExcludeSelf ? last : last + 1;
-        int first = cache.Window > 0 ? Math.Max(0, last + 1 - cache.Window) : 0;
+        int first = cache.Window > 0 ? Math.Max(0, last + 1 - cache.Window) : 0, recent = lane.Window > 0 ? last + 1 - lane.Window : 0;
         double[] weights = new double[end], values = new double[headDim], columns = new double[end];
         for (int g = 0; g < group; g++)
         {
@@ -199,11 +220,12 @@ internal sealed class ReferenceBackend : IBackend
             double max = double.NegativeInfinity, sum = 0;
             for (int slot = first; slot < end; slot++)
             {
-                if (lane.IsDead(slot))
+                if (Unseen(slot))
                     continue;
+                Tensor queries = slot < lane.Sinks && cache.SinkQueries is { } sinkQueries ? sinkQueries : q;
                 double score = 0;
                 for (int c = 0; c < headDim; c++)
-                    score += (double)F32(q, row, column + c) * Half16Bits.Read(type, lane.Key(slot), c);
+                    score += (double)F32(queries, row, column + c) * Half16Bits.Read(type, lane.Key(slot), c);
                 weights[slot] = score * cache.Scale;
                 max = Math.Max(max, weights[slot]);
             }
@@ -211,7 +233,7 @@ internal sealed class ReferenceBackend : IBackend
             Array.Clear(values);
             for (int slot = first; slot < end; slot++)
             {
-                if (lane.IsDead(slot))
+                if (Unseen(slot))
                     continue;
                 weights[slot] = Math.Exp(weights[slot] - max);
                 sum += weights[slot];
@@ -222,10 +244,12 @@ internal sealed class ReferenceBackend : IBackend
             for (int c = 0; c < headDim; c++)
                 F32(output, row, column + c) = sum > 0 ? (float)(values[c] / sum) : 0;
             for (int slot = first; slot < end; slot++)
-                columns[slot] += lane.IsDead(slot) ? 0 : weights[slot] / sum / group;
+                columns[slot] += Unseen(slot) ? 0 : weights[slot] / sum / group;
         }
 
         return columns;
+
+        bool Unseen(int slot) => lane.IsDead(slot) || (slot >= lane.Sinks && slot < recent);
     }
 
     private static Span<byte> Bytes(Tensor tensor) =>
@@ -256,10 +280,15 @@ internal sealed class ReferenceBackend : IBackend
             _laneOffset = I32(cache.LaneOffset, head);
             Span<int> group = MemoryMarshal.Cast<byte, int>(
                 Row(batch.Groups, sequence * batch.GroupsPerSequence + I32(cache.LaneGroup, head)));
-            (_table, Length, _gapStart, _gapLength) = (group[0], group[1], group[2], group[3]);
+            (_table, Length, _gapStart, _gapLength, Window) = (group[0], group[1], group[2], group[3], group[5]);
+            Sinks = Window > 0 ? group[4] : 0;
         }
 
         public int Length { get; }
+
+        public int Sinks { get; }
+
+        public int Window { get; }
 
         public bool IsDead(int slot) => slot >= _gapStart && slot < _gapStart + _gapLength;
 

@@ -25,11 +25,10 @@ internal static unsafe class AttentionMerge
         for (int task; (task = Tickets.Take(ref job.Ticket, job.MaxSpans)) < job.Tasks;)
         {
             AttentionBlock block = cursor.Find(job, task);
-            int first = block.SeenFrom / PagedAttention.Span, last = Math.Max(first, (block.SeenTo - 1) / PagedAttention.Span);
-            total.UseState(job.States + (task + first) * job.StateFloats, job);
-            for (int span = first + 1; span <= last; span++)
+            total.UseState(job.States + task * job.StateFloats, job);
+            for (int index = 1; index < block.Spans; index++)
             {
-                part.UseState(job.States + (task + span) * job.StateFloats, job);
+                part.UseState(job.States + (task + index) * job.StateFloats, job);
                 Into<S, V>(total, part, block.Lines, job.ValueStride);
             }
 
@@ -47,6 +46,7 @@ internal static unsafe class AttentionMerge
             float a = AttentionSoftmax.Scalar<S, V>(total.Maximum[line] - maximum), b = AttentionSoftmax.Scalar<S, V>(part.Maximum[line] - maximum);
             total.Maximum[line] = maximum;
             total.Sum[line] = total.Sum[line] * a + part.Sum[line] * b;
+            total.Range[line] = total.Range[line] * a + part.Range[line] * b;
             float* to = total.Output + (long)line * stride, from = part.Output + (long)line * stride;
             for (int d = 0; d < stride; d += S.Width)
                 S.Store(to + d, S.MultiplyAdd(S.Load(to + d), S.Broadcast(a), S.Multiply(S.Load(from + d), S.Broadcast(b))));
@@ -66,9 +66,10 @@ internal static unsafe class AttentionMerge
             float sum = state.Sum[line];
             if (job.Statistics != null)
             {
-                float* statistic = job.Statistics + 2 * ((long)row * job.Group * job.Cache.KvHeads + head);
+                float* statistic = job.Statistics + PagedAttention.StatisticFloats * ((long)row * job.Group * job.Cache.KvHeads + head);
                 statistic[0] = state.Maximum[line];
                 statistic[1] = sum;
+                statistic[2] = state.Range[line];
             }
 
             if (sum == 0)

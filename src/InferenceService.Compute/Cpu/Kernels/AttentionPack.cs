@@ -17,7 +17,7 @@ internal static unsafe class AttentionPack
         bool inPlace = cache.BlockSize % S.Width == 0 && cache.HalfLaneBytes >= 16; // else rows are scattered, or a load could leave the pool
         for (int slot = from - (from - tile) % S.Width; slot < to; slot += S.Width)
         {
-            if (slot >= lane.GapStart && slot + S.Width <= lane.GapEnd)
+            if (lane.IsDead(slot, slot + S.Width))
                 continue;
             byte* source = gather;
             nint stride = (cache.RowBytes + 15) & ~15;
@@ -108,6 +108,6 @@ internal static unsafe class AttentionPack
     private static byte* Ahead(in KvView cache, in KvLane lane, int slot, byte* here)
     {
         slot += PagedAttention.KeyTile;
-        return slot < lane.Length && (slot < lane.GapStart || slot >= lane.GapEnd) ? cache.Key(lane, slot) : here;
+        return slot < lane.Length && !lane.IsDead(slot, slot + 1) ? cache.Key(lane, slot) : here;
     }
 }

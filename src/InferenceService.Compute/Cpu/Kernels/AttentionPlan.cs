@@ -10,22 +10,14 @@ internal static unsafe class AttentionPlan
     /// <summary>Chooses the block of rows and whether spans are tasks; takes the scratch memory.</summary>
     public static void Plan(KernelHost host, ref PagedAttention.Job job, bool statistics)
     {
-        int rows = 0, slots = 0;
+        int rows = 0;
         for (int s = 0; s < job.Cache.Sequences; s++)
-        {
             rows = Math.Max(rows, job.Cache.RowsOf(s));
-            if (job.Cache.RowsOf(s) > 0)
-            {
-                for (int head = 0; head < job.Cache.KvHeads; head++)
-                    slots = Math.Max(slots, job.Cache.Lane(s, head).Length + job.Cache.RowsOf(s));
-            }
-        }
-
         job.RowsEach = Math.Clamp(LinesPerBlock / job.Group, 1, Math.Max(1, rows));
         while (job.RowsEach > 1 && job.RowsEach * job.Group > FewestLines && Blocks(job) < 4 * host.Workers)
             job.RowsEach = (job.RowsEach + 1) / 2;
         int blocks = Blocks(job);
-        int spans = Math.Max(1, (slots + PagedAttention.Span - 1) / PagedAttention.Span);
+        int spans = Spans(job);
         job.StateFloats = AttentionScratch.StateFloats(job);
         bool share = spans > 1 && blocks < 4 * host.Workers && host.Workers > 1 && blocks * spans * job.StateFloats <= MostStateFloats;
         job.MaxSpans = share ? spans : 1;
@@ -34,11 +26,35 @@ internal static unsafe class AttentionPlan
 
         long states = job.MaxSpans > 1 ? job.Tasks * job.StateFloats : 0;
         long heads = (long)job.Cache.KvHeads * job.Group;
-        long kept = states + (statistics ? 2 * heads * job.Cache.RowStarts[job.Cache.Sequences] : 0);
+        long kept = states + (statistics ? PagedAttention.StatisticFloats * heads * job.Cache.RowStarts[job.Cache.Sequences] : 0);
         float* shared = host.Shared(kept);
         job.Scratch = host.Scratch(job.ScratchFloats);
         job.States = states > 0 ? shared : null;
         job.Statistics = statistics ? shared + states : null;
+    }
+
+    /// <summary>Most spans of which any block of rows sees something, or a little more.</summary>
+    private static int Spans(in PagedAttention.Job job)
+    {
+        int most = 1;
+        for (int s = 0; s < job.Cache.Sequences; s++)
+        {
+            int rows = job.Cache.RowsOf(s);
+            for (int head = 0; head < job.Cache.KvHeads && rows > 0; head++)
+            {
+                KvLane lane = job.Cache.Lane(s, head);
+                int spans = Touched(lane.Length + rows);
+                if (job.Window > 0)
+                    spans = Math.Min(spans, Touched((long)job.Window + job.RowsEach) + 1);
+                if (lane.Window > 0)
+                    spans = Math.Min(spans, Touched(lane.Sinks) + Touched((long)lane.Window + job.RowsEach) + 1);
+                most = Math.Max(most, spans);
+            }
+        }
+
+        return most;
+
+        static int Touched(long slots) => (int)((slots + PagedAttention.Span - 1) / PagedAttention.Span);
     }
 
     private static int Blocks(in PagedAttention.Job job)
@@ -54,8 +70,8 @@ internal static unsafe class AttentionPlan
         (job.Cache.RowsOf(sequence) + job.RowsEach - 1) / job.RowsEach * job.Cache.KvHeads;
 }
 
-/// <summary>A block of rows of one sequence under one KV head, and the span that a task is about.</summary>
-internal readonly struct AttentionBlock
+/// <summary>A block of rows of one sequence under one KV head.</summary>
+internal readonly unsafe struct AttentionBlock
 {
     public required int Sequence { get; init; }
 
@@ -78,7 +94,41 @@ internal readonly struct AttentionBlock
     /// <summary>First slot that no row of the block sees any more.</summary>
     public required int SeenTo { get; init; }
 
-    public required int Span { get; init; }
+    /// <summary>Spans of which some row of the block sees something.</summary>
+    public int Spans => Math.Max(1, (SeenTo - 1) / PagedAttention.Span - SeenFrom / PagedAttention.Span + 1 - HoleSpans);
+
+    private int HoleSpans => Math.Max(0, Lane.HoleEnd / PagedAttention.Span - FirstHoleSpan);
+
+    private int FirstHoleSpan => (Lane.HoleStart + PagedAttention.Span - 1) / PagedAttention.Span;
+
+    /// <summary>Rows [first, first + count) of a sequence under a KV head.</summary>
+    public static AttentionBlock Of(in PagedAttention.Job job, int sequence, int head, int first, int count)
+    {
+        KvLane lane = job.Cache.Lane(sequence, head);
+        int seenFrom = job.SeenFrom(lane, first), recentFrom = PagedAttention.Job.RecentFrom(lane, first); // later rows' windows begin later
+        if (lane.Sinks <= seenFrom)
+            seenFrom = Math.Max(seenFrom, recentFrom);
+        else
+            (lane.HoleStart, lane.HoleEnd) = (lane.Sinks, Math.Max(lane.Sinks, recentFrom));
+        return new AttentionBlock
+        {
+            Sequence = sequence,
+            Head = head,
+            FirstRow = job.Cache.RowStarts[sequence] + first,
+            RowInSequence = first,
+            Lines = count * job.Group,
+            Lane = lane,
+            SeenFrom = seenFrom,
+            SeenTo = job.SeenTo(lane, first + count - 1),
+        };
+    }
+
+    /// <summary>Number of the span that is <paramref name="index"/>th among <see cref="Spans"/>.</summary>
+    public int SpanAt(int index)
+    {
+        int span = SeenFrom / PagedAttention.Span + index;
+        return HoleSpans > 0 && span >= FirstHoleSpan ? span + HoleSpans : span;
+    }
 }
 
 /// <summary>Finds the block of a task. A worker's tasks only grow, so the search goes on where it stopped.</summary>
@@ -101,19 +151,6 @@ internal unsafe struct AttentionCursor(in PagedAttention.Job job)
         int index = number - _before, head = index % job.Cache.KvHeads;
         int rows = job.Cache.RowsOf(_sequence);
         int first = (_blocks / job.Cache.KvHeads - 1 - index / job.Cache.KvHeads) * job.RowsEach;
-        int count = Math.Min(job.RowsEach, rows - first);
-        KvLane lane = job.Cache.Lane(_sequence, head);
-        return new AttentionBlock
-        {
-            Sequence = _sequence,
-            Head = head,
-            FirstRow = job.Cache.RowStarts[_sequence] + first,
-            RowInSequence = first,
-            Lines = count * job.Group,
-            Lane = lane,
-            SeenFrom = job.SeenFrom(lane, first),
-            SeenTo = job.SeenTo(lane, first + count - 1),
-            Span = task % job.MaxSpans,
-        };
+        return AttentionBlock.Of(job, _sequence, head, first, Math.Min(job.RowsEach, rows - first));
     }
 }

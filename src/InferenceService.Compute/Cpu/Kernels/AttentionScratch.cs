@@ -10,6 +10,7 @@ internal unsafe struct AttentionScratch
     public AttentionScratch(in PagedAttention.Job job, int worker, float** q)
     {
         Q = q;
+        SinkQ = job.SinkQ != null ? q + job.Lines : null;
         _lines = job.Lines;
         float* next = job.Scratch + worker * job.ScratchFloats;
         Keys = next;
@@ -23,6 +24,9 @@ internal unsafe struct AttentionScratch
 
     /// <summary>Where the query of each line begins.</summary>
     public float** Q { get; }
+
+    /// <summary>Where its query for the sinks begins; null when <see cref="Q"/> serves all.</summary>
+    public float** SinkQ { get; }
 
     /// <summary>[headDim, KeyTile].</summary>
     public float* Keys { get; }
@@ -45,8 +49,11 @@ internal unsafe struct AttentionScratch
     /// <summary>[lines]: running sums of weights.</summary>
     public float* Sum { get; private set; }
 
+    /// <summary>[lines]: the part of <see cref="Sum"/> that the observed range has; of observed lines only.</summary>
+    public float* Range { get; private set; }
+
     /// <summary>Floats of the state of a block of rows.</summary>
-    public static long StateFloats(in PagedAttention.Job job) => ((long)job.Lines * (job.ValueStride + 2) + 15) & ~15L;
+    public static long StateFloats(in PagedAttention.Job job) => ((long)job.Lines * (job.ValueStride + 3) + 15) & ~15L;
 
     /// <summary>Floats that a worker needs.</summary>
     public static long Floats(in PagedAttention.Job job) =>
@@ -58,6 +65,7 @@ internal unsafe struct AttentionScratch
         Output = state;
         Maximum = state + _lines * job.ValueStride;
         Sum = Maximum + _lines;
+        Range = Sum + _lines;
     }
 
     /// <summary>The same memory with a second state, in which spans are merged.</summary>
@@ -67,6 +75,7 @@ internal unsafe struct AttentionScratch
         total.Output = _total;
         total.Maximum = _total + (Maximum - Output);
         total.Sum = _total + (Sum - Output);
+        total.Range = _total + (Range - Output);
         return total;
     }
 
@@ -76,6 +85,7 @@ internal unsafe struct AttentionScratch
         new Span<float>(Output, lines * stride).Clear();
         new Span<float>(Maximum, lines).Fill(AttentionSoftmax.NoKeyYet);
         new Span<float>(Sum, lines).Clear();
+        new Span<float>(Range, lines).Clear();
     }
 
     /// <summary>Takes over the state of <paramref name="other"/>.</summary>
@@ -84,6 +94,7 @@ internal unsafe struct AttentionScratch
         new Span<float>(other.Output, lines * stride).CopyTo(new Span<float>(Output, lines * stride));
         new Span<float>(other.Maximum, lines).CopyTo(new Span<float>(Maximum, lines));
         new Span<float>(other.Sum, lines).CopyTo(new Span<float>(Sum, lines));
+        new Span<float>(other.Range, lines).CopyTo(new Span<float>(Range, lines));
     }
 
     private static long GatherFloats(in PagedAttention.Job job) => 16L * ((job.Cache.RowBytes + 15) / 16 * 4);

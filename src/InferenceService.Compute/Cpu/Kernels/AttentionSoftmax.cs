@@ -11,7 +11,7 @@ internal static unsafe class AttentionSoftmax
 
     /// <summary>Turns one line's products into weights, in place, relative to the running maximum.</summary>
     /// <param name="scores">q·k of a tile; on return exp(scale·q·k − maximum), 0 for what the row does not see.</param>
-    /// <param name="seen">The keys [From, To) of the tile without [GapFrom, GapTo).</param>
+    /// <param name="seen">The keys of the tile that the row sees.</param>
     /// <param name="maximum">Running maximum.</param>
     /// <param name="sum">Running sum of weights relative to it.</param>
     /// <returns>What earlier sums must be multiplied by, since the maximum may have grown.</returns>
@@ -46,6 +46,21 @@ internal static unsafe class AttentionSoftmax
         return rescale;
     }
 
+    /// <summary>The part of a tile's weights that lies on places [0, <paramref name="before"/>) or [<paramref name="after"/>, ∞).</summary>
+    /// <remarks>Added in the order of <see cref="Update"/>, so that rounding never makes a part larger than the whole.</remarks>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public static float Mass<S, V>(float* weights, int before, int after) where S : struct, ISimd<V> where V : struct
+    {
+        V total = S.Zero;
+        for (int i = 0; i < PagedAttention.KeyTile; i += S.Width)
+        {
+            V weight = S.Load(weights + i);
+            total = S.Add(total, S.KeepLanes(weight, after - i, S.Width, S.KeepLanes(weight, 0, before - i, S.Zero)));
+        }
+
+        return S.Sum(total);
+    }
+
     /// <summary>Turns one line's products into final weights, given its final maximum and sum.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Finish<S, V>(float* scores, in SeenKeys seen, float scale, float maximum, float sum) where S : struct, ISimd<V> where V : struct
@@ -63,10 +78,21 @@ internal static unsafe class AttentionSoftmax
     public static float Scalar<S, V>(float x) where S : struct, ISimd<V> where V : struct => S.MaxLane(Exponential.Exp<S, V>(S.Broadcast(x)));
 }
 
-/// <summary>The keys of a tile that a row sees, as places in the tile: [From, To) without [GapFrom, GapTo).</summary>
-internal readonly struct SeenKeys(int from, int to, int gapFrom, int gapTo)
+/// <summary>The keys of a tile that a row sees, as places in the tile: [from, to) without the lane's gap and without the row's own hole.</summary>
+internal readonly struct SeenKeys
 {
-    private readonly bool _all = from <= 0 && to >= PagedAttention.KeyTile && (gapFrom >= PagedAttention.KeyTile || gapTo <= 0 || gapTo <= gapFrom);
+    private readonly int _from, _to, _gapFrom, _gapTo, _holeFrom, _holeTo;
+    private readonly bool _all, _hole;
+
+    /// <summary>What row <paramref name="row"/> of a sequence sees of the tile at <paramref name="tile"/>.</summary>
+    public SeenKeys(in PagedAttention.Job job, in KvLane lane, int row, int tile)
+    {
+        (_from, _to) = (job.SeenFrom(lane, row) - tile, job.SeenTo(lane, row) - tile);
+        (_gapFrom, _gapTo) = (lane.GapStart - tile, lane.GapEnd - tile);
+        (_holeFrom, _holeTo) = (lane.Sinks - tile, PagedAttention.Job.RecentFrom(lane, row) - tile);
+        _hole = Cuts(_holeFrom, _holeTo);
+        _all = _from <= 0 && _to >= PagedAttention.KeyTile && !_hole && !Cuts(_gapFrom, _gapTo);
+    }
 
     /// <summary>The scores of places [at, at + width), minus infinity where the row does not see.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -75,6 +101,9 @@ internal readonly struct SeenKeys(int from, int to, int gapFrom, int gapTo)
         if (_all)
             return scores;
         V nothing = S.Broadcast(float.NegativeInfinity);
-        return S.KeepLanes(nothing, gapFrom - at, gapTo - at, S.KeepLanes(scores, from - at, to - at, nothing));
+        scores = S.KeepLanes(nothing, _gapFrom - at, _gapTo - at, S.KeepLanes(scores, _from - at, _to - at, nothing));
+        return _hole ? S.KeepLanes(nothing, _holeFrom - at, _holeTo - at, scores) : scores;
     }
+
+    private static bool Cuts(int from, int to) => from < PagedAttention.KeyTile && to > 0 && to > from;
 }

@@ -54,7 +54,7 @@ internal unsafe struct KvView
             Length = group[1],
             GapStart = group[2],
             GapEnd = group[2] + group[3],
-            Sinks = group[4],
+            Sinks = group[5] > 0 ? group[4] : 0,
             Window = group[5],
         };
     }
@@ -78,9 +78,17 @@ internal unsafe struct KvView
             return Math.Min(to, lane.GapEnd) - slot;
         }
 
+        if (slot >= lane.HoleStart && slot < lane.HoleEnd)
+        {
+            key = null;
+            return Math.Min(to, lane.HoleEnd) - slot;
+        }
+
         (int block, int inBlock) = Math.DivRem(slot, BlockSize);
         key = lane.Base + (long)lane.Table[block] * BlockBytes + (long)inBlock * RowBytes;
         int count = Math.Min(BlockSize - inBlock, to - slot);
+        if (slot < lane.HoleStart)
+            count = Math.Min(count, lane.HoleStart - slot);
         return slot < lane.GapStart ? Math.Min(count, lane.GapStart - slot) : count;
     }
 
@@ -106,14 +114,14 @@ internal unsafe struct KvView
                 if (entry[0] < 0 || entry[1] < 0 || entry[3] < 0 || entry[0] + blocks > batch.Tables.Columns)
                     throw new ShapeException(
                         $"Group {group} of sequence {s} has {entry[1]} + {RowsOf(s)} slots from entry {entry[0]} of {batch.Tables.Columns} table entries.");
-                if (entry[4] < 0 || entry[5] != 0)
+                if (entry[4] < 0 || entry[5] < 0)
                     throw new ShapeException($"Group {group} of sequence {s} has {entry[4]} sinks and a window of {entry[5]}.");
             }
         }
     }
 }
 
-/// <summary>One KV head of one sequence: where its slots lie and which are dead.</summary>
+/// <summary>One KV head of one sequence: where its slots lie, which are dead and which are seen.</summary>
 internal unsafe struct KvLane
 {
     /// <summary>The lane in block 0.</summary>
@@ -131,9 +139,19 @@ internal unsafe struct KvLane
     /// <summary>First slot after the dead ones.</summary>
     public int GapEnd;
 
-    /// <summary>Slots before it are seen whatever the window.</summary>
+    /// <summary>Slots before it are seen whatever the window; 0 without a window.</summary>
     public int Sinks;
 
     /// <summary>Slots that a row sees, its own included, besides the sinks; 0: all.</summary>
     public int Window;
+
+    /// <summary>First of the slots between sinks and window that none of the rows at hand sees: as good as dead.</summary>
+    public int HoleStart;
+
+    /// <summary>First slot after them; no hole when equal.</summary>
+    public int HoleEnd;
+
+    /// <summary>Nothing in [<paramref name="from"/>, <paramref name="to"/>) need be read.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public readonly bool IsDead(int from, int to) => (from >= GapStart && to <= GapEnd) || (from >= HoleStart && to <= HoleEnd);
 }

@@ -29,24 +29,31 @@ internal static unsafe class PagedAttention
     /// <summary>Slots of a span: what one thread takes when a long sequence is shared out.</summary>
     public const int Span = 512;
 
+    /// <summary>Floats of a (row, head)'s statistics: maximum, sum of weights relative to it, and the observed range's part of that sum.</summary>
+    public const int StatisticFloats = 3;
+
     internal struct Job
     {
         public KvView Cache;
-        public float* Q, Output;
-        public long QStride, OutputStride;
+        public float* Q, SinkQ, Output; // SinkQ: null when q serves all
+        public long QStride, SinkQStride, OutputStride;
         public float Scale;
         public int Window, Self; // Self: 1 when a row sees its own slot
         public int Group, RowsEach, ValueStride, MaxSpans;
         public float* Scratch, States; // States: null unless spans are tasks
         public long ScratchFloats, StateFloats;
-        public float* Statistics; // [row][head] maximum and sum, null unless a probe wants them
+        public float* Statistics; // [row][head], null unless a probe wants them
+        public AttentionWatch Watch;
         public int Tasks, Ticket;
 
         /// <summary>Lines of a full block of rows.</summary>
         public readonly int Lines => RowsEach * Group;
 
-        /// <summary>First slot that row <paramref name="row"/> of its sequence sees.</summary>
+        /// <summary>First slot that row <paramref name="row"/> of its sequence sees, the group's sinks and window aside.</summary>
         public readonly int SeenFrom(in KvLane lane, int row) => Window > 0 ? Math.Max(0, lane.Length + row + 1 - Window) : 0;
+
+        /// <summary>First slot of the group's window; from the sinks to there it sees nothing.</summary>
+        public static int RecentFrom(in KvLane lane, int row) => lane.Window > 0 ? lane.Length + row + 1 - lane.Window : 0;
 
         /// <summary>First slot that it does not see any more.</summary>
         public readonly int SeenTo(in KvLane lane, int row) => lane.Length + row + Self;
@@ -55,8 +62,6 @@ internal static unsafe class PagedAttention
     /// <summary>Computes; shapes checked by the caller.</summary>
     public static void Run(KernelHost host, in Tensor q, in PagedKv cache, in AttentionProbe probe, in Tensor output)
     {
-        if (cache.SinkQueries is not null || (probe.Wanted & ~AttentionSums.Columns) != 0)
-            throw new ShapeException($"Sink queries and sums {probe.Wanted} are not supported.");
         var job = new Job
         {
             Cache = KvView.Of(cache, q.Rows),
@@ -70,7 +75,15 @@ internal static unsafe class PagedAttention
             Group = q.Columns / (cache.LaneGroup.Columns * cache.Batch.Format.HeadDim),
             ValueStride = (cache.Batch.Format.HeadDim + 15) & ~15,
         };
-        AttentionPlan.Plan(host, ref job, (probe.Wanted & AttentionSums.Columns) != 0);
+        if (cache.SinkQueries is { } sinkQueries)
+        {
+            job.SinkQ = (float*)sinkQueries.Address;
+            job.SinkQStride = sinkQueries.RowStride;
+        }
+
+        if (probe.Wanted != AttentionSums.None)
+            job.Watch = AttentionWatch.Of(probe, job.Cache);
+        AttentionPlan.Plan(host, ref job, statistics: probe.Wanted != AttentionSums.None);
         host.Run(Select(host.Path, cache.Batch.Format.Type), &job, long.MaxValue);
         if (job.States != null)
         {
@@ -78,8 +91,10 @@ internal static unsafe class PagedAttention
             host.Run(AttentionMerge.Select(host.Path), &job, job.Tasks);
         }
 
-        if ((probe.Wanted & AttentionSums.Columns) != 0)
-            AttentionColumns.Run(host, job, cache, probe);
+        if ((probe.Wanted & (AttentionSums.Columns | AttentionSums.Band)) != 0)
+            AttentionColumns.Run(host, job, cache.Batch.Format.Type);
+        if ((probe.Wanted & AttentionSums.RangeMass) != 0)
+            AttentionRanges.Add(job);
     }
 
     private static delegate*<void*, int, void> Select(SimdPath path, DType type) => path switch
@@ -100,18 +115,19 @@ internal static unsafe class PagedAttention
     private static void Work<S, V, E>(void* state, int worker) where S : struct, ISimd<V> where V : struct where E : struct, IElement
     {
         ref Job job = ref *(Job*)state;
-        float** q = stackalloc float*[job.Lines];
+        float** q = stackalloc float*[2 * job.Lines];
         var scratch = new AttentionScratch(job, worker, q);
         var cursor = new AttentionCursor(job);
         for (int task; (task = Tickets.Take(ref job.Ticket, 1)) < job.Tasks;)
         {
             AttentionBlock block = cursor.Find(job, task);
-            for (int line = 0; line < block.Lines; line++)
-                q[line] = job.Q + (block.FirstRow + line / job.Group) * job.QStride + (long)(block.Head * job.Group + line % job.Group) * job.Cache.HeadDim;
+            AttentionScores.Point(job, block.FirstRow, block.Head, block.Lines, scratch);
             if (job.States != null)
             {
+                int index = task % job.MaxSpans;
                 scratch.UseState(job.States + task * job.StateFloats, job);
-                Attend<S, V, E>(job, block, scratch, block.Span);
+                if (index < block.Spans)
+                    Attend<S, V, E>(job, block, scratch, block.SpanAt(index));
                 continue;
             }
 
@@ -124,15 +140,15 @@ internal static unsafe class PagedAttention
     private static void Whole<S, V, E>(in Job job, in AttentionBlock block, in AttentionScratch scratch)
         where S : struct, ISimd<V> where V : struct where E : struct, IElement
     {
-        int first = block.SeenFrom / Span, last = Math.Max(first, (block.SeenTo - 1) / Span);
-        Attend<S, V, E>(job, block, scratch, first);
-        if (first < last)
+        int spans = block.Spans;
+        Attend<S, V, E>(job, block, scratch, block.SpanAt(0));
+        if (spans > 1)
         {
             AttentionScratch total = scratch.Total();
             total.CopyFrom(scratch, block.Lines, job.ValueStride);
-            for (int span = first + 1; span <= last; span++)
+            for (int index = 1; index < spans; index++)
             {
-                Attend<S, V, E>(job, block, scratch, span);
+                Attend<S, V, E>(job, block, scratch, block.SpanAt(index));
                 AttentionMerge.Into<S, V>(total, scratch, block.Lines, job.ValueStride);
             }
 
@@ -156,7 +172,7 @@ internal static unsafe class PagedAttention
         for (int tile = Math.Max(block.SeenFrom / KeyTile * KeyTile, span * Span); tile < end; tile += KeyTile)
         {
             int from = Math.Max(tile, block.SeenFrom), to = Math.Min(tile + KeyTile, end);
-            if (from >= lane.GapStart && to <= lane.GapEnd)
+            if (lane.IsDead(from, to))
                 continue;
             AttentionPack.Keys<S, V, E>(job.Cache, lane, tile, from, to, scratch.Keys, scratch.Gather);
             if (!inPlace)
@@ -172,20 +188,24 @@ internal static unsafe class PagedAttention
         where S : struct, ISimd<V> where V : struct where E : struct, IElement
     {
         KvLane lane = block.Lane;
-        int from = Math.Max(job.SeenFrom(lane, block.RowInSequence + line / job.Group), tile);
+        int firstRow = block.RowInSequence + line / job.Group, from = Math.Max(job.SeenFrom(lane, firstRow), tile);
+        if (from >= lane.Sinks)
+            from = Math.Max(from, Job.RecentFrom(lane, firstRow));
         int to = Math.Min(job.SeenTo(lane, block.RowInSequence + (line + count - 1) / job.Group), Math.Min(tile + KeyTile, block.SeenTo));
         if (from >= to)
             return;
         float* scores = scratch.Scores + (long)line * KeyTile, factors = stackalloc float[8];
-        for (int key = 0; key < KeyTile; key += AttentionTile.Vectors * S.Width)
-            AttentionTile.Scores<S, V>(scratch.Q + line, scratch.Keys + key, job.Cache.HeadDim, scores + key, count);
+        AttentionScores.Products<S, V>(job, lane, tile, scratch, line, count, scores);
         for (int i = 0; i < count; i++)
         {
             int row = block.RowInSequence + (line + i) / job.Group;
-            var seen = new SeenKeys(job.SeenFrom(lane, row) - tile, job.SeenTo(lane, row) - tile, lane.GapStart - tile, lane.GapEnd - tile);
+            var seen = new SeenKeys(job, lane, row, tile);
             factors[i] = AttentionSoftmax.Update<S, V>(
                 scores + (long)i * KeyTile, seen, job.Scale, ref scratch.Maximum[line + i], ref scratch.Sum[line + i]);
         }
+
+        if (job.Watch.Wanted != AttentionSums.None)
+            AttentionRanges.Update<S, V>(job, block, scratch, tile, line, count, factors);
 
         float* output = scratch.Output + (long)line * job.ValueStride;
         if (!inPlace)
