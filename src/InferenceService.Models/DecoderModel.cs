@@ -9,6 +9,7 @@ namespace InferenceService.Models;
 public sealed class DecoderModel
 {
     private readonly Workspace _work;
+    private readonly PromptLoop? _loop;
     private readonly RotaryEmbedding _rotary;
     private readonly float[] _cosSin;
     private readonly Tensor _embedding;
@@ -21,6 +22,7 @@ public sealed class DecoderModel
     {
         (Config, Backend, Layout, Limits) = (config, backend, layout, limits);
         _work = new Workspace(config, limits, backend);
+        _loop = layout.IsCyclic ? new PromptLoop(config, limits, backend) : null;
         _rotary = new RotaryEmbedding(config.Rope, config.MaxPositions);
         _cosSin = new float[limits.MaxRows * config.Rope.RotaryDim];
         _embedding = loader.Matrix(weights.Embedding);
@@ -63,67 +65,143 @@ public sealed class DecoderModel
     }
 
     /// <summary>Runs all layers; writes K and V of every row into the cache.</summary>
-    /// <returns>f32 [input.LogitRows.Length, vocabulary], valid until the next call.</returns>
+    /// <returns>f32 [input.LogitRows.Length, vocabulary], rows of a buffer that the next call may write from its own first row on.</returns>
     /// <exception cref="ArgumentException">The step does not fit the limits, or names a token or row that does not exist.</exception>
-    /// <remarks>Allocates no managed memory, the first call with a new block format excepted.</remarks>
+    /// <remarks>Allocates no managed memory, the first call with a new block format or a longer chunk of a cyclic model excepted.</remarks>
     public Tensor Forward(in ForwardInput input)
     {
         LayerStep step = Begin(input);
-        Tensor residual = _work.Residual.RowRange(0, step.Rows);
-        Tensor normed = _work.Normed.RowRange(0, step.Rows);
-        Tensor projected = _work.Projected.RowRange(0, step.Rows);
+        int wanted = input.LogitRows.Length, exit = ExitLayer(input);
+        bool isChunk = step.Rows > 1 && Layout.IsCyclic && step.Kv.Sequences == 1;
+        Tensor residual = _work.Residual.RowRange(0, step.Rows), logits = _work.Logits.RowRange(input.FirstLogit, wanted);
         Backend.Embed(_embedding, _work.TokenIds.ColumnRange(0, step.Rows), residual);
-        Backend.RmsNorm(residual, _layers[0].InputNorm, Config.RmsNormEpsilon, normed);
-        for (int l = 0; l < _layers.Length - 1; l++)
+        Backend.RmsNorm(residual, _layers[0].InputNorm, Config.RmsNormEpsilon, _work.Normed.RowRange(0, step.Rows));
+        for (int l = 0; l < _layers.Length; l++)
         {
-            DecoderLayer layer = _layers[l];
-            layer.Attention.WriteKv(normed, step);
-            layer.Attention.Project(layer.Attention.Attend(step), projected);
-            Backend.AddRmsNorm(projected, residual, layer.PostAttentionNorm, Config.RmsNormEpsilon, normed);
-            layer.Mlp.Forward(normed, projected);
-            Backend.AddRmsNorm(projected, residual, _layers[l + 1].InputNorm, Config.RmsNormEpsilon, normed);
-            LayerFinished?.Invoke(l, residual);
+            int first = l;
+            if (isChunk && Layout.LoopEnd(first) >= 0)
+                Repeat(first, l = Layout.LoopEnd(first), residual, step);
+            else
+                _layers[l].Attention.Project(_work.Normed.RowRange(0, step.Rows), step);
+            bool ends = l == exit && wanted == 0;
+            if (ends && step.Probe.Wanted == AttentionSums.None)
+                return logits;
+            Tensor attended = _layers[l].Attention.Attend(step);
+            if (ends)
+                return logits;
+            if (l == exit && wanted < step.Rows)
+                step = Pick(wanted, step, input.LogitKv ?? step.Kv, ref attended, ref residual);
+            Close(l, attended, residual);
         }
 
-        return Finish(step, normed, residual, input.LogitRows.Length);
+        Backend.MatMul(_work.Normed.RowRange(0, step.Rows), _head, logits);
+        return logits;
     }
 
-    /// <summary>The last layer, of which only K and V are needed on every row, and the output head.</summary>
-    private Tensor Finish(in LayerStep step, Tensor normed, Tensor residual, int wanted)
+    /// <summary>
+    /// The layer after whose attention only rows with logits go on: the last that owns a cache. Above it attention then needs tables of
+    /// those rows, and sums want every row; without the one or with the other it is the last layer.
+    /// </summary>
+    private int ExitLayer(in ForwardInput input)
     {
-        DecoderLayer layer = _layers[^1];
-        layer.Attention.WriteKv(normed, step);
-        Tensor logits = _work.Logits.RowRange(0, wanted);
-        if (wanted == 0 && step.Probe.Wanted == AttentionSums.None)
-            return logits;
-        Tensor attended = layer.Attention.Attend(step);
-        if (wanted == 0)
-            return logits;
-        if (wanted < step.Rows)
-        {
-            Tensor rows = _work.LogitRows.ColumnRange(0, wanted);
-            Tensor pickedAttended = _work.PickedAttended.RowRange(0, wanted), pickedResidual = _work.PickedResidual.RowRange(0, wanted);
-            Backend.Embed(attended, rows, pickedAttended);
-            Backend.Embed(residual, rows, pickedResidual);
-            (attended, residual) = (pickedAttended, pickedResidual);
-        }
+        bool early = input.Probe.Wanted == AttentionSums.None && (input.LogitKv is not null || input.LogitRows.IsEmpty);
+        return early ? Layout.LastOwner : _layers.Length - 1;
+    }
 
-        Tensor projected = _work.Projected.RowRange(0, wanted);
-        normed = _work.Normed.RowRange(0, wanted);
-        layer.Attention.Project(attended, projected);
+    /// <summary>From attention's output to the input of the next layer, or of the output head.</summary>
+    private void Close(int l, Tensor attended, Tensor residual)
+    {
+        DecoderLayer layer = _layers[l];
+        Tensor projected = _work.Projected.RowRange(0, attended.Rows), normed = _work.Normed.RowRange(0, attended.Rows);
+        layer.Attention.Output(attended, projected);
         Backend.AddRmsNorm(projected, residual, layer.PostAttentionNorm, Config.RmsNormEpsilon, normed);
         layer.Mlp.Forward(normed, projected);
-        Backend.AddRmsNorm(projected, residual, _finalNorm, Config.RmsNormEpsilon, normed);
-        LayerFinished?.Invoke(_layers.Length - 1, residual);
-        Backend.MatMul(normed, _head, logits);
-        return logits;
+        Tensor next = l + 1 < _layers.Length ? _layers[l + 1].InputNorm : _finalNorm;
+        Backend.AddRmsNorm(projected, residual, next, Config.RmsNormEpsilon, normed);
+        LayerFinished?.Invoke(l, residual);
+    }
+
+    /// <summary>Leaves only the rows whose logits are wanted.</summary>
+    private LayerStep Pick(int wanted, in LayerStep step, KvBatch kv, ref Tensor attended, ref Tensor residual)
+    {
+        Tensor rows = _work.LogitRows.ColumnRange(0, wanted), cosSin = _work.PickedCosSin.RowRange(0, wanted);
+        Tensor pickedAttended = _work.PickedAttended.RowRange(0, wanted), pickedResidual = _work.PickedResidual.RowRange(0, wanted);
+        Backend.Embed(attended, rows, pickedAttended);
+        Backend.Embed(residual, rows, pickedResidual);
+        Backend.Embed(step.CosSin, rows, cosSin);
+        (attended, residual) = (pickedAttended, pickedResidual);
+        return new LayerStep(wanted, kv, cosSin, step.Probe);
+    }
+
+    /// <summary>
+    /// Runs the layers of a cycle over a chunk until K and V are exact, settled, or all passes are done. Afterwards all stands as after
+    /// <see cref="Attention.Project"/> of the last of them: a pass that will be repeated needs no more of that layer than K and V.
+    /// </summary>
+    private void Repeat(int first, int last, Tensor residual, in LayerStep step)
+    {
+        PromptLoop loop = _loop!;
+        loop.Copy(residual, loop.Begin(step.Rows));
+        for (int l = first; l <= last; l++)
+            if (Layout.IsReadBelow(l))
+                _layers[l].Attention.ClearKv(loop.Zeros(step.Rows), step);
+
+        // n passes make n tokens exact, whatever K and V began as; only a longer chunk may end before its last pass.
+        int passes = Layout.PassesOf(step.Rows);
+        bool maySettle = step.Rows > passes;
+        LayerStep silent = step with { Probe = default };
+        for (int pass = 1; ; pass++)
+        {
+            loop.BeginPass(pass == 1, isWatched: maySettle && pass < passes);
+            Pass(first, last, residual, silent);
+            if (pass == passes || (maySettle && loop.IsSettled))
+                break;
+            Restore(loop.Begin(step.Rows), first, residual);
+        }
+
+        if (step.Probe.Wanted != AttentionSums.None)
+            Report(first, last, residual, step);
+    }
+
+    /// <summary>One pass over the layers of a cycle, as far as the projections of the last.</summary>
+    private void Pass(int first, int last, Tensor residual, in LayerStep step, bool keepCache = false)
+    {
+        for (int l = first; l <= last; l++)
+        {
+            Attention attention = _layers[l].Attention;
+            attention.Project(_work.Normed.RowRange(0, step.Rows), step, keepCache);
+            if (Layout.IsReadBelow(l))
+                _loop!.Observe(l, attention.Projected(step.Rows));
+            if (l < last)
+                Close(l, attention.Attend(step), residual);
+        }
+    }
+
+    /// <summary>A pass for the sums alone: which pass is the last shows only in its K and V, when most of its layers have attended.</summary>
+    private void Report(int first, int last, Tensor residual, in LayerStep step)
+    {
+        PromptLoop loop = _loop!;
+        loop.Copy(residual, loop.End(step.Rows));
+        Restore(loop.Begin(step.Rows), first, residual);
+        loop.BeginPass(isFirst: false, isWatched: false);
+        Pass(first, last, residual, step, keepCache: true);
+        Restore(loop.End(step.Rows), last, residual);
+        _layers[last].Attention.Project(_work.Normed.RowRange(0, step.Rows), step, keepCache: true);
+    }
+
+    /// <summary>The residual stream as it was, and with it the input of a layer.</summary>
+    private void Restore(Tensor saved, int layer, Tensor residual)
+    {
+        _loop!.Copy(saved, residual);
+        Backend.RmsNorm(residual, _layers[layer].InputNorm, Config.RmsNormEpsilon, _work.Normed.RowRange(0, residual.Rows));
     }
 
     /// <summary>Checks the step and uploads what all layers share.</summary>
     private LayerStep Begin(in ForwardInput input)
     {
         int rows = input.TokenIds.Length;
-        _work.CheckFits(rows, input.LogitRows.Length);
+        _work.CheckFits(rows, input.LogitRows.Length, input.FirstLogit);
+        if (Layout.IsCyclic && input.Kv.Sequences > 1 && input.Kv.MaxRows > 1)
+            throw new ArgumentException($"{input.Kv.Sequences} sequences with up to {input.Kv.MaxRows} rows; a prompt chunk of a model whose layers read from above runs alone.");
         if (input.Positions.Length != rows)
             throw new ArgumentException($"A step of {rows} tokens has {input.Positions.Length} positions.");
         if (!input.SinkPositions.IsEmpty)
@@ -150,7 +228,7 @@ public sealed class DecoderModel
         Span<float> cosSin = _cosSin.AsSpan(0, rows * Config.Rope.RotaryDim);
         _rotary.Fill(input.Positions, cosSin);
         Backend.Upload(MemoryMarshal.AsBytes(cosSin), _work.CosSin.RowRange(0, rows));
-        return new LayerStep(rows, input.Kv, input.Probe);
+        return new LayerStep(rows, input.Kv, _work.CosSin.RowRange(0, rows), input.Probe);
     }
 
     private void SetFormat(KvBlockFormat format)
@@ -187,9 +265,9 @@ public sealed class DecoderModel
 
         for (int layer = 0; layer < config.Layers; layer++)
         {
-            if (layout.SourceLayer[layer] != layer)
-                throw new ArgumentException($"Layer {layer} reads the cache of layer {layout.SourceLayer[layer]}; this decoder supports "
-                    + "only layers that own their cache.", nameof(layout));
+            if (layout.SourceLayer[layer] != config.KvSources[layer])
+                throw new ArgumentException($"Layer {layer} of the KV layout reads the cache of layer {layout.SourceLayer[layer]}; "
+                    + $"the checkpoint says {config.KvSources[layer]}.", nameof(layout));
         }
     }
 }

@@ -21,6 +21,15 @@ public readonly ref struct ForwardInput
     /// <summary>Rows whose logits are wanted, ascending; may be empty.</summary>
     public required ReadOnlySpan<int> LogitRows { get; init; }
 
+    /// <summary>Row of the logits buffer that the first wanted row goes to: several passes of one step then share the buffer.</summary>
+    public int FirstLogit { get; init; }
+
+    /// <summary>
+    /// The same tables as <see cref="Kv"/> for the wanted rows alone, lengths up to the slot before each sequence's first of them; lets
+    /// the other rows end at the last layer that owns a cache. Null: they go on to the last layer. Logits are the same bit for bit.
+    /// </summary>
+    public KvBatch? LogitKv { get; init; }
+
     /// <summary>Cache tables before the step, covering the slots of this step.</summary>
     public required KvBatch Kv { get; init; }
 

@@ -25,6 +25,7 @@ public sealed class KvLayout
 {
     private readonly int[] _ownerIndex;
     private readonly int[] _loopEnd;
+    private readonly bool[] _isReadBelow;
     private readonly int _loopLayers;
 
     /// <summary>Creates a layout.</summary>
@@ -49,8 +50,13 @@ public sealed class KvLayout
             LastOwner = Math.Max(LastOwner, source);
         }
 
+        _isReadBelow = new bool[sourceLayer.Length];
         for (int layer = 0; layer < sourceLayer.Length; layer++)
+        {
             _ownerIndex[layer] = _ownerIndex[sourceLayer[layer]];
+            _isReadBelow[sourceLayer[layer]] |= ReadsAbove(layer);
+        }
+
         _loopEnd = FindLoops(out _loopLayers);
     }
 
@@ -109,6 +115,9 @@ public sealed class KvLayout
 
     /// <summary>True when the layer reads one above it, which a token can do only for the tokens before it.</summary>
     public bool ReadsAbove(int layer) => SourceLayer[layer] > layer;
+
+    /// <summary>True when a layer below reads this one.</summary>
+    public bool IsReadBelow(int layer) => _isReadBelow[layer];
 
     /// <summary>Last layer of the cycle that begins with <paramref name="layer"/>; −1 = none begins here.</summary>
     public int LoopEnd(int layer) => _loopEnd[layer];

@@ -8,6 +8,7 @@ public static class ModelRegistry
 {
     private static readonly FrozenDictionary<string, IArchitecture> Architectures = new Dictionary<string, IArchitecture>
     {
+        [LckvLlamaModel.Name] = new LckvLlamaModel(),
         ["LlamaForCausalLM"] = new LlamaModel(),
         ["MistralForCausalLM"] = new MistralModel(),
         ["Phi3ForCausalLM"] = new Phi3Model(),

@@ -87,14 +87,14 @@ public sealed class DecoderModelTests
     }
 
     [Fact]
-    public void A_layout_that_shares_caches_is_refused()
+    public void A_layout_that_shares_other_caches_than_the_checkpoint_is_refused()
     {
         using var weights = new RandomWeights(TinyModel.Config(), 5, DType.BF16);
         using var backend = new CpuBackend(1);
         var shared = new KvLayout([0, 0, 2], 2, KvGrouping.Model);
         string message = Assert.Throws<ArgumentException>(
             () => DecoderModel.Load(TinyModel.Config(), weights, backend, shared, new DecoderLimits(8, 8))).Message;
-        Assert.Contains("Layer 1 reads the cache of layer 0", message, StringComparison.Ordinal);
+        Assert.Contains("Layer 1 of the KV layout reads the cache of layer 0; the checkpoint says 1.", message, StringComparison.Ordinal);
         Assert.Throws<ArgumentException>(() => DecoderModel.Load(
             TinyModel.Config(), weights, backend, new KvLayout([0, 1, 2], 4, KvGrouping.Model), new DecoderLimits(8, 8)));
     }

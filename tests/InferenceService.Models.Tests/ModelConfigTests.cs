@@ -173,7 +173,7 @@ public sealed class ModelConfigTests
     [InlineData("architectures", "~", "architectures is missing or empty.")]
     [InlineData("architectures", "[]", "architectures is missing or empty.")]
     [InlineData("architectures", "\"LlamaForCausalLM\"", "architectures is 'LlamaForCausalLM'; allowed: a list of at most 16 strings.")]
-    [InlineData("architectures", "[\"Mixtral\\nForCausalLM\"]", "architecture 'Mixtral?ForCausalLM' is not supported; supported are LlamaForCausalLM,")]
+    [InlineData("architectures", "[\"Mixtral\\nForCausalLM\"]", "architecture 'Mixtral?ForCausalLM' is not supported; supported are LCKVLlamaForCausalLM, LlamaForCausalLM,")]
     [InlineData("quantization_config", """{"quant_method":"gptq","bits":4}""", "quantization_config names 'gptq'; only weights stored as F32, F16 or BF16 are supported.")]
     [InlineData("quantization_config", "{}", "quantization_config names 'a scheme'")]
     [InlineData("eos_token_id", "[1,\"x\"]", "eos_token_id is 'x'; allowed: at most 1024 whole numbers from -1 to 2147483647.")]

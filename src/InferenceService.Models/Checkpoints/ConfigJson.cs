@@ -46,6 +46,9 @@ internal readonly struct ConfigJson
     /// <summary>True when the field is there and an object.</summary>
     public bool HasObject(string name) => Find(name)?.ValueKind == JsonValueKind.Object;
 
+    /// <summary>True when the field is there and a string.</summary>
+    public bool HasText(string name) => Find(name)?.ValueKind == JsonValueKind.String;
+
     /// <summary>A required whole number.</summary>
     public int Int(string name, int min, int max) => OptionalInt(name, min, max) ?? throw Missing(name);
 

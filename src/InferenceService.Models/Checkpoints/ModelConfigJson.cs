@@ -15,12 +15,13 @@ internal static class ModelConfigJson
         ImmutableArray<string> names = json.OptionalTexts("architectures", 16) ?? [];
         if (names.IsEmpty)
             throw json.Error("architectures", "is missing or empty");
-        IArchitecture architecture = ModelRegistry.Find(names[0]);
+        string name = LckvLlamaModel.IsFamily(json) ? LckvLlamaModel.Name : names[0];
+        IArchitecture architecture = ModelRegistry.Find(name);
         RefuseQuantisation(json);
         ModelConfig config = architecture.ReadConfig(json);
         return config with
         {
-            Architecture = names[0],
+            Architecture = name,
             EosTokenIds = EosTokenIds(json, generation, config.VocabularySize),
             BosTokenId = FirstId(json, config.VocabularySize)
                 ?? (generation is { } second ? FirstId(second, config.VocabularySize) : null),

@@ -15,6 +15,8 @@ internal sealed class Attention
     private readonly float _epsilon;
     private readonly float _scale;
     private readonly int _window;
+    private readonly bool _ownsCache;
+    private readonly bool _excludesSelf;
     private readonly bool _rotates;
     private readonly Tensor _qkv;
     private readonly Tensor? _qkvBias;
@@ -35,6 +37,8 @@ internal sealed class Attention
         _epsilon = config.RmsNormEpsilon;
         _scale = (float)(1 / Math.Sqrt(config.HeadDim));
         _window = config.Windows[layer];
+        _ownsCache = config.KvSources[layer] == layer;
+        _excludesSelf = config.ForceNoDiagonal || config.KvSources[layer] > layer;
         _rotates = config.UsesRope[layer];
         _qkv = loader.Stack(weights.Qkv);
         _qkvBias = weights.QkvBias.IsEmpty ? null : loader.Vector(weights.QkvBias.AsSpan());
@@ -44,34 +48,43 @@ internal sealed class Attention
         _outputBias = weights.AttentionOutputBias is { } outputBias ? loader.Vector(outputBias) : null;
     }
 
-    /// <summary>Projects to q, k and v, norms and rotates them, and writes K and V of every row into the cache.</summary>
+    /// <summary>Projects to q, k and v, norms and rotates them, and writes K and V of every row into the cache; a layer that reads another's has only q.</summary>
     /// <param name="x">[rows, hidden].</param>
-    public void WriteKv(Tensor x, in LayerStep step)
+    /// <param name="step">The step.</param>
+    /// <param name="keepCache">Leave the cache as it is: only queries are wanted.</param>
+    public void Project(Tensor x, in LayerStep step, bool keepCache = false)
     {
-        Tensor qkv = _work.Qkv.RowRange(0, step.Rows);
-        _backend.MatMul(x, _qkv, qkv);
+        Tensor projected = Projected(step.Rows);
+        _backend.MatMul(x, _qkv, projected);
         if (_qkvBias is { } bias)
-            _backend.AddBias(qkv, bias);
-        Tensor q = qkv.ColumnRange(0, _queryColumns), k = qkv.ColumnRange(_queryColumns, _keyColumns);
+            _backend.AddBias(projected, bias);
+        Tensor q = projected.ColumnRange(0, _queryColumns);
         if (_queryNorm is { } queryNorm)
             _backend.RmsNorm(q, queryNorm, _epsilon, q);
+        if (_rotates)
+            _backend.Rope(q, step.CosSin, _headDim);
+        if (!_ownsCache || keepCache)
+            return;
+        Tensor k = projected.ColumnRange(_queryColumns, _keyColumns);
         if (_keyNorm is { } keyNorm)
             _backend.RmsNorm(k, keyNorm, _epsilon, k);
         if (_rotates)
-        {
-            Tensor cosSin = _work.CosSin.RowRange(0, step.Rows);
-            _backend.Rope(q, cosSin, _headDim);
-            _backend.Rope(k, cosSin, _headDim);
-        }
-
-        _backend.WriteKv(k, qkv.ColumnRange(_queryColumns + _keyColumns, _keyColumns), Cache(step));
+            _backend.Rope(k, step.CosSin, _headDim);
+        _backend.WriteKv(k, projected.ColumnRange(_queryColumns + _keyColumns, _keyColumns), Cache(step));
     }
 
-    /// <summary>Attends with the queries that <see cref="WriteKv"/> left behind.</summary>
+    /// <summary>Writes zeros for K and V of every row.</summary>
+    /// <param name="zeros">[rows, kvHeads·headDim].</param>
+    public void ClearKv(Tensor zeros, in LayerStep step) => _backend.WriteKv(zeros, zeros, Cache(step));
+
+    /// <summary>[rows, (heads + 2·kvHeads)·headDim] what <see cref="Project"/> left behind: q, and of a layer that owns its cache k and v.</summary>
+    public Tensor Projected(int rows) => _work.Qkv.RowRange(0, rows) with { Columns = _qkv.Rows, RowStride = _qkv.Rows };
+
+    /// <summary>Attends with the queries that <see cref="Project"/> left behind.</summary>
     /// <returns>[rows, heads·headDim], valid until the next layer attends.</returns>
     public Tensor Attend(in LayerStep step)
     {
-        Tensor q = _work.Qkv.RowRange(0, step.Rows).ColumnRange(0, _queryColumns), attended = _work.Attended.RowRange(0, step.Rows);
+        Tensor q = Projected(step.Rows).ColumnRange(0, _queryColumns), attended = _work.Attended.RowRange(0, step.Rows);
         _backend.Attention(q, Cache(step), step.Probe with { LayerRow = _lanes.ProbeRow }, attended);
         return attended;
     }
@@ -79,12 +92,12 @@ internal sealed class Attention
     /// <summary>Brings heads back to the width of the residual stream.</summary>
     /// <param name="attended">[rows, heads·headDim].</param>
     /// <param name="output">[rows, hidden].</param>
-    public void Project(Tensor attended, Tensor output)
+    public void Output(Tensor attended, Tensor output)
     {
         _backend.MatMul(attended, _output, output);
         if (_outputBias is { } bias)
             _backend.AddBias(output, bias);
     }
 
-    private PagedKv Cache(in LayerStep step) => new(step.Kv, _lanes.Group, _lanes.Offset, _scale, _window);
+    private PagedKv Cache(in LayerStep step) => new(step.Kv, _lanes.Group, _lanes.Offset, _scale, _window, _excludesSelf);
 }

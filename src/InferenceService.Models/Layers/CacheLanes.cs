@@ -3,7 +3,7 @@ using InferenceService.Compute;
 
 namespace InferenceService.Models.Layers;
 
-/// <summary>Where the lanes of one layer lie: the group of each KV head, and its byte offset inside a block.</summary>
+/// <summary>Where the lanes that one layer reads lie: the group of each KV head, and its byte offset inside a block.</summary>
 internal sealed class CacheLanes
 {
     private readonly IBackend _backend;
@@ -20,8 +20,7 @@ internal sealed class CacheLanes
         for (int head = 0; head < groups.Length; head++)
             groups[head] = layout.GroupOf(layer, head);
         backend.Upload(MemoryMarshal.AsBytes<int>(groups), Group);
-        for (int below = 0; below < layer; below++)
-            ProbeRow += layout.SourceLayer[below] == below ? layout.KvHeads : 0;
+        ProbeRow = layout.LaneIndex(layer, 0);
     }
 
     /// <summary>i32 [1, kvHeads].</summary>
@@ -30,7 +29,7 @@ internal sealed class CacheLanes
     /// <summary>i32 [1, kvHeads]; valid after <see cref="SetFormat"/>.</summary>
     public Tensor Offset { get; }
 
-    /// <summary>Rows that the cache-owning layers below take in a probe.</summary>
+    /// <summary>First row of these lanes in a probe: layers that read the same lanes add to the same rows.</summary>
     public int ProbeRow { get; }
 
     /// <summary>Uploads byte offsets for a block format.</summary>

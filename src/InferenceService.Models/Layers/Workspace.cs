@@ -23,9 +23,10 @@ internal sealed class Workspace
         Attended = backend.Allocate(DType.F32, rows, queries);
         GateUp = backend.Allocate(DType.F32, rows, 2 * config.IntermediateSize);
         Activated = backend.Allocate(DType.F32, rows, config.IntermediateSize);
+        PickedCosSin = backend.Allocate(DType.F32, Math.Max(1, picked), config.Rope.RotaryDim);
         PickedAttended = backend.Allocate(DType.F32, Math.Max(1, picked), queries);
         PickedResidual = backend.Allocate(DType.F32, Math.Max(1, picked), config.HiddenSize);
-        Logits = backend.Allocate(DType.F32, Math.Max(1, picked), config.VocabularySize);
+        Logits = backend.Allocate(DType.F32, Math.Max(1, limits.MaxLogitRows), config.VocabularySize);
     }
 
     /// <summary>i32 [1, rows].</summary>
@@ -58,6 +59,9 @@ internal sealed class Workspace
     /// <summary>[rows, intermediate].</summary>
     public Tensor Activated { get; }
 
+    /// <summary>[logit rows, rotaryDim]: rows of <see cref="CosSin"/> whose logits are wanted.</summary>
+    public Tensor PickedCosSin { get; }
+
     /// <summary>[logit rows, heads·headDim]: rows of <see cref="Attended"/> whose logits are wanted.</summary>
     public Tensor PickedAttended { get; }
 
@@ -69,10 +73,12 @@ internal sealed class Workspace
 
     /// <summary>Checks that a step fits.</summary>
     /// <exception cref="ArgumentException">It has no rows, or more than the model was loaded for.</exception>
-    public void CheckFits(int rows, int logitRows)
+    public void CheckFits(int rows, int logitRows, int firstLogit)
     {
         if (rows < 1 || rows > _limits.MaxRows)
             throw new ArgumentException($"A step of {rows} rows; allowed: 1 to {_limits.MaxRows}.");
+        if (firstLogit < 0 || firstLogit + logitRows > _limits.MaxLogitRows)
+            throw new ArgumentException($"Logits from row {firstLogit} to {firstLogit + logitRows}; allowed: 0 to {_limits.MaxLogitRows}.");
         if (logitRows > Math.Min(rows, _limits.MaxLogitRows))
             throw new ArgumentException($"A step with {logitRows} logit rows; allowed: 0 to {Math.Min(rows, _limits.MaxLogitRows)}.");
     }

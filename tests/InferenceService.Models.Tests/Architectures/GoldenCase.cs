@@ -5,15 +5,15 @@ using InferenceService.Models.Checkpoints;
 
 namespace InferenceService.Models.Tests.Architectures;
 
-/// <summary>One folder of tests/golden/architectures, opened as a checkpoint.</summary>
+/// <summary>One folder of tests/golden/architectures (or of another topic of the same form), opened as a checkpoint.</summary>
 internal sealed class GoldenCase : IDisposable
 {
     private readonly TemporaryFolder? _made;
     private readonly SafetensorsFile _golden;
 
-    public GoldenCase(string name)
+    public GoldenCase(string name, string? root = null)
     {
-        string folder = Path.Combine(Root, name);
+        string folder = Path.Combine(root ?? Root, name);
         using (JsonDocument facts = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(folder, "golden.json"))))
         {
             Prompt = [.. facts.RootElement.GetProperty("prompt").EnumerateArray().Select(id => id.GetInt32())];
@@ -25,7 +25,7 @@ internal sealed class GoldenCase : IDisposable
             }
         }
 
-        _golden = SafetensorsFile.Open(Path.Combine(Root, name, "golden.safetensors"));
+        _golden = SafetensorsFile.Open(Path.Combine(root ?? Root, name, "golden.safetensors"));
         Checkpoint = Checkpoint.Open(folder);
     }
 

@@ -15,7 +15,8 @@ public sealed class GoldenTests
     {
         string[] covered =
         [
-            .. GoldenCase.Names.Select(name => ModelConfig.FromJson(File.ReadAllBytes(Path.Combine(GoldenCase.Root, name, "config.json")), []))
+            .. ((string[])[GoldenCase.Root, LckvGoldenTests.Root]).SelectMany(Directory.GetDirectories)
+                .Select(folder => ModelConfig.FromJson(File.ReadAllBytes(Path.Combine(folder, "config.json")), []))
                 .Select(config => config.Architecture).Distinct(),
         ];
         Assert.Equal(ModelRegistry.Names, covered.Order(StringComparer.Ordinal));
@@ -80,9 +81,9 @@ public sealed class GoldenTests
         Assert.Equal(new TestCache(model, 1, 40).Run(whole.AsSpan(0, 14))[9..], mixed[..late.Length]);
     }
 
-    private static int ArgMax(float[] logits) => Array.IndexOf(logits, logits.Max());
+    internal static int ArgMax(float[] logits) => Array.IndexOf(logits, logits.Max());
 
-    private static void AssertClose(string what, float[][] expected, float[][] actual)
+    internal static void AssertClose(string what, float[][] expected, float[][] actual)
     {
         Assert.Equal(expected.Length, actual.Length);
         double largest = expected.Max(row => row.Max(Math.Abs));

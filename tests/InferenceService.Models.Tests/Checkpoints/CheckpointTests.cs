@@ -114,7 +114,7 @@ public sealed class CheckpointTests
     public void An_unsupported_architecture_is_refused_with_the_list_of_supported_ones()
     {
         using TemporaryFolder folder = Folder(Config.Replace("LlamaFor", "MambaFor"));
-        AssertRefused(folder, "config.json: architecture 'MambaForCausalLM' is not supported; supported are LlamaForCausalLM, MistralForCausalLM, "
+        AssertRefused(folder, "config.json: architecture 'MambaForCausalLM' is not supported; supported are LCKVLlamaForCausalLM, LlamaForCausalLM, MistralForCausalLM, "
             + "Phi3ForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM, SmolLM3ForCausalLM.");
     }
 
