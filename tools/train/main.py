@@ -2,11 +2,12 @@
 """Trains the embedded storyteller and writes it as a Hugging Face folder. See README.md.
 
     main.py all --data DIR --run DIR        everything below, in this order
-    main.py prepare|train|export|evaluate|golden --data DIR --run DIR
+    main.py prepare|train|twin|export|evaluate|golden --data DIR --run DIR
 """
 import argparse
 import json
 import os
+import shutil
 import sys
 
 # Training allocates and frees the same large buffers each step; returning them to the system between steps costs
@@ -20,6 +21,7 @@ if sys.platform == "linux" and "MALLOC_MMAP_MAX_" not in os.environ:
 import torch
 
 from storyteller import bpe, corpus, evaluation, export, golden, training
+from storyteller.lckv import LckvConfig
 from storyteller.model import Config
 
 TOKENIZER_WEIGHT = {"tinystories": 6, "fables": 4, "fairytales": 2, "classics": 1}
@@ -27,11 +29,15 @@ TOKENIZER_WEIGHT = {"tinystories": 6, "fables": 4, "fairytales": 2, "classics": 
 
 def parse():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("command", choices=["all", "prepare", "train", "export", "evaluate", "golden"])
+    p.add_argument("command", choices=["all", "prepare", "train", "twin", "export", "evaluate", "golden"])
     p.add_argument("--data", required=True, help="folder with the text files")
     p.add_argument("--run", required=True, help="folder for tokenizer, checkpoint, loss curve and figures")
     p.add_argument("--out", help="folder of the exported model (default RUN/storyteller)")
+    p.add_argument("--twin-out", help="folder of the exported LCKV twin (default RUN/lckv-storyteller)")
     p.add_argument("--golden", help="folder for the golden (default RUN/golden)")
+    p.add_argument("--twin-golden", help="folder for the twin's golden (default RUN/lckv-golden)")
+    p.add_argument("--compare", nargs="*", default=[], help="further exported folders to evaluate")
+    p.add_argument("--cases", type=int, default=20, help="retrieval questions per kind and distance in the evaluation")
     p.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--seed", type=int, default=20240601)
@@ -39,6 +45,11 @@ def parse():
     p.add_argument("--warmup", type=int, default=60)
     p.add_argument("--decay-steps", type=int, default=330)
     p.add_argument("--batch-tokens", type=int, default=4096)
+    p.add_argument("--layer-types", default=LckvConfig.layer_types, help="which layer's keys and values each layer of the twin reads")
+    p.add_argument("--passes", type=int, nargs=2, default=(2, 2), help="passes of the twin in training: without gradient, with it")
+    p.add_argument("--twin-steps", type=int, default=500)
+    p.add_argument("--twin-decay-steps", type=int, default=200)
+    p.add_argument("--warm", help="checkpoint that the twin begins from (default RUN/checkpoint-before-decay.pt)")
     p.add_argument("--save-every", type=float, default=180, help="seconds between checkpoints")
     return p.parse_args()
 
@@ -58,22 +69,41 @@ def prepare(o):
     return texts, bpe.Tokenizer.load(path)
 
 
+def train_twin(o, texts, tokenizer):
+    """The LCKV twin, in RUN/lckv: from the Llama as it was before its rate fell."""
+    warm, run = o.warm or os.path.join(o.run, "checkpoint-before-decay.pt"), os.path.join(o.run, "lckv")
+    began = torch.load(warm, map_location="cpu")["step"]
+    settings = vars(LckvConfig(layer_types=o.layer_types))
+    own = argparse.Namespace(**{**vars(o), "steps": began + o.twin_steps, "decay_steps": o.twin_decay_steps, "warmup": 20})
+    training.train(run, texts, tokenizer, settings, own, warm)
+    shutil.copyfile(os.path.join(o.run, "tokenizer.json"), os.path.join(run, "tokenizer.json"))
+
+
 def main():
     o = parse()
     torch.set_num_threads(o.threads)
     o.out = o.out or os.path.join(o.run, "storyteller")
     o.golden = o.golden or os.path.join(o.run, "golden")
+    o.twin_out = o.twin_out or os.path.join(o.run, "lckv-storyteller")
+    o.twin_golden = o.twin_golden or os.path.join(o.run, "lckv-golden")
+    twin = os.path.join(o.run, "lckv")
     every = o.command == "all"
-    if every or o.command in ("prepare", "train", "evaluate"):
+    if every or o.command in ("prepare", "train", "twin", "evaluate"):
         texts, tokenizer = prepare(o)
     if every or o.command == "train":
-        training.train(o.run, texts, tokenizer, Config(), o)
+        training.train(o.run, texts, tokenizer, vars(Config()), o)
+    if every or o.command == "twin":
+        train_twin(o, texts, tokenizer)
     if every or o.command == "export":
         export.export(o.run, o.out)
+        if os.path.exists(os.path.join(twin, "checkpoint.pt")):
+            export.export(twin, o.twin_out)
     if every or o.command == "evaluate":
-        evaluation.evaluate(o.out, texts, o)
+        evaluation.evaluate([f for f in (o.out, o.twin_out, *o.compare) if os.path.isdir(f)], texts, o)
     if every or o.command == "golden":
         golden.write(o.out, o.golden)
+        if os.path.isdir(o.twin_out):
+            golden.write_twin(o.twin_out, o.twin_golden)
 
 
 if __name__ == "__main__":

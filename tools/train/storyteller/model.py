@@ -3,7 +3,9 @@
 Parameter names and layouts are those of the exported checkpoint (rotate-half RoPE), so export is a copy.
 Runs on PyTorch 1.13 and later, on CPU and CUDA.
 """
+import contextlib
 import math
+import os
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +14,13 @@ import torch.nn.functional as F
 
 
 QUERY_BLOCK = 256
+
+
+def autocast(device):
+    """bf16 matrix products where the machine has them in hardware; PyTorch falls back by itself elsewhere."""
+    if os.environ.get("STORYTELLER_FP32"):
+        return contextlib.nullcontext()
+    return torch.autocast(device, dtype=torch.bfloat16)
 
 
 @dataclass
@@ -26,7 +35,7 @@ class Config:
     max_position_embeddings: int = 2048
     rope_theta: float = 100000.0
     rms_norm_eps: float = 1e-5
-    dropout: float = 0.1            # training only
+    dropout: float = 0.0            # training only
 
 
 class RmsNorm(nn.Module):
@@ -52,6 +61,26 @@ def rotate(x, cos, sin):
     return torch.cat((a * cos - b * sin, b * cos + a * sin), -1)
 
 
+def attend(q, k, v, mask):
+    """Causal attention a block of queries at a time, each over the keys up to its end: (batch, length, heads, head_dim).
+
+    Query heads of one KV head are stacked along the rows, so k and v are never copied per query head.
+    """
+    batch, heads, length, size = q.shape
+    rows, group = batch * k.shape[1], heads // k.shape[1]
+    q = (q * (1.0 / math.sqrt(size))).reshape(rows, group, length, size)
+    k, v = k.reshape(rows, length, size), v.reshape(rows, length, size)
+    mask, parts = mask.to(q.dtype), []
+    for begin in range(0, length, QUERY_BLOCK):
+        end = min(begin + QUERY_BLOCK, length)
+        some = q[:, :, begin:end].reshape(rows, group * (end - begin), size)
+        scores = torch.bmm(some, k[:, :end].transpose(1, 2)).view(rows, group, end - begin, end)
+        weights = torch.softmax(scores + mask[begin:end, :end], -1)
+        part = torch.bmm(weights.view(rows, group * (end - begin), end), v[:, :end])
+        parts.append(part.view(rows, group, end - begin, size))
+    return torch.cat(parts, 2).view(batch, heads, length, size).transpose(1, 2)
+
+
 class Attention(nn.Module):
     def __init__(self, c):
         super().__init__()
@@ -61,40 +90,28 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(c.hidden_size, c.num_key_value_heads * c.head_dim, bias=False)
         self.o_proj = nn.Linear(c.num_attention_heads * c.head_dim, c.hidden_size, bias=False)
 
+    def query(self, x, cos, sin):
+        """(batch, heads, length, head_dim), rotated."""
+        return rotate(self._heads(self.q_proj(x), self.c.num_attention_heads), cos, sin)
+
+    def key_value(self, x, cos, sin):
+        """Rotated keys and values, each (batch, KV heads, length, head_dim), in the type of the matrix products."""
+        v = self._heads(self.v_proj(x), self.c.num_key_value_heads)
+        return rotate(self._heads(self.k_proj(x), self.c.num_key_value_heads), cos, sin).to(v.dtype), v
+
+    def _heads(self, t, heads):
+        return t.view(t.shape[0], t.shape[1], heads, self.c.head_dim).transpose(1, 2)
+
     def forward(self, x, cos, sin, mask):
-        c, (batch, length, _) = self.c, x.shape
-        shape = lambda t, heads: t.view(batch, length, heads, c.head_dim).transpose(1, 2)
-        q = rotate(shape(self.q_proj(x), c.num_attention_heads), cos, sin)
-        k = rotate(shape(self.k_proj(x), c.num_key_value_heads), cos, sin)
-        v = shape(self.v_proj(x), c.num_key_value_heads)
-        group = c.num_attention_heads // c.num_key_value_heads
+        q = self.query(x, cos, sin)
+        k, v = self.key_value(x, cos, sin)
         if x.is_cuda and hasattr(F, "scaled_dot_product_attention"):
+            group = self.c.num_attention_heads // self.c.num_key_value_heads
             k, v = k.repeat_interleave(group, 1), v.repeat_interleave(group, 1)
-            out = F.scaled_dot_product_attention(q.to(v.dtype), k.to(v.dtype), v, is_causal=True)
-            out = out.transpose(1, 2)
+            out = F.scaled_dot_product_attention(q.to(v.dtype), k, v, is_causal=True).transpose(1, 2)
         else:
-            out = self._blocked(q.to(v.dtype), k.to(v.dtype), v, mask)
-        return self.o_proj(out.reshape(batch, length, -1))
-
-
-    def _blocked(self, q, k, v, mask):
-        """Causal attention a block of queries at a time, each over the keys up to its end: (batch, length, heads, head_dim).
-
-        Query heads of one KV head are stacked along the rows, so k and v are never copied per query head.
-        """
-        c, (batch, _, length, _) = self.c, q.shape
-        rows, group = batch * c.num_key_value_heads, c.num_attention_heads // c.num_key_value_heads
-        q = (q * (1.0 / math.sqrt(c.head_dim))).reshape(rows, group, length, c.head_dim)
-        k, v = k.reshape(rows, length, c.head_dim), v.reshape(rows, length, c.head_dim)
-        mask, parts = mask.to(q.dtype), []
-        for begin in range(0, length, QUERY_BLOCK):
-            end = min(begin + QUERY_BLOCK, length)
-            some = q[:, :, begin:end].reshape(rows, group * (end - begin), c.head_dim)
-            scores = torch.bmm(some, k[:, :end].transpose(1, 2)).view(rows, group, end - begin, end)
-            weights = torch.softmax(scores + mask[begin:end, :end], -1)
-            part = torch.bmm(weights.view(rows, group * (end - begin), end), v[:, :end])
-            parts.append(part.view(rows, group, end - begin, c.head_dim))
-        return torch.cat(parts, 2).view(batch, c.num_attention_heads, length, c.head_dim).transpose(1, 2)
+            out = attend(q.to(v.dtype), k, v, mask)
+        return self.o_proj(out.reshape(x.shape[0], x.shape[1], -1))
 
 
 class GatedMlp(nn.Module):
@@ -115,7 +132,7 @@ class Layer(nn.Module):
         self.self_attn = Attention(c)
         self.post_attention_layernorm = RmsNorm(c.hidden_size, c.rms_norm_eps)
         self.mlp = GatedMlp(c)
-        self.dropout = nn.Dropout(c.dropout)
+        self.dropout = nn.Dropout(c.dropout) if c.dropout else nn.Identity()
 
     def forward(self, x, cos, sin, mask):
         x = x + self.dropout(self.self_attn(self.input_layernorm(x), cos, sin, mask))
@@ -137,11 +154,14 @@ class Llama(nn.Module):
         super().__init__()
         self.config = config
         self.model = Decoder(config)
+        self.initialise()
+
+    def initialise(self):
         for name, p in self.named_parameters():
             if p.dim() == 2:
                 std = 0.02 if "embed" in name else p.shape[1] ** -0.5
                 if name.endswith(("o_proj.weight", "down_proj.weight")):
-                    std /= math.sqrt(2 * config.num_hidden_layers)
+                    std /= math.sqrt(2 * self.config.num_hidden_layers)
                 nn.init.normal_(p, 0.0, std)
 
     def hidden(self, ids):

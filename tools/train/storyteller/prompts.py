@@ -54,6 +54,8 @@ ASK_FABLE = ["Write a fable about {}.", "Tell me a fable about {}.", "Tell me a 
              "Tell me a story about {} that teaches a lesson.", "Write a short fable with {}."]
 ASK_MORAL = ["Write a story about {} that teaches that {}.", "Tell me a fable about {}. The moral is: {}.",
              "Write a fable about {} which shows that {}."]
+ASK_NAME = ["What is the name of the {}?", "What was the name of the {} in the story?", "What is the {} called?"]
+ASK_WHO = ["Who is the story about?", "Who is in the story?", "Who was that story about?"]
 SYSTEM = ["You are a kind storyteller.", "You tell short stories for children.", "You are a helpful assistant.",
           "You write simple stories."]
 SMALL_TALK = [
@@ -161,6 +163,16 @@ def _fable_request(doc, rng):
     return rng.choice(ASK_FABLE + ASK[:6]).format(hero), doc["text"]
 
 
+def about(text, rng):
+    """Turns with a question about the story just told, where its first sentences name the hero."""
+    hero = _HERO.search(text[:600])
+    if not hero or not hero[4]:
+        return []
+    noun, name = hero[3], hero[4]
+    return [("user", rng.choice(ASK_NAME).format(noun)), ("assistant", f"The name of the {noun} is {name}.")] \
+        if rng.random() < 0.5 else [("user", rng.choice(ASK_WHO)), ("assistant", f"The story is about {_article(noun)} named {name}.")]
+
+
 def turns(source, docs, rng):
     """Chat turns [(role, text)] made of one document or several."""
     out = [("system", rng.choice(SYSTEM))] if rng.random() < 0.08 else []
@@ -173,4 +185,6 @@ def turns(source, docs, rng):
         else:
             question, answer = _request(vary(doc["text"], rng), rng, again=i > 0)
         out += [("user", question), ("assistant", answer)]
+        if source == "tinystories" and rng.random() < 0.3:
+            out += about(question + " " + answer, rng)
     return out

@@ -10,8 +10,16 @@ import torch.nn.functional as F
 
 from . import retrieval
 from .mixture import FILLER, passage
+from .model import autocast
 
 CONTEXT = 1984      # tokens before the answer in the longest cases
+DISTANCES = (64, 128, 256, 512, 768, 1024, 1280, 1536, 1792, 1920)
+DEPTHS = (0, 25, 50, 75, 100)
+
+
+def at_depth(percent):
+    """Distance of a fact at `percent` of the longest context: 0 is its beginning, 100 its end."""
+    return round(CONTEXT - 40 - percent / 100 * (CONTEXT - 80))
 
 
 def held_out_prose(corpus):
@@ -25,7 +33,6 @@ def held_out_prose(corpus):
 @torch.no_grad()
 def right(model, ids, answer, device):
     """(whole answer right, share of its tokens right)"""
-    from .training import autocast
     row = torch.tensor([ids + answer[:-1]], device=device)
     with autocast(device):
         hidden = model.hidden(row)[:, len(ids) - 1:]

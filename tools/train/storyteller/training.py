@@ -3,7 +3,6 @@
 The decay is the last `decay_steps` of `steps`. Both may be changed when a run is resumed, so a run whose speed
 was not known can be told late when to end.
 """
-import contextlib
 import csv
 import os
 import signal
@@ -12,17 +11,16 @@ import time
 import torch
 import torch.nn.functional as F
 
-from . import recall
+from . import lckv, recall
 from .mixture import IGNORED, Stream
-from .model import Llama
+from .model import Config, Llama, autocast
 from .optim import Optimiser
 
 
-def autocast(device):
-    """bf16 matrix products where the machine has them in hardware; PyTorch falls back by itself elsewhere."""
-    if os.environ.get("STORYTELLER_FP32"):
-        return contextlib.nullcontext()
-    return torch.autocast(device, dtype=torch.bfloat16)
+def build(settings):
+    """The decoder that a checkpoint's or a folder's settings describe: an LCKV one if they name `layer_types`."""
+    kind, make = (lckv.LckvConfig, lckv.Lckv) if "layer_types" in settings else (Config, Llama)
+    return make(kind(**{k: settings[k] for k in kind.__dataclass_fields__ if k in settings}))
 
 
 def rate(step, steps, warmup, decay_steps):
@@ -63,9 +61,10 @@ def watch(model, corpus, tokenizer, device, options):
     model.train()
 
 
-def save(path, model, optimiser, stream, step, tokens, config):
+def save(path, model, optimiser, stream, step, tokens, begun, settings):
     torch.save({"model": model.state_dict(), "optimiser": optimiser.state_dict(), "stream": stream.state_dict(),
-                "random": torch.get_rng_state(), "step": step, "tokens": tokens, "config": vars(config)}, path + ".part")
+                "random": torch.get_rng_state(), "step": step, "tokens": tokens, "begun": begun, "config": settings},
+               path + ".part")
     os.replace(path + ".part", path)
 
 
@@ -79,14 +78,27 @@ def _begin_curve(path, step):
         csv.writer(f, lineterminator="\n").writerows([["step", "tokens", "loss", "held_out_stories", "rate", "seconds"], *rows])
 
 
-def train(run, corpus, tokenizer, config, options):
+def _warm(path, model, settings, stream):
+    """Weights of the twin from a Llama's checkpoint; its stream goes on where the Llama's stood. Returns step and tokens."""
+    state = torch.load(path, map_location="cpu")
+    model.load_state_dict(lckv.from_llama(state["model"], model.config))
+    origin = state["stream"]
+    stream.load_state_dict({**origin, "pool_number": origin["pool_number"] + 1, "at": 0})
+    return state["step"], state["tokens"]
+
+
+def train(run, corpus, tokenizer, settings, options, warm=None):
+    """`settings`: fields of the configuration; `warm`: a Llama's checkpoint that an LCKV model begins from."""
     device = options.device
     torch.manual_seed(options.seed)
-    model = Llama(config).to(device)
+    os.makedirs(run, exist_ok=True)
+    model = build(settings).to(device)
+    if warm:
+        model.config.forward_passes, model.config.backward_passes = options.passes
     optimiser = Optimiser(model)
-    stream = Stream(corpus, tokenizer, config, options.seed, options.batch_tokens)
+    stream = Stream(corpus, tokenizer, model.config, options.seed, options.batch_tokens)
     checkpoint, curve = os.path.join(run, "checkpoint.pt"), os.path.join(run, "loss.csv")
-    step = tokens = 0
+    step = tokens = begun = 0
     if os.path.exists(checkpoint):
         state = torch.load(checkpoint, map_location=device)
         model.load_state_dict(state["model"])
@@ -94,8 +106,12 @@ def train(run, corpus, tokenizer, config, options):
         stream.load_state_dict(state["stream"])
         if "random" in state:
             torch.set_rng_state(state["random"].cpu())
-        step, tokens = state["step"], state["tokens"]
+        step, tokens, begun = state["step"], state["tokens"], state.get("begun", 0)
         print(f"resumed at step {step}, {tokens} tokens", flush=True)
+    elif warm:
+        begun, tokens = _warm(warm, model, settings, stream)
+        step = begun
+        print(f"warm start from step {step}, {tokens} tokens", flush=True)
     _begin_curve(curve, step)
     began = last_save = time.monotonic()
     losses, mark, mark_tokens = [], time.monotonic(), tokens
@@ -105,7 +121,7 @@ def train(run, corpus, tokenizer, config, options):
         inputs, targets, weights = (t.to(device) for t in stream.next(step))
         loss = loss_of(model, inputs, targets, device, weights=weights)
         loss.backward()
-        scale = rate(step, options.steps, options.warmup, options.decay_steps)
+        scale = rate(step - begun, options.steps - begun, options.warmup, options.decay_steps)
         optimiser.step(scale)
         optimiser.zero_grad()
         losses.append(float(loss.detach()))
@@ -122,8 +138,10 @@ def train(run, corpus, tokenizer, config, options):
             losses, mark, mark_tokens = [], now, tokens
             if held is not None:
                 watch(model, corpus, tokenizer, device, options)
+            if step == options.steps - options.decay_steps:
+                save(os.path.join(run, "checkpoint-before-decay.pt"), model, optimiser, stream, step, tokens, begun, settings)
             if stop or step == options.steps or now - last_save > options.save_every:
-                save(checkpoint, model, optimiser, stream, step, tokens, config)
+                save(checkpoint, model, optimiser, stream, step, tokens, begun, settings)
                 last_save = now
             if stop:
                 print("stopped; the same command resumes", flush=True)
