@@ -26,6 +26,15 @@ internal struct BlockTable
     /// <summary>Slots in the gap: they hold nothing, whatever their bytes say.</summary>
     public int GapLength { get; private set; }
 
+    /// <summary>First block that <see cref="RemoveBlocks"/> took out: token block and table block correspond below it.</summary>
+    public int HoleStart { get; private set; }
+
+    /// <summary>Everything that it took out stood in a row, so that <see cref="IndexOf"/> knows the rest.</summary>
+    public bool HasOneHole { get; private set; } = true;
+
+    /// <summary>Blocks it took out.</summary>
+    public int HoleBlocks { get; private set; }
+
     /// <summary>Slots that attention sees.</summary>
     public readonly int LiveSlots => Length - GapLength;
 
@@ -57,14 +66,26 @@ internal struct BlockTable
     /// <summary>Takes blocks [<paramref name="first"/>, first + <paramref name="count"/>) out; later slots move up by whole blocks.</summary>
     public void RemoveBlocks(int first, int count, int blockSize)
     {
+        HasOneHole &= HoleBlocks == 0 || (first <= HoleStart && HoleStart <= first + count);
+        (HoleStart, HoleBlocks) = (first, HoleBlocks + count);
         _blocks.AsSpan(first + count, Count - first - count).CopyTo(_blocks.AsSpan(first));
         Count -= count;
         Length -= count * blockSize;
     }
 
+    /// <summary>Takes over what another table says of its holes.</summary>
+    public void CopyHole(in BlockTable from) => (HoleStart, HoleBlocks, HasOneHole) = (from.HoleStart, from.HoleBlocks, from.HasOneHole);
+
+    /// <summary>States which token blocks were never put in.</summary>
+    public void SetHole(int start, int blocks) => (HoleStart, HoleBlocks) = blocks == 0 ? (0, 0) : (start, blocks);
+
+    /// <summary>Place of a token block while nothing was gathered; −1 = it was taken out.</summary>
+    public readonly int IndexOf(int tokenBlock) =>
+        !HasOneHole ? -1 : tokenBlock < HoleStart || HoleBlocks == 0 ? tokenBlock : tokenBlock < HoleStart + HoleBlocks ? -1 : tokenBlock - HoleBlocks;
+
     /// <summary>States the dead slots.</summary>
     public void SetGap(int start, int length) => (GapStart, GapLength) = length == 0 ? (0, 0) : (start, length);
 
     /// <summary>Empties the table and keeps its memory.</summary>
-    public void Clear() => (Count, Length, GapStart, GapLength) = (0, 0, 0, 0);
+    public void Clear() => (Count, Length, GapStart, GapLength, HoleStart, HoleBlocks, HasOneHole) = (0, 0, 0, 0, 0, 0, true);
 }

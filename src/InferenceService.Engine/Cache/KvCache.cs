@@ -94,47 +94,73 @@ internal sealed class KvCache
     }
 
     /// <summary>Shares the longest cached prefix with an empty sequence.</summary>
+    /// <remarks>Under a mask only what the next token sees must be there: the sinks, and the window before it.</remarks>
     /// <param name="cache">Empty.</param>
     /// <param name="keys">Keys of the sequence's token blocks that may be taken from the cache.</param>
+    /// <param name="mask">What a row of the sequence sees.</param>
     /// <returns>Tokens found, whole blocks.</returns>
-    public int AttachPrefix(SequenceCache cache, ReadOnlySpan<UInt128> keys)
+    public int AttachPrefix(SequenceCache cache, ReadOnlySpan<UInt128> keys, KvMask mask = default)
     {
         if (_prefixes is null)
             return 0;
-        int found = 0;
-        while (found < keys.Length && _prefixes.TryFind(keys[found], out int entry))
+        int sinkBlocks = (mask.Sinks + Format.BlockSize - 1) / Format.BlockSize, found = 0, run = 0;
+        for (int block = 0; block < keys.Length; block++)
         {
+            run = _prefixes.TryFind(keys[block], out _) ? run + 1 : 0;
+            if (run == 0 && (mask.IsNone || block < sinkBlocks))
+                break;
+            if (run >= block + 1 - WindowStart(mask, sinkBlocks, block + 1))
+                found = block + 1;
+        }
+
+        sinkBlocks = mask.IsNone ? 0 : Math.Min(sinkBlocks, found);
+        int resume = Math.Max(sinkBlocks, WindowStart(mask, sinkBlocks, found));
+        Attach(cache, keys[..sinkBlocks], 0);
+        Attach(cache, keys[resume..found], resume);
+        if (resume > sinkBlocks)
+            cache.SkipBlocks(sinkBlocks, resume - sinkBlocks, mask.Sinks, Format.BlockSize);
+        cache.OfferedBlocks = found;
+        return found * Format.BlockSize;
+    }
+
+    /// <summary>First block behind the sinks that the token after <paramref name="blocks"/> blocks sees.</summary>
+    private int WindowStart(KvMask mask, int sinkBlocks, int blocks) =>
+        mask.IsNone ? 0 : Math.Max(sinkBlocks, (blocks * Format.BlockSize + 1 - mask.Window) / Format.BlockSize);
+
+    private void Attach(SequenceCache cache, ReadOnlySpan<UInt128> keys, int firstBlock)
+    {
+        foreach (UInt128 key in keys)
+        {
+            _prefixes!.TryFind(key, out int entry);
             Span<int> blocks = _prefixes.Blocks(entry);
             for (int group = 0; group < blocks.Length; group++)
             {
                 Blocks.AddReference(blocks[group]);
                 cache.Tables[group].Append(blocks[group]);
             }
-
-            found++;
         }
 
-        cache.Advance(0, found * Format.BlockSize);
-        cache.OfferedBlocks = found;
-        return found * Format.BlockSize;
+        cache.Advance(firstBlock * Format.BlockSize, keys.Length * Format.BlockSize);
     }
 
     /// <summary>Offers the sequence's full blocks to later sequences; their content never changes again.</summary>
-    /// <param name="cache">Not compressed, otherwise nothing is offered.</param>
+    /// <param name="cache">Without a mask not compressed, otherwise nothing is offered: what a token says then depends on what was dropped before it.</param>
     /// <param name="keys">Keys of its token blocks, in order; blocks beyond its length are ignored.</param>
-    public void OfferPrefix(SequenceCache cache, ReadOnlySpan<UInt128> keys)
+    /// <param name="mask">What a row of the sequence sees: a drop of what it hides changes nothing.</param>
+    public void OfferPrefix(SequenceCache cache, ReadOnlySpan<UInt128> keys, KvMask mask = default)
     {
-        if (_prefixes is null || cache.IsCompressed)
+        if (_prefixes is null || (cache.IsCompressed && mask.IsNone))
             return;
-        int full = Math.Min(keys.Length, cache.Tables[0].Length / Format.BlockSize);
+        ref readonly BlockTable first = ref cache.Tables[0];
+        int full = Math.Min(keys.Length, first.Length / Format.BlockSize + first.HoleBlocks);
         for (; cache.OfferedBlocks < full; cache.OfferedBlocks++)
         {
-            if (!_prefixes.TryAdd(keys[cache.OfferedBlocks], out int entry))
+            if (!IsWhole(cache, cache.OfferedBlocks) || !_prefixes.TryAdd(keys[cache.OfferedBlocks], out int entry))
                 continue;
             Span<int> blocks = _prefixes.Blocks(entry);
             for (int group = 0; group < blocks.Length; group++)
             {
-                blocks[group] = cache.Tables[group].Blocks[cache.OfferedBlocks];
+                blocks[group] = cache.Tables[group].Blocks[cache.Tables[group].IndexOf(cache.OfferedBlocks)];
                 Blocks.SetEntry(blocks[group], entry);
             }
         }
@@ -214,6 +240,15 @@ internal sealed class KvCache
         foreach (BlockTable table in cache.Tables)
             for (int index = table.Length / Format.BlockSize; index * Format.BlockSize < table.Length + tokens; index++)
                 Debug.Assert(Blocks.IsWritable(table.Blocks[index]), "A block that is written has one reference and is no cached prefix.");
+    }
+
+    /// <summary>No group has taken that token block out.</summary>
+    private static bool IsWhole(SequenceCache cache, int tokenBlock)
+    {
+        foreach (ref readonly BlockTable table in cache.Tables.AsSpan())
+            if (table.IndexOf(tokenBlock) < 0)
+                return false;
+        return true;
     }
 
     private bool IsTailShared(in BlockTable table) =>

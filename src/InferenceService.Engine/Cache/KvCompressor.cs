@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using InferenceService.Compute;
 using InferenceService.Engine.Cache.Policies;
 
@@ -18,9 +19,12 @@ internal sealed class KvCompressor
     private readonly int[] _lengths;
     private readonly List<SlotMove> _moves = [];
     private readonly List<int> _replaced = [];
+    private readonly List<int> _survivors = [];
     private int[] _kept = [];
     private int[] _oldBlocks = [];
-    private float[] _staging = [];
+    private float[] _columns = [];
+    private float[] _bands = [];
+    private float[] _masses = [];
     private int _shared;
 
     /// <summary>Works on one cache and the sums of its sequences.</summary>
@@ -46,6 +50,8 @@ internal sealed class KvCompressor
             (int start, int end) = _keep.Dropped(group);
             if (end > start)
                 DropRange(cache, group, start, end);
+            else if (_keep.Evicted(group) >= 0)
+                Evict(cache, group, _keep.Evicted(group));
             else if (_keep.Survivors(group) is not null)
                 Gather(cache, group, _keep.SurvivorSpan(group));
         }
@@ -55,14 +61,6 @@ internal sealed class KvCompressor
     {
         for (int group = 0; group < _lengths.Length; group++)
             _lengths[group] = cache.Tables[group].Length;
-        ReadOnlySpan<float> sums = [];
-        if (cache.SumRow >= 0)
-        {
-            if (_staging.Length == 0)
-                _staging = new float[_sums.Lanes * _sums.Slots];
-            sums = _sums.Read(cache.SumRow, _staging);
-        }
-
         _keep.Clear();
         selector.Select(new KvObservation
         {
@@ -71,10 +69,58 @@ internal sealed class KvCompressor
             PromptTokens = promptTokens,
             ComputedTokens = computedTokens,
             Lengths = _lengths,
-            ColumnSums = sums,
+            ColumnSums = Read(cache, AttentionSums.Columns, ref _columns),
+            BandSums = Read(cache, AttentionSums.Band, ref _bands),
+            RangeMass = Read(cache, AttentionSums.RangeMass, ref _masses),
             SumStride = _sums.Slots,
             SlotPositions = cache.SlotPositions,
         }, _keep);
+    }
+
+    private ReadOnlySpan<float> Read(SequenceCache cache, AttentionSums sums, ref float[] staging)
+    {
+        if (cache.SumRow < 0 || (cache.Watch.Sums & sums) == 0)
+            return [];
+        if (staging.Length == 0)
+            staging = new float[_sums.Elements(sums)];
+        return _sums.Read(sums, cache.SumRow, staging);
+    }
+
+    /// <summary>The last slot takes the place of another: one move, when the block may be written.</summary>
+    private void Evict(SequenceCache cache, int group, int slot)
+    {
+        ref BlockTable table = ref cache.Tables[group];
+        int last = table.Length - 1, blockSize = _cache.Format.BlockSize;
+        if (slot > last || table.GapLength > 0)
+            throw new InvalidOperationException($"Slot {slot} of group {group} cannot be evicted: {table.Length} slots, a gap of {table.GapLength}.");
+        if (slot < last && !_cache.Blocks.IsWritable(table.Blocks[slot / blockSize]))
+        {
+            _survivors.Clear();
+            for (int survivor = 0; survivor <= last; survivor++)
+                if (survivor != slot)
+                    _survivors.Add(survivor);
+            Gather(cache, group, CollectionsMarshal.AsSpan(_survivors));
+            return;
+        }
+
+        DroppedSlots++;
+        cache.IsCompressed = true;
+        if (slot < last)
+        {
+            _moves.Clear();
+            _moves.Add(new SlotMove(table.GlobalSlot(last, blockSize), table.GlobalSlot(slot, blockSize)));
+            _cache.MoveSlots(_moves);
+            cache.SlotPositions![group][slot] = cache.SlotPositions[group][last];
+        }
+
+        if (cache.SumRow >= 0)
+            _sums.Move(cache.SumRow + group * _cache.Layout.LanesPerGroup, _cache.Layout.LanesPerGroup, last, slot);
+        table.Length = last;
+        if (last % blockSize == 0)
+        {
+            _cache.Blocks.Release(table.Blocks[last / blockSize]);
+            table.Truncate(last / blockSize);
+        }
     }
 
     private void DropRange(SequenceCache cache, int group, int start, int end)
@@ -113,7 +159,7 @@ internal sealed class KvCompressor
         Span<int> kept = Kept(length - shift);
         for (int slot = 0; slot < kept.Length; slot++)
             kept[slot] = slot < end - shift ? slot : slot + shift;
-        GatherSums(cache, group, kept);
+        GatherSums(cache, group, kept, length);
     }
 
     private void Gather(SequenceCache cache, int group, ReadOnlySpan<int> survivors)
@@ -131,7 +177,7 @@ internal sealed class KvCompressor
         MoveIntoPlace(ref table, kept);
         for (int slot = 0; slot < kept.Length; slot++)
             positions[slot] = positions[kept[slot]];
-        GatherSums(cache, group, kept);
+        GatherSums(cache, group, kept, table.Length);
         table.Length = kept.Length;
         table.SetGap(0, 0);
     }
@@ -212,10 +258,10 @@ internal sealed class KvCompressor
         return _kept.AsSpan(0, slots);
     }
 
-    private void GatherSums(SequenceCache cache, int group, ReadOnlySpan<int> kept)
+    private void GatherSums(SequenceCache cache, int group, ReadOnlySpan<int> kept, int length)
     {
         int lanes = _cache.Layout.LanesPerGroup;
         if (cache.SumRow >= 0)
-            _sums.Gather(cache.SumRow + group * lanes, lanes, kept);
+            _sums.Gather(cache.SumRow + group * lanes, lanes, kept, length);
     }
 }

@@ -18,7 +18,7 @@ internal sealed class KvSwap(IBackend backend, KvCache cache, SumStore sums, lon
         int blockBytes = cache.Format.BlockBytes, blocks = 0;
         foreach (ref readonly BlockTable table in sequence.Tables.AsSpan())
             blocks += InUse(table);
-        long bytes = (long)blocks * blockBytes + (sequence.SumRow >= 0 ? (long)sums.Lanes * sums.Slots * sizeof(float) : 0);
+        long bytes = (long)blocks * blockBytes + (sequence.SumRow >= 0 ? (long)sums.SavedElements(sequence.Sums) * sizeof(float) : 0);
         if (Used + bytes > budgetBytes || (long)blocks * blockBytes > Array.MaxLength)
             return null;
 
@@ -34,11 +34,10 @@ internal sealed class KvSwap(IBackend backend, KvCache cache, SumStore sums, lon
             tables[group].SetGap(table.GapStart, table.GapLength);
         }
 
-        float[]? columns = null;
+        float[]? saved = null;
         if (sequence.SumRow >= 0)
         {
-            columns = new float[sums.Lanes * sums.Slots];
-            sums.Read(sequence.SumRow, columns).CopyTo(columns);
+            saved = sums.Save(sequence.Sums, sequence.SumRow);
             sums.Return(sequence.SumRow);
             sequence.SumRow = -1;
         }
@@ -46,7 +45,7 @@ internal sealed class KvSwap(IBackend backend, KvCache cache, SumStore sums, lon
         bool compressed = sequence.IsCompressed;
         cache.Release(sequence);
         Used += bytes;
-        return new SwappedKv(memory, tables, columns, blocks, bytes, compressed);
+        return new SwappedKv(memory, tables, saved, blocks, bytes, compressed);
     }
 
     /// <summary>Copies a sequence back into fresh blocks; the caller has checked that <see cref="SwappedKv.Blocks"/> are free.</summary>
@@ -69,8 +68,8 @@ internal sealed class KvSwap(IBackend backend, KvCache cache, SumStore sums, lon
 
         if (swapped.Sums is not null)
         {
-            sequence.SumRow = sums.Rent();
-            sums.Write(sequence.SumRow, swapped.Sums);
+            sequence.SumRow = sums.Rent(sequence.Sums);
+            sums.Restore(sequence.Sums, sequence.SumRow, swapped.Sums);
         }
 
         // Whether its blocks were offered before no longer matters: these copies stay private.
@@ -87,7 +86,7 @@ internal sealed class KvSwap(IBackend backend, KvCache cache, SumStore sums, lon
 /// <summary>One sequence's K and V in host memory.</summary>
 /// <param name="Memory">[blocks, blockBytes] all groups' blocks, in table order.</param>
 /// <param name="Tables">[groups] lengths and gaps; no block ids.</param>
-/// <param name="Sums">[lanes, slots] attention sums; null = not observed.</param>
+/// <param name="Sums">Attention sums; null = not observed.</param>
 /// <param name="Blocks">Blocks needed to come back.</param>
 /// <param name="Bytes">Counted against the budget.</param>
 /// <param name="IsCompressed">Something had been dropped.</param>

@@ -1,3 +1,6 @@
+using InferenceService.Compute;
+using InferenceService.Engine.Cache.Policies;
+
 namespace InferenceService.Engine.Cache;
 
 /// <summary>What one sequence holds of the cache: a block table per group, and positions where slots and text may part ways.</summary>
@@ -29,6 +32,12 @@ internal sealed class SequenceCache
     /// <summary>First row of this sequence in the <see cref="SumStore"/>; −1 = not observed.</summary>
     public int SumRow { get; set; } = -1;
 
+    /// <summary>Sums that its rows hold.</summary>
+    public AttentionSums Sums { get; set; }
+
+    /// <summary>What attention reports in the running step.</summary>
+    public KvWatch Watch { get; set; }
+
     /// <summary>Token blocks already offered to the prefix index.</summary>
     public int OfferedBlocks { get; set; }
 
@@ -59,6 +68,19 @@ internal sealed class SequenceCache
         }
     }
 
+    /// <summary>States that <paramref name="count"/> token blocks from <paramref name="first"/> on were left out, and that the sinks end before it.</summary>
+    public void SkipBlocks(int first, int count, int sinks, int blockSize)
+    {
+        for (int group = 0; group < Tables.Length; group++)
+        {
+            Tables[group].SetHole(first, count);
+            Tables[group].SetGap(sinks, first * blockSize - sinks);
+            SlotPositions![group].AsSpan(sinks, first * blockSize - sinks).Fill(DeadSlot);
+        }
+
+        IsCompressed = true;
+    }
+
     /// <summary>Becomes a copy of <paramref name="parent"/>'s tables and positions; references are the caller's business.</summary>
     public void CopyFrom(SequenceCache parent)
     {
@@ -71,11 +93,13 @@ internal sealed class SequenceCache
                 table.Append(block);
             table.Length = from.Length;
             table.SetGap(from.GapStart, from.GapLength);
+            table.CopyHole(from);
             if (SlotPositions is not null && parent.SlotPositions is not null)
                 SlotPositions[group] = [.. parent.SlotPositions[group]];
         }
 
         OfferedBlocks = parent.OfferedBlocks;
+        Watch = parent.Watch;
         IsCompressed = parent.IsCompressed;
     }
 

@@ -27,20 +27,22 @@ internal sealed class ModelRunner
     public Tensor Run(Batch batch)
     {
         Pack(batch);
-        var probe = new AttentionProbe();
-        if (_input.Observed && _sums.Sums is Tensor sums)
-            probe = new AttentionProbe(AttentionSums.Columns, sums, default, default, _input.SequenceRows, _input.ObservedRows, 0);
         _logits = _model.Forward(new ForwardInput
         {
             TokenIds = _input.TokenIds,
             Positions = _input.Positions,
+            SinkPositions = _input.SinkPositions,
             LogitRows = _input.LogitRows,
             Kv = _input.Kv(_cache.Memory, _cache.Format),
-            Probe = probe,
+            Probe = Probe(),
         });
         Commit(batch);
         return _logits;
     }
+
+    private AttentionProbe Probe() => _input.Wanted == AttentionSums.None ? default : new AttentionProbe(
+        _input.Wanted, _sums.Of(AttentionSums.Columns), _sums.Of(AttentionSums.Band), _sums.Of(AttentionSums.RangeMass),
+        _input.SequenceRows, _input.ObservedRows, 0);
 
     private void Pack(Batch batch)
     {
@@ -54,7 +56,10 @@ internal sealed class ModelRunner
                 continue;
             }
 
-            item.FirstLogit = _input.Add(item.Sequence.Tokens.Slice(item.Start, item.Count), item.Start, item.LogitRows, item.Sequence.Cache!);
+            Sequence sequence = item.Sequence;
+            sequence.Cache!.Watch = sequence.Selector?.Watch(item.Start, item.Count) ?? default;
+            item.FirstLogit = _input.Add(
+                sequence.Tokens.Slice(item.Start, item.Count), item.Start, item.LogitRows, sequence.Cache, sequence.Generation.Policy.Mask);
             lastLogit = item.FirstLogit + item.LogitRows - 1;
         }
 
@@ -73,7 +78,7 @@ internal sealed class ModelRunner
             if (!_cache.HasPrefixes)
                 continue;
             sequence.ExtendPrefixKeys(_cache.Format.BlockSize);
-            _cache.OfferPrefix(sequence.Cache, sequence.PrefixKeys);
+            _cache.OfferPrefix(sequence.Cache, sequence.PrefixKeys, sequence.Generation.Policy.Mask);
         }
     }
 }

@@ -1,6 +1,7 @@
 using System.Runtime.InteropServices;
 using InferenceService.Compute;
 using InferenceService.Engine.Cache;
+using InferenceService.Engine.Cache.Policies;
 
 namespace InferenceService.Engine.Execution;
 
@@ -11,6 +12,7 @@ internal sealed class StepInput
     private readonly int _groups;
     private readonly int[] _ids;
     private readonly int[] _positions;
+    private readonly int[] _sinkPositions;
     private readonly int[] _logitRows;
     private readonly int[] _groupRows;
     private readonly int[] _rowStarts;
@@ -27,6 +29,7 @@ internal sealed class StepInput
     private int _logits;
     private int _entries;
     private int _maxRows;
+    private bool _capped;
 
     /// <summary>Buffers for the largest step.</summary>
     public StepInput(IBackend backend, int groups, int maxSequences, int maxRows, int maxLogitRows)
@@ -34,6 +37,7 @@ internal sealed class StepInput
         const int firstEntries = 4096;
         (_backend, _groups) = (backend, groups);
         (_ids, _positions, _logitRows) = (new int[maxRows], new int[maxRows], new int[maxLogitRows]);
+        _sinkPositions = new int[maxRows];
         _groupRows = new int[maxSequences * groups * KvBatch.GroupFields];
         _rowStarts = new int[maxSequences + 1];
         _sequenceRows = new int[maxSequences];
@@ -52,6 +56,9 @@ internal sealed class StepInput
     /// <summary>[rows] positions.</summary>
     public ReadOnlySpan<int> Positions => _positions.AsSpan(0, _rows);
 
+    /// <summary>[rows] positions at which queries meet sinks; empty when all stand where they are.</summary>
+    public ReadOnlySpan<int> SinkPositions => _capped ? _sinkPositions.AsSpan(0, _rows) : [];
+
     /// <summary>Rows whose logits are wanted.</summary>
     public ReadOnlySpan<int> LogitRows => _logitRows.AsSpan(0, _logits);
 
@@ -61,8 +68,8 @@ internal sealed class StepInput
     /// <summary>i32 [sequences, 5]: what each sequence wants observed.</summary>
     public Tensor ObservedRows => _deviceObserved.RowRange(0, _sequences);
 
-    /// <summary>At least one sequence is observed.</summary>
-    public bool Observed { get; private set; }
+    /// <summary>Sums that at least one sequence wants.</summary>
+    public AttentionSums Wanted { get; private set; }
 
     /// <summary>Tables of the step, as kernels see them.</summary>
     public KvBatch Kv(Tensor pool, KvBlockFormat format) => new(
@@ -70,15 +77,16 @@ internal sealed class StepInput
         _deviceRowStarts.ColumnRange(0, _sequences + 1), _maxRows);
 
     /// <summary>Starts a new step.</summary>
-    public void Clear() => (_sequences, _rows, _logits, _entries, _maxRows, Observed) = (0, 0, 0, 0, 0, false);
+    public void Clear() => (_sequences, _rows, _logits, _entries, _maxRows, Wanted, _capped) = (0, 0, 0, 0, 0, AttentionSums.None, false);
 
     /// <summary>Adds a token range of one sequence.</summary>
     /// <param name="tokens">Its ids.</param>
     /// <param name="position">Position of the first.</param>
     /// <param name="logitRows">Last rows whose logits are wanted.</param>
-    /// <param name="cache">Tables that already cover the range.</param>
+    /// <param name="cache">Tables that already cover the range; its watch says what is observed.</param>
+    /// <param name="mask">What its rows see.</param>
     /// <returns>Row in the logits of the first wanted one.</returns>
-    public int Add(ReadOnlySpan<int> tokens, int position, int logitRows, SequenceCache cache)
+    public int Add(ReadOnlySpan<int> tokens, int position, int logitRows, SequenceCache cache, KvMask mask)
     {
         tokens.CopyTo(_ids.AsSpan(_rows));
         for (int i = 0; i < tokens.Length; i++)
@@ -88,10 +96,9 @@ internal sealed class StepInput
             _logitRows[_logits++] = _rows + i;
 
         for (int group = 0; group < _groups; group++)
-            AddTable(group, cache.Tables[group]);
-        _sequenceRows[_sequences] = cache.SumRow;
-        _observed[_sequences * AttentionProbe.ObservedFields] = (int)(cache.SumRow >= 0 ? AttentionSums.Columns : AttentionSums.None); // from slot 0
-        Observed |= cache.SumRow >= 0;
+            AddTable(group, cache.Tables[group], tokens.Length, mask);
+        AddWatch(cache);
+        AddSinkPositions(position, tokens.Length, mask);
         _rows += tokens.Length;
         _maxRows = Math.Max(_maxRows, tokens.Length);
         _rowStarts[++_sequences] = _rows;
@@ -110,11 +117,32 @@ internal sealed class StepInput
         Upload(_observed, _sequences * AttentionProbe.ObservedFields, _deviceObserved);
     }
 
-    private void AddTable(int group, in BlockTable table)
+    private void AddWatch(SequenceCache cache)
+    {
+        KvWatch watch = cache.Watch;
+        AttentionSums wanted = cache.SumRow >= 0 ? watch.Sums : AttentionSums.None;
+        _sequenceRows[_sequences] = wanted == AttentionSums.None ? -1 : cache.SumRow;
+        Span<int> observed = _observed.AsSpan(_sequences * AttentionProbe.ObservedFields, AttentionProbe.ObservedFields);
+        (observed[0], observed[1], observed[2], observed[3], observed[4]) =
+            ((int)wanted, watch.FirstSlot, watch.Band, watch.SinkEnd, watch.RecentStart);
+        Wanted |= wanted;
+    }
+
+    private void AddSinkPositions(int position, int tokens, KvMask mask)
+    {
+        int cap = mask.IsNone || mask.SinkPositionCap == 0 ? int.MaxValue : mask.SinkPositionCap;
+        for (int i = 0; i < tokens; i++)
+            _sinkPositions[_rows + i] = Math.Min(position + i, cap);
+        _capped |= position + tokens - 1 > cap;
+    }
+
+    private void AddTable(int group, in BlockTable table, int tokens, KvMask mask)
     {
         Span<int> row = _groupRows.AsSpan((_sequences * _groups + group) * KvBatch.GroupFields, KvBatch.GroupFields);
         (row[0], row[1], row[2], row[3]) = (_entries, table.Length, table.GapStart, table.GapLength);
-        (row[4], row[5]) = (0, 0); // no sinks, no window
+        // A mask that hides nothing yet costs nothing.
+        bool hides = !mask.IsNone && (long)table.Length + tokens > (long)mask.Sinks + mask.Window;
+        (row[4], row[5]) = hides ? (mask.Sinks, mask.Window) : (0, 0);
         if (_tables.Length < _entries + table.Count)
             Array.Resize(ref _tables, Math.Max(_entries + table.Count, 2 * _tables.Length));
         table.Blocks.CopyTo(_tables.AsSpan(_entries));

@@ -47,7 +47,7 @@ internal sealed class Residency(KvCache cache, KvSwap swap, SumStore sums, Model
         cache.Grow(held, first);
         sequence.Computed = found;
         if (sequence.Selector is not null && sequence.Selector.Sums != AttentionSums.None)
-            held.SumRow = sums.Rent();
+            Observe(held, sequence.Selector.Sums);
         return true;
     }
 
@@ -74,9 +74,8 @@ internal sealed class Residency(KvCache cache, KvSwap swap, SumStore sums, Model
         child.Computed = parent.Computed;
         if (parent.Cache!.SumRow < 0)
             return;
-        child.Cache!.SumRow = sums.Rent();
-        float[] staging = new float[sums.Lanes * sums.Slots];
-        sums.Write(child.Cache.SumRow, sums.Read(parent.Cache.SumRow, staging));
+        Observe(child.Cache!, parent.Cache.Sums);
+        sums.Restore(child.Cache!.Sums, child.Cache.SumRow, sums.Save(parent.Cache.Sums, parent.Cache.SumRow));
     }
 
     /// <summary>An ended sequence gives everything back.</summary>
@@ -109,6 +108,12 @@ internal sealed class Residency(KvCache cache, KvSwap swap, SumStore sums, Model
         return true;
     }
 
+    private void Observe(SequenceCache held, AttentionSums wanted)
+    {
+        held.Sums = wanted;
+        held.SumRow = sums.Rent(wanted);
+    }
+
     private bool TryReturn(Sequence sequence, SwappedKv swapped, int leave)
     {
         // One more block a group, for the token that it returns to compute.
@@ -136,9 +141,11 @@ internal sealed class Residency(KvCache cache, KvSwap swap, SumStore sums, Model
         if (!cache.HasPrefixes || sequence.Generation.NeedsPromptLogprobs)
             return 0;
         sequence.ExtendPrefixKeys(cache.Format.BlockSize);
-        int last = sequence.Selector is null ? sequence.TokenCount - 1 : sequence.PromptLength - Math.Max(1, sequence.Selector.FreshPromptTokens);
+        int last = sequence.Selector is null || !sequence.Generation.Policy.Mask.IsNone
+            ? sequence.TokenCount - 1
+            : sequence.PromptLength - Math.Max(1, sequence.Selector.FreshPromptTokens);
         int usable = Math.Max(0, last) / cache.Format.BlockSize;
-        return cache.AttachPrefix(held, sequence.PrefixKeys[..usable]);
+        return cache.AttachPrefix(held, sequence.PrefixKeys[..usable], sequence.Generation.Policy.Mask);
     }
 
     private void CountPrefix(Sequence sequence, int found)

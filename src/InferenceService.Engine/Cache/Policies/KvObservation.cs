@@ -21,10 +21,16 @@ public readonly ref struct KvObservation
     public required ReadOnlySpan<int> Lengths { get; init; }
 
     /// <summary>
-    /// [ownerLayers × kvHeads, slots], row-major with stride <see cref="SumStride"/>: attention sums the policy asked for,
-    /// accumulated since the prompt began; empty when it asked for none.
+    /// [ownerLayers × kvHeads, slots], row-major with stride <see cref="SumStride"/>: what each slot received from the observed rows,
+    /// summed since the first of them; empty when the step's <see cref="KvWatch"/> did not ask for it.
     /// </summary>
     public required ReadOnlySpan<float> ColumnSums { get; init; }
+
+    /// <summary>As <see cref="ColumnSums"/>, of the rows within the band only. Not kept up to date once slots have moved.</summary>
+    public ReadOnlySpan<float> BandSums { get; init; }
+
+    /// <summary>[ownerLayers × kvHeads] attention on first and recent slots, summed over the observed rows; empty when not asked for.</summary>
+    public ReadOnlySpan<float> RangeMass { get; init; }
 
     /// <summary>Elements from one row of <see cref="ColumnSums"/> to the next.</summary>
     public required int SumStride { get; init; }

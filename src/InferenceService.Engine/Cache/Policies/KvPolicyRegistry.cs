@@ -8,6 +8,9 @@ public static class KvPolicyRegistry
     private static readonly FrozenDictionary<string, KvPolicyKind> Policies = new[]
     {
         FullKvPolicy.Kind,
+        StreamingLlmPolicy.Kind,
+        SimLayerKvPolicy.Kind,
+        FastGenPolicy.Kind,
     }.ToFrozenDictionary(kind => kind.Name, StringComparer.Ordinal);
 
     /// <summary>All names, sorted.</summary>

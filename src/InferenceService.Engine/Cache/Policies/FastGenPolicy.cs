@@ -1,0 +1,225 @@
+using System.Diagnostics;
+using InferenceService.Compute;
+using InferenceService.Models;
+
+namespace InferenceService.Engine.Cache.Policies;
+
+/// <summary>
+/// FastGen (Ge et al., arXiv:2310.01801; not DeepSpeed-FastGen): profiles each head in the prompt and gives it the cheapest of a chain of
+/// policies that recovers its attention: special tokens; and punctuation; and the most attended; and the local window; everything.
+/// </summary>
+/// <remarks>
+/// c[j] = attention that slot j received, b[j] = the part from the next w rows, both summed while the prompt is computed. A head takes
+/// the first policy whose retained mass, the mean over rows of attention on what it keeps, reaches the target; else it keeps everything.
+/// Deviation: the paper does not define its norm; retained mass is how AnswerDotAI/cold-compress reads it.
+/// Deviation: a head that no policy serves keeps everything; taking the first of a list of failures would give it the most aggressive one.
+/// Deviation: by default the last 64 prompt queries are profiled, so that a cached prefix can be reused and the plan is the same with and
+/// without a hit; <c>profile_tokens</c> 0 profiles the whole prompt as the paper does, and then no prefix is reused.
+/// Deviation: the first tokens count as special, because a checkpoint's first token is a sink whatever its class; <c>sink_tokens</c> 0 ends that.
+/// Deviation: the most attended tokens are chosen once per head and not per row, and not from the local window where that is kept anyway.
+/// Deviation: in decode the budget of most attended tokens grows with the text; the newest few are protected, because their history is short.
+/// Deviation: heads of a group (GQA, unknown to the paper) share slots, so their attention is averaged.
+/// </remarks>
+internal sealed class FastGenPolicy(FastGenPolicy.Choices choices) : IKvPolicy
+{
+    public static KvPolicyKind Kind { get; } = new("fast-gen", "each head keeps the cheapest set of tokens that recovers its attention",
+        [
+            KvPolicyOption.Number("recovery_target", 0.95, 0, 2, "share", "mean attention that a head's kept tokens must retain; from 1 on everything is kept"),
+            KvPolicyOption.Number("local_share", 0.3, 0, 1, "share", "local window, as a share of the prompt"),
+            KvPolicyOption.Number("frequent_share", 0.3, 0, 1, "share", "most attended tokens, as a share of the text"),
+            KvPolicyOption.Count("sink_tokens", 4, 0, 65_536, "first tokens that count as special"),
+            KvPolicyOption.Count("profile_tokens", 64, 0, 1_000_000, "last prompt queries that are profiled; 0 = all, and no cached prefix is reused"),
+            KvPolicyOption.Count("protected_window_size", 4, 0, 4096, "newest tokens that are not evicted for little attention"),
+        ],
+        values => new FastGenPolicy(new Choices(
+            values.Number("recovery_target")!.Value, values.Number("local_share")!.Value, values.Number("frequent_share")!.Value,
+            values.Count("sink_tokens"), values.Count("profile_tokens"), values.Count("protected_window_size"))) { Settings = values.ToString() });
+
+    public string Name => Kind.Name;
+
+    public string Settings { get; private init; } = "";
+
+    public KvLayout Layout(ModelConfig model) => KvLayout.Of(model, KvGrouping.Head);
+
+    public KvSelector NewSelector(in KvSelectorContext context) => new Selector(choices, context);
+
+    /// <summary>Option values.</summary>
+    internal sealed record Choices(double Target, double LocalShare, double FrequentShare, int Sinks, int Profiled, int Protected);
+
+    /// <summary>The chain, cheapest first; each keeps what the one before it keeps.</summary>
+    internal enum Plan : byte
+    {
+        Special,
+        Punctuation,
+        Frequent,
+        Local,
+        Full,
+    }
+
+    /// <summary>The plan of one sequence, a head each, and how full its budgets are.</summary>
+    internal sealed class Selector : KvSelector
+    {
+        private readonly Choices _choices;
+        private readonly TokenClasses _classes;
+        private readonly int _prompt;
+        private readonly int _window;
+        private readonly int _profiled;
+        private readonly Plan[] _plans;
+        private readonly int[] _ranked; // [groups] kept tokens that neither class nor window protects
+        private readonly FastGenProfile _profile;
+        private bool _decided;
+        private bool _started;
+
+        public Selector(Choices choices, in KvSelectorContext context)
+        {
+            (_choices, _classes, _prompt) = (choices, context.Classes, context.PromptTokens);
+            _window = Math.Max(1, (int)Math.Ceiling(choices.LocalShare * _prompt));
+            _profiled = choices.Profiled == 0 ? _prompt : Math.Min(choices.Profiled, _prompt);
+            _plans = new Plan[context.Layout.Groups];
+            _ranked = new int[context.Layout.Groups];
+            _profile = new FastGenProfile();
+            if (context.Previous is not Selector { _decided: true } before)
+                return;
+            _decided = true;
+            before._plans.CopyTo(_plans, 0);
+        }
+
+        /// <summary>[groups] what each head keeps, once that is decided.</summary>
+        public ReadOnlySpan<Plan> Plans => _plans;
+
+        /// <summary>Most tokens that a head with that plan keeps of a text.</summary>
+        public int Budget(Plan plan, ReadOnlySpan<int> text)
+        {
+            int classed = 0;
+            for (int position = 0; position < text.Length; position++)
+                classed += IsSpecial(position, text[position]) || (plan > Plan.Special && _classes.IsPunctuation(text[position])) ? 1 : 0;
+            int frequent = plan < Plan.Frequent ? 0 : Frequent(text.Length), local = plan < Plan.Local ? 0 : _window;
+            return plan == Plan.Full ? text.Length : Math.Min(text.Length, classed + frequent + local);
+        }
+
+        public override AttentionSums Sums => AttentionSums.Columns | AttentionSums.Band;
+
+        public override int FreshPromptTokens => _profiled;
+
+        public override bool Gathers => true;
+
+        public override KvWatch Watch(int computed, int tokens)
+        {
+            if (computed < _prompt)
+            {
+                return computed + tokens <= _prompt - _profiled
+                    ? default
+                    : new KvWatch(AttentionSums.Columns | AttentionSums.Band, _prompt - _profiled, _window, 0, 0);
+            }
+
+            return Ranks() ? new KvWatch(AttentionSums.Columns, 0, 0, 0, 0) : default;
+        }
+
+        public override void Select(in KvObservation seen, KeepSet keep)
+        {
+            if (!_started)
+            {
+                Debug.Assert(seen.ComputedTokens == _prompt, "The first question comes when the prompt ends.");
+                for (int group = 0; group < _plans.Length; group++)
+                    Begin(seen, group, keep);
+                (_decided, _started) = (true, true);
+                return;
+            }
+
+            for (int group = 0; group < _plans.Length; group++)
+                Continue(seen, group, keep);
+        }
+
+        /// <summary>End of the prompt: the first plan of the chain that recovers enough, and what it keeps.</summary>
+        private void Begin(in KvObservation seen, int group, KeepSet keep)
+        {
+            _profile.Read(seen, group, _profiled);
+            for (int position = 0; position < _prompt; position++)
+                _profile.SetClass(position, IsSpecial(position, seen.Tokens[position]) ? 2 : _classes.IsPunctuation(seen.Tokens[position]) ? 1 : 0);
+            if (!_decided)
+                _plans[group] = Choose();
+            Plan plan = _plans[group];
+            if (plan == Plan.Full)
+                return;
+            if (plan >= Plan.Frequent)
+                _ranked[group] = _profile.MarkFrequent(Frequent(_prompt), plan == Plan.Local ? _prompt - _window : _prompt);
+            keep.Restrict(group);
+            for (int slot = 0; slot < _prompt; slot++)
+            {
+                int kind = _profile.Class(slot);
+                bool kept = kind == 2 || (kind == 1 && plan >= Plan.Punctuation) || (plan >= Plan.Frequent && _profile.IsFrequent(slot))
+                    || (plan == Plan.Local && slot >= _prompt - _window);
+                if (kept)
+                    keep.Keep(group, slot);
+            }
+        }
+
+        private Plan Choose()
+        {
+            double target = _choices.Target;
+            if (target >= 1)
+                return Plan.Full;
+            if (_profile.Retained(2) >= target)
+                return Plan.Special;
+            if (_profile.Retained(1) >= target)
+                return Plan.Punctuation;
+            _profile.MarkFrequent(Frequent(_prompt), _prompt);
+            if (_profile.RetainedWithFrequent() >= target)
+                return Plan.Frequent;
+            _profile.MarkFrequent(Frequent(_prompt), _prompt - _window);
+            return _profile.RetainedWithLocal() >= target ? Plan.Local : Plan.Full;
+        }
+
+        /// <summary>A token was appended, in the last slot: keep it or not, and keep to the budget.</summary>
+        private void Continue(in KvObservation seen, int group, KeepSet keep)
+        {
+            Plan plan = _plans[group];
+            int newest = seen.ComputedTokens - 1, last = seen.Lengths[group] - 1;
+            if (plan == Plan.Full)
+                return;
+            if (plan < Plan.Frequent)
+            {
+                if (!IsClassed(plan, newest, seen.Tokens[newest]))
+                    keep.Evict(group, last);
+                return;
+            }
+
+            // The token that the budget now has to pay for: the newest, or the one that has just left the window.
+            int aged = plan == Plan.Local ? newest - _window : newest;
+            if (aged >= 0 && !IsClassed(plan, aged, seen.Tokens[aged]))
+                _ranked[group]++;
+            if (_ranked[group] <= Frequent(seen.ComputedTokens))
+                return;
+            _ranked[group]--;
+            int young = plan == Plan.Local ? seen.ComputedTokens - Math.Max(_window, _choices.Protected) : seen.ComputedTokens - _choices.Protected;
+            int slot = Weakest(seen, group, young);
+            keep.Evict(group, slot >= 0 ? slot : Weakest(seen, group, aged + 1));
+        }
+
+        /// <summary>Slot of the least attended token before a position that no class protects, the lowest position of equal ones; −1 = none.</summary>
+        private int Weakest(in KvObservation seen, int group, int before)
+        {
+            ReadOnlySpan<int> positions = seen.Positions(group);
+            ReadOnlySpan<float> sums = seen.ColumnSums.Slice(group * seen.SumStride, positions.Length);
+            int weakest = -1;
+            for (int slot = 0; slot < positions.Length; slot++)
+            {
+                int position = positions[slot];
+                if (position >= before || (weakest >= 0 && (sums[slot] > sums[weakest] || (sums[slot] == sums[weakest] && position > positions[weakest]))))
+                    continue;
+                if (!IsClassed(Plan.Punctuation, position, seen.Tokens[position]))
+                    weakest = slot;
+            }
+
+            return weakest;
+        }
+
+        private int Frequent(int tokens) => (int)Math.Ceiling(_choices.FrequentShare * tokens);
+
+        private bool IsSpecial(int position, int token) => position < _choices.Sinks || _classes.IsSpecial(token);
+
+        private bool IsClassed(Plan plan, int position, int token) => IsSpecial(position, token) || (plan > Plan.Special && _classes.IsPunctuation(token));
+
+        private bool Ranks() => _plans.AsSpan().ContainsAny(Plan.Frequent, Plan.Local);
+    }
+}

@@ -1,0 +1,88 @@
+namespace InferenceService.Engine.Cache.Policies;
+
+/// <summary>What one head's attention over a prompt looks like, and how much of it a set of tokens retains. Reused from head to head.</summary>
+internal sealed class FastGenProfile
+{
+    private const int FrequentBit = 4;
+
+    private float[] _columns = [];
+    private float[] _bands = [];
+    private byte[] _kinds = [];
+    private long[] _order = [];
+    private int _tokens;
+    private double _rows;
+
+    /// <summary>Takes over the sums of a head whose prompt has just ended, so that slot = position.</summary>
+    /// <param name="seen">Columns and band.</param>
+    /// <param name="lane">Which head.</param>
+    /// <param name="rows">Rows that were observed.</param>
+    public void Read(in KvObservation seen, int lane, int rows)
+    {
+        _tokens = seen.PromptTokens;
+        _rows = (double)rows * seen.Layout.Readers(OwnerOf(seen.Layout, lane / seen.Layout.KvHeads));
+        if (_columns.Length < _tokens)
+            (_columns, _bands, _kinds, _order) = (new float[_tokens], new float[_tokens], new byte[_tokens], new long[_tokens]);
+        seen.ColumnSums.Slice(lane * seen.SumStride, _tokens).CopyTo(_columns);
+        seen.BandSums.Slice(lane * seen.SumStride, _tokens).CopyTo(_bands);
+    }
+
+    /// <summary>States a token's class: 2 special, 1 punctuation, 0 neither.</summary>
+    public void SetClass(int position, int kind) => _kinds[position] = (byte)kind;
+
+    /// <summary>A token's class.</summary>
+    public int Class(int position) => _kinds[position] & ~FrequentBit;
+
+    /// <summary>The token is among those <see cref="MarkFrequent"/> marked.</summary>
+    public bool IsFrequent(int position) => (_kinds[position] & FrequentBit) != 0;
+
+    /// <summary>Share of attention on tokens of at least that class.</summary>
+    public double Retained(int kind)
+    {
+        double mass = 0;
+        for (int position = 0; position < _tokens; position++)
+            mass += Class(position) >= kind ? _columns[position] : 0;
+        return mass / _rows;
+    }
+
+    /// <summary>Marks the most attended tokens without a class before a position; of equal ones the lower position wins.</summary>
+    /// <returns>Tokens marked.</returns>
+    public int MarkFrequent(int most, int before)
+    {
+        int count = 0;
+        for (int position = 0; position < _tokens; position++)
+        {
+            _kinds[position] &= unchecked((byte)~FrequentBit);
+            // Sums are not negative, so their bits order like they do.
+            if (position < before && _kinds[position] == 0)
+                _order[count++] = ((long)(int.MaxValue - BitConverter.SingleToInt32Bits(_columns[position])) << 32) | (uint)position;
+        }
+
+        Array.Sort(_order, 0, count);
+        count = Math.Min(count, most);
+        for (int i = 0; i < count; i++)
+            _kinds[(int)_order[i]] |= FrequentBit;
+        return count;
+    }
+
+    /// <summary>Share of attention on tokens with a class and on marked ones.</summary>
+    public double RetainedWithFrequent() => Retained(withBand: false);
+
+    /// <summary>The same, and on those in the window before each row.</summary>
+    public double RetainedWithLocal() => Retained(withBand: true);
+
+    private double Retained(bool withBand)
+    {
+        double mass = 0;
+        for (int position = 0; position < _tokens; position++)
+            mass += _kinds[position] != 0 ? _columns[position] : withBand ? _bands[position] : 0;
+        return mass / _rows;
+    }
+
+    private static int OwnerOf(Models.KvLayout layout, int ownerIndex)
+    {
+        for (int layer = 0; layer < layout.SourceLayer.Length; layer++)
+            if (layout.SourceLayer[layer] == layer && ownerIndex-- == 0)
+                return layer;
+        throw new ArgumentOutOfRangeException(nameof(ownerIndex));
+    }
+}
