@@ -17,7 +17,8 @@ namespace InferenceService.Engine.Cache.Policies;
 /// without a hit; <c>profile_tokens</c> 0 profiles the whole prompt as the paper does, and then no prefix is reused.
 /// Deviation: the first tokens count as special, because a checkpoint's first token is a sink whatever its class; <c>sink_tokens</c> 0 ends that.
 /// Deviation: the most attended tokens are chosen once per head and not per row, and not from the local window where that is kept anyway.
-/// Deviation: in decode the budget of most attended tokens grows with the text; the newest few are protected, because their history is short.
+/// Deviation: in decode the budget of most attended tokens grows with the text, so that a long answer to a short prompt keeps more than a
+/// handful (<c>budget_grows</c> off holds it), and the newest few are protected, because their history is short.
 /// Deviation: heads of a group (GQA, unknown to the paper) share slots, so their attention is averaged.
 /// </remarks>
 internal sealed class FastGenPolicy(FastGenPolicy.Choices choices) : IKvPolicy
@@ -30,10 +31,12 @@ internal sealed class FastGenPolicy(FastGenPolicy.Choices choices) : IKvPolicy
             KvPolicyOption.Count("sink_tokens", 4, 0, 65_536, "first tokens that count as special"),
             KvPolicyOption.Count("profile_tokens", 64, 0, 1_000_000, "last prompt queries that are profiled; 0 = all, and no cached prefix is reused"),
             KvPolicyOption.Count("protected_window_size", 4, 0, 4096, "newest tokens that are not evicted for little attention"),
+            KvPolicyOption.Switch("budget_grows", true, "the most attended tokens are a share of the whole text; false: of the prompt"),
         ],
         values => new FastGenPolicy(new Choices(
             values.Number("recovery_target")!.Value, values.Number("local_share")!.Value, values.Number("frequent_share")!.Value,
-            values.Count("sink_tokens"), values.Count("profile_tokens"), values.Count("protected_window_size"))) { Settings = values.ToString() });
+            values.Count("sink_tokens"), values.Count("profile_tokens"), values.Count("protected_window_size"),
+            values.Switch("budget_grows"))) { Settings = values.ToString() });
 
     public string Name => Kind.Name;
 
@@ -44,7 +47,7 @@ internal sealed class FastGenPolicy(FastGenPolicy.Choices choices) : IKvPolicy
     public KvSelector NewSelector(in KvSelectorContext context) => new Selector(choices, context);
 
     /// <summary>Option values.</summary>
-    internal sealed record Choices(double Target, double LocalShare, double FrequentShare, int Sinks, int Profiled, int Protected);
+    internal sealed record Choices(double Target, double LocalShare, double FrequentShare, int Sinks, int Profiled, int Protected, bool Grows);
 
     /// <summary>The chain, cheapest first; each keeps what the one before it keeps.</summary>
     internal enum Plan : byte
@@ -191,12 +194,12 @@ internal sealed class FastGenPolicy(FastGenPolicy.Choices choices) : IKvPolicy
             if (_ranked[group] <= Frequent(seen.ComputedTokens))
                 return;
             _ranked[group]--;
-            int young = plan == Plan.Local ? seen.ComputedTokens - Math.Max(_window, _choices.Protected) : seen.ComputedTokens - _choices.Protected;
+            int young = seen.ComputedTokens - (plan == Plan.Local ? _window : _choices.Protected);
             int slot = Weakest(seen, group, young);
             keep.Evict(group, slot >= 0 ? slot : Weakest(seen, group, aged + 1));
         }
 
-        /// <summary>Slot of the least attended token before a position that no class protects, the lowest position of equal ones; −1 = none.</summary>
+        /// <summary>Slot of the least attended token before a position that no class protects, the highest position of equal ones; −1 = none.</summary>
         private int Weakest(in KvObservation seen, int group, int before)
         {
             ReadOnlySpan<int> positions = seen.Positions(group);
@@ -205,7 +208,7 @@ internal sealed class FastGenPolicy(FastGenPolicy.Choices choices) : IKvPolicy
             for (int slot = 0; slot < positions.Length; slot++)
             {
                 int position = positions[slot];
-                if (position >= before || (weakest >= 0 && (sums[slot] > sums[weakest] || (sums[slot] == sums[weakest] && position > positions[weakest]))))
+                if (position >= before || (weakest >= 0 && (sums[slot] > sums[weakest] || (sums[slot] == sums[weakest] && position < positions[weakest]))))
                     continue;
                 if (!IsClassed(Plan.Punctuation, position, seen.Tokens[position]))
                     weakest = slot;
@@ -214,7 +217,7 @@ internal sealed class FastGenPolicy(FastGenPolicy.Choices choices) : IKvPolicy
             return weakest;
         }
 
-        private int Frequent(int tokens) => (int)Math.Ceiling(_choices.FrequentShare * tokens);
+        private int Frequent(int tokens) => (int)Math.Ceiling(_choices.FrequentShare * (_choices.Grows ? tokens : _prompt));
 
         private bool IsSpecial(int position, int token) => position < _choices.Sinks || _classes.IsSpecial(token);
 
