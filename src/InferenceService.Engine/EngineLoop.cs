@@ -34,12 +34,13 @@ internal sealed class EngineLoop
         (_inbox, _time) = (inbox, time);
         KvLayout layout = model.Layout;
         var format = new KvBlockFormat(options.KvType, options.BlockSize, model.Config.HeadDim, layout.LanesPerGroup);
-        Cache = new KvCache(model.Backend, layout, format, blocks, options.PrefixCaching, KvContent.Describe(model, format));
+        Cache = new KvCache(model.Backend, layout, format, blocks, options.PrefixCaching, KvContent.Describe(model, format, options.PromptChunkTokens));
+        var chunks = new PromptChunks(layout, options.PromptChunkTokens, options.BlockSize);
         var sums = new SumStore(model.Backend, layout.OwnerLayers * layout.KvHeads, options.MaxModelLength, options.MaxNumSeqs);
         Swap = new KvSwap(model.Backend, Cache, sums, options.SwapBytes);
-        _residency = new Residency(Cache, Swap, sums, model.Config, options.TokenClasses);
-        _scheduler = new Scheduler(Cache, _residency, options, model.Limits.MaxLogitRows, time);
-        _runner = new ModelRunner(model, Cache, sums, options);
+        _residency = new Residency(Cache, Swap, sums, chunks, model.Config, options.TokenClasses);
+        _scheduler = new Scheduler(Cache, _residency, chunks, options, model.Limits.MaxLogitRows, time);
+        _runner = new ModelRunner(model, Cache, sums, chunks, options);
         _sampler = new Sampler(model.Config, model.Backend);
         _compressor = new KvCompressor(Cache, sums);
         _outbox = new Outbox(time);

@@ -25,6 +25,13 @@ public sealed record EngineOptions
     /// <summary>Most tokens of one sequence's prompt chunk; null = whatever the budget leaves.</summary>
     public int? MaxChunkTokens { get; init; }
 
+    /// <summary>
+    /// Prompt chunks of a model whose layers read from above begin at multiples of this and count their passes against
+    /// <see cref="MaxBatchTokens"/>; whole blocks. Smaller chunks are more exact, larger ones read the weights less often. Other models
+    /// do not look at it, and these not at <see cref="MaxChunkTokens"/>.
+    /// </summary>
+    public int PromptChunkTokens { get; init; } = 64;
+
     /// <summary>Prompt and output together, at most; within the checkpoint's own limit.</summary>
     public required int MaxModelLength { get; init; }
 

@@ -24,6 +24,8 @@ internal static class EngineSizes
         if (options.KvType is not (DType.F32 or DType.F16 or DType.BF16))
             throw new ArgumentException($"KvType is {options.KvType}; allowed: F32, F16, BF16.", nameof(options));
 
+        if (model.Layout.IsCyclic)
+            CheckPromptChunk(limits, options);
         var format = new KvBlockFormat(options.KvType, options.BlockSize, model.Config.HeadDim, model.Layout.LanesPerGroup);
         long blocks = options.KvCacheBytes / format.BlockBytes;
         if (blocks < model.Layout.Groups)
@@ -40,6 +42,15 @@ internal static class EngineSizes
     /// <summary>The options with the context length cut to what the checkpoint allows.</summary>
     public static EngineOptions Clamp(DecoderModel model, EngineOptions options) =>
         options with { MaxModelLength = Math.Min(options.MaxModelLength, model.Config.MaxPositions) };
+
+    /// <summary>A chunk goes through in one piece, beside all decoding sequences and perhaps with logits for every token.</summary>
+    private static void CheckPromptChunk(DecoderLimits limits, EngineOptions options)
+    {
+        int most = Math.Min(options.MaxBatchTokens, limits.MaxLogitRows - options.MaxNumSeqs) / options.BlockSize * options.BlockSize;
+        InRange(nameof(options.PromptChunkTokens), options.PromptChunkTokens, options.BlockSize, most);
+        if (options.PromptChunkTokens % options.BlockSize != 0)
+            throw new ArgumentException($"PromptChunkTokens is {options.PromptChunkTokens}; allowed: multiples of BlockSize ({options.BlockSize}) up to {most}.");
+    }
 
     private static void InRange(string name, long value, long low, long high)
     {

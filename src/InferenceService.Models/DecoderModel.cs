@@ -98,13 +98,16 @@ public sealed class DecoderModel
         return logits;
     }
 
+    /// <summary>f32 [rows, vocabulary]: the first rows of the logits that <see cref="Forward"/> left behind.</summary>
+    public Tensor Logits(int rows) => _work.Logits.RowRange(0, rows);
+
     /// <summary>
     /// The layer after whose attention only rows with logits go on: the last that owns a cache. Above it attention then needs tables of
     /// those rows, and sums want every row; without the one or with the other it is the last layer.
     /// </summary>
     private int ExitLayer(in ForwardInput input)
     {
-        bool early = input.Probe.Wanted == AttentionSums.None && (input.LogitKv is not null || input.LogitRows.IsEmpty);
+        bool early = input.Probe.Wanted == AttentionSums.None && input.SinkPositions.IsEmpty && (input.LogitKv is not null || input.LogitRows.IsEmpty);
         return early ? Layout.LastOwner : _layers.Length - 1;
     }
 

@@ -98,8 +98,9 @@ internal sealed class KvCache
     /// <param name="cache">Empty.</param>
     /// <param name="keys">Keys of the sequence's token blocks that may be taken from the cache.</param>
     /// <param name="mask">What a row of the sequence sees.</param>
+    /// <param name="unit">Only as many blocks as are a multiple of this.</param>
     /// <returns>Tokens found, whole blocks.</returns>
-    public int AttachPrefix(SequenceCache cache, ReadOnlySpan<UInt128> keys, KvMask mask = default)
+    public int AttachPrefix(SequenceCache cache, ReadOnlySpan<UInt128> keys, KvMask mask = default, int unit = 1)
     {
         if (_prefixes is null)
             return 0;
@@ -109,7 +110,7 @@ internal sealed class KvCache
             run = _prefixes.TryFind(keys[block], out _) ? run + 1 : 0;
             if (run == 0 && (mask.IsNone || block < sinkBlocks))
                 break;
-            if (run >= block + 1 - WindowStart(mask, sinkBlocks, block + 1))
+            if ((block + 1) % unit == 0 && run >= block + 1 - WindowStart(mask, sinkBlocks, block + 1))
                 found = block + 1;
         }
 

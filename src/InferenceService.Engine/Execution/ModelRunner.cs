@@ -5,65 +5,92 @@ using InferenceService.Models;
 
 namespace InferenceService.Engine.Execution;
 
-/// <summary>A batch becomes one forward pass: token ids, positions and block tables packed into buffers that live as long as the engine.</summary>
+/// <summary>A batch becomes a forward pass, or several where prompt chunks go alone: token ids, positions and block tables packed into buffers that live as long as the engine.</summary>
 /// <remarks>Allocates nothing, except when tables outgrow their buffer. Engine thread only.</remarks>
 internal sealed class ModelRunner
 {
     private readonly DecoderModel _model;
     private readonly KvCache _cache;
     private readonly SumStore _sums;
+    private readonly PromptChunks _chunks;
     private readonly StepInput _input;
-    private Tensor _logits;
+    private int _logits;
 
     /// <summary>Buffers for the largest step.</summary>
-    public ModelRunner(DecoderModel model, KvCache cache, SumStore sums, EngineOptions options)
+    public ModelRunner(DecoderModel model, KvCache cache, SumStore sums, PromptChunks chunks, EngineOptions options)
     {
-        (_model, _cache, _sums) = (model, cache, sums);
-        _input = new StepInput(model.Backend, cache.Layout.Groups, options.MaxNumSeqs, options.MaxBatchTokens, model.Limits.MaxLogitRows);
+        (_model, _cache, _sums, _chunks) = (model, cache, sums, chunks);
+        _input = new StepInput(model.Backend, cache.Layout.Groups, options.MaxNumSeqs, options.MaxBatchTokens, model.Limits.MaxLogitRows,
+            endsEarly: model.Layout.LastOwner < model.Config.Layers - 1);
     }
 
     /// <summary>Runs the batch; afterwards K and V of all its tokens are in the cache and its full blocks are offered for reuse.</summary>
     /// <returns>f32 [logit rows, vocabulary], valid until the next call.</returns>
     public Tensor Run(Batch batch)
     {
-        Pack(batch);
-        _logits = _model.Forward(new ForwardInput
+        _logits = 0;
+        _input.Clear();
+        foreach (ref BatchItem item in batch.Items)
+            if (!item.IsRider && (!_chunks.AreFixed || item.Count == 1))
+                Add(ref item);
+        Forward();
+        // The passes of a chunk depend on this chunk alone, so it goes alone.
+        foreach (ref BatchItem item in batch.Items)
+        {
+            if (!_chunks.AreFixed || item.Count <= 1)
+                continue;
+            Add(ref item);
+            Forward();
+        }
+
+        PlaceRiders(batch);
+        Commit(batch);
+        return _model.Logits(_logits);
+    }
+
+    private void Add(ref BatchItem item)
+    {
+        Sequence sequence = item.Sequence;
+        sequence.Cache!.Watch = sequence.Selector?.Watch(item.Start, item.Count) ?? default;
+        item.FirstLogit = _logits + _input.Add(
+            sequence.Tokens.Slice(item.Start, item.Count), item.Start, item.LogitRows, sequence.Cache, sequence.Generation.Policy.Mask);
+    }
+
+    private void Forward()
+    {
+        if (_input.TokenIds.IsEmpty)
+            return;
+        _input.Upload();
+        KvBatch kv = _input.Kv(_cache.Memory, _cache.Format);
+        _model.Forward(new ForwardInput
         {
             TokenIds = _input.TokenIds,
             Positions = _input.Positions,
             SinkPositions = _input.SinkPositions,
             LogitRows = _input.LogitRows,
-            Kv = _input.Kv(_cache.Memory, _cache.Format),
+            FirstLogit = _logits,
+            Kv = kv,
+            LogitKv = _input.LogitKv(kv),
             Probe = Probe(),
         });
-        Commit(batch);
-        return _logits;
+        _logits += _input.LogitRows.Length;
+        _input.Clear();
     }
 
     private AttentionProbe Probe() => _input.Wanted == AttentionSums.None ? default : new AttentionProbe(
         _input.Wanted, _sums.Of(AttentionSums.Columns), _sums.Of(AttentionSums.Band), _sums.Of(AttentionSums.RangeMass),
         _input.SequenceRows, _input.ObservedRows, 0);
 
-    private void Pack(Batch batch)
+    private static void PlaceRiders(Batch batch)
     {
-        _input.Clear();
         int lastLogit = -1;
         foreach (ref BatchItem item in batch.Items)
         {
             if (item.IsRider)
-            {
                 (item.FirstLogit, item.LogitRows) = (lastLogit, item.Samples ? 1 : 0);
-                continue;
-            }
-
-            Sequence sequence = item.Sequence;
-            sequence.Cache!.Watch = sequence.Selector?.Watch(item.Start, item.Count) ?? default;
-            item.FirstLogit = _input.Add(
-                sequence.Tokens.Slice(item.Start, item.Count), item.Start, item.LogitRows, sequence.Cache, sequence.Generation.Policy.Mask);
-            lastLogit = item.FirstLogit + item.LogitRows - 1;
+            else
+                lastLogit = item.FirstLogit + item.LogitRows - 1;
         }
-
-        _input.Upload();
     }
 
     private void Commit(Batch batch)
@@ -78,7 +105,8 @@ internal sealed class ModelRunner
             if (!_cache.HasPrefixes)
                 continue;
             sequence.ExtendPrefixKeys(_cache.Format.BlockSize);
-            _cache.OfferPrefix(sequence.Cache, sequence.PrefixKeys, sequence.Generation.Policy.Mask);
+            int whole = _chunks.Shareable(sequence, sequence.Computed) / _cache.Format.BlockSize;
+            _cache.OfferPrefix(sequence.Cache, sequence.PrefixKeys[..Math.Min(whole, sequence.PrefixKeys.Length)], sequence.Generation.Policy.Mask);
         }
     }
 }

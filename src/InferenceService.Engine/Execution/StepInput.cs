@@ -10,16 +10,21 @@ internal sealed class StepInput
 {
     private readonly IBackend _backend;
     private readonly int _groups;
+    private readonly bool _endsEarly;
     private readonly int[] _ids;
     private readonly int[] _positions;
     private readonly int[] _sinkPositions;
     private readonly int[] _logitRows;
     private readonly int[] _groupRows;
     private readonly int[] _rowStarts;
+    private readonly int[] _logitGroupRows;
+    private readonly int[] _logitStarts;
     private readonly int[] _sequenceRows;
     private readonly int[] _observed;
     private readonly Tensor _deviceGroups;
     private readonly Tensor _deviceRowStarts;
+    private readonly Tensor _deviceLogitGroups;
+    private readonly Tensor _deviceLogitStarts;
     private readonly Tensor _deviceSequenceRows;
     private readonly Tensor _deviceObserved;
     private int[] _tables;
@@ -30,21 +35,26 @@ internal sealed class StepInput
     private int _entries;
     private int _maxRows;
     private bool _capped;
+    private int _maxLogits;
 
     /// <summary>Buffers for the largest step.</summary>
-    public StepInput(IBackend backend, int groups, int maxSequences, int maxRows, int maxLogitRows)
+    public StepInput(IBackend backend, int groups, int maxSequences, int maxRows, int maxLogitRows, bool endsEarly)
     {
         const int firstEntries = 4096;
-        (_backend, _groups) = (backend, groups);
+        (_backend, _groups, _endsEarly) = (backend, groups, endsEarly);
         (_ids, _positions, _logitRows) = (new int[maxRows], new int[maxRows], new int[maxLogitRows]);
         _sinkPositions = new int[maxRows];
         _groupRows = new int[maxSequences * groups * KvBatch.GroupFields];
         _rowStarts = new int[maxSequences + 1];
+        _logitGroupRows = endsEarly ? new int[_groupRows.Length] : [];
+        _logitStarts = new int[maxSequences + 1];
         _sequenceRows = new int[maxSequences];
         _observed = new int[maxSequences * AttentionProbe.ObservedFields];
         _tables = new int[firstEntries];
         _deviceGroups = backend.Allocate(DType.I32, maxSequences * groups, KvBatch.GroupFields);
         _deviceRowStarts = backend.Allocate(DType.I32, 1, maxSequences + 1);
+        _deviceLogitGroups = endsEarly ? backend.Allocate(DType.I32, maxSequences * groups, KvBatch.GroupFields) : default;
+        _deviceLogitStarts = backend.Allocate(DType.I32, 1, maxSequences + 1);
         _deviceSequenceRows = backend.Allocate(DType.I32, 1, maxSequences);
         _deviceObserved = backend.Allocate(DType.I32, maxSequences, AttentionProbe.ObservedFields);
         _deviceTables = backend.Allocate(DType.I32, 1, firstEntries);
@@ -76,8 +86,18 @@ internal sealed class StepInput
         pool, format, _sequences, _groups, _deviceGroups.RowRange(0, _sequences * _groups), _deviceTables.ColumnRange(0, _entries),
         _deviceRowStarts.ColumnRange(0, _sequences + 1), _maxRows);
 
+    /// <summary>The same tables for the rows with logits alone; null when all have some, or when the model has no use for it.</summary>
+    /// <param name="kv">What <see cref="Kv"/> gave.</param>
+    public KvBatch? LogitKv(in KvBatch kv) => !_endsEarly || _logits == _rows ? null : kv with
+    {
+        Groups = _deviceLogitGroups.RowRange(0, _sequences * _groups),
+        RowStarts = _deviceLogitStarts.ColumnRange(0, _sequences + 1),
+        MaxRows = _maxLogits,
+    };
+
     /// <summary>Starts a new step.</summary>
-    public void Clear() => (_sequences, _rows, _logits, _entries, _maxRows, Wanted, _capped) = (0, 0, 0, 0, 0, AttentionSums.None, false);
+    public void Clear() =>
+        (_sequences, _rows, _logits, _entries, _maxRows, _maxLogits, Wanted, _capped) = (0, 0, 0, 0, 0, 0, AttentionSums.None, false);
 
     /// <summary>Adds a token range of one sequence.</summary>
     /// <param name="tokens">Its ids.</param>
@@ -101,7 +121,9 @@ internal sealed class StepInput
         AddSinkPositions(position, tokens.Length, mask);
         _rows += tokens.Length;
         _maxRows = Math.Max(_maxRows, tokens.Length);
+        _maxLogits = Math.Max(_maxLogits, logitRows);
         _rowStarts[++_sequences] = _rows;
+        _logitStarts[_sequences] = _logits;
         return firstLogit;
     }
 
@@ -113,8 +135,25 @@ internal sealed class StepInput
         Upload(_groupRows, _sequences * _groups * KvBatch.GroupFields, _deviceGroups);
         Upload(_tables, _entries, _deviceTables);
         Upload(_rowStarts, _sequences + 1, _deviceRowStarts);
+        if (_endsEarly && _logits < _rows)
+            UploadLogitTables();
         Upload(_sequenceRows, _sequences, _deviceSequenceRows);
         Upload(_observed, _sequences * AttentionProbe.ObservedFields, _deviceObserved);
+    }
+
+    /// <summary>To the rows with logits, which are a sequence's last, the rows before them are part of the cache.</summary>
+    private void UploadLogitTables()
+    {
+        _groupRows.AsSpan(0, _sequences * _groups * KvBatch.GroupFields).CopyTo(_logitGroupRows);
+        for (int s = 0; s < _sequences; s++)
+        {
+            int before = _rowStarts[s + 1] - _rowStarts[s] - (_logitStarts[s + 1] - _logitStarts[s]);
+            for (int group = s * _groups; group < (s + 1) * _groups; group++)
+                _logitGroupRows[group * KvBatch.GroupFields + 1] += before;
+        }
+
+        Upload(_logitGroupRows, _sequences * _groups * KvBatch.GroupFields, _deviceLogitGroups);
+        Upload(_logitStarts, _sequences + 1, _deviceLogitStarts);
     }
 
     private void AddWatch(SequenceCache cache)

@@ -12,6 +12,12 @@ internal sealed class Batch(int maxSequences)
     /// <summary>Tokens of the step.</summary>
     public int Tokens { get; private set; }
 
+    /// <summary>What the step costs of the token budget: <see cref="Tokens"/>, those that go several times through some layers counted as often.</summary>
+    public int Cost { get; private set; }
+
+    /// <summary>Ranges of more than one token.</summary>
+    public int Chunks { get; private set; }
+
     /// <summary>Logit rows of the step.</summary>
     public int LogitRows { get; private set; }
 
@@ -22,14 +28,16 @@ internal sealed class Batch(int maxSequences)
     public void Clear()
     {
         Items.Clear();
-        (_count, Tokens, LogitRows) = (0, 0, 0);
+        (_count, Tokens, Cost, Chunks, LogitRows) = (0, 0, 0, 0, 0);
     }
 
     /// <summary>Adds the next <paramref name="count"/> tokens of a sequence.</summary>
-    public void Add(Sequence sequence, int count, int logitRows, bool samples)
+    public void Add(Sequence sequence, int count, int cost, int logitRows, bool samples)
     {
-        _items[_count++] = new BatchItem { Sequence = sequence, Start = sequence.Computed, Count = count, LogitRows = logitRows, Samples = samples };
+        _items[_count++] = new BatchItem { Sequence = sequence, Start = sequence.Computed, Count = count, Cost = cost, LogitRows = logitRows, Samples = samples };
         Tokens += count;
+        Cost += cost;
+        Chunks += count > 1 ? 1 : 0;
         LogitRows += logitRows;
     }
 
@@ -44,6 +52,8 @@ internal sealed class Batch(int maxSequences)
             if (_items[i].Sequence != sequence)
                 continue;
             Tokens -= _items[i].Count;
+            Cost -= _items[i].Cost;
+            Chunks -= _items[i].Count > 1 ? 1 : 0;
             LogitRows -= _items[i].LogitRows;
             Items[(i + 1)..].CopyTo(_items.AsSpan(i));
             _items[--_count] = default;
@@ -63,6 +73,9 @@ internal struct BatchItem
 
     /// <summary>Tokens of the range; 0 = a rider, which shares the blocks and the last row of the item before it.</summary>
     public int Count;
+
+    /// <summary>What the range costs of the token budget.</summary>
+    public int Cost;
 
     /// <summary>Last rows of the range whose logits are wanted.</summary>
     public int LogitRows;

@@ -12,7 +12,7 @@ namespace InferenceService.Engine.Scheduling;
 /// depends on every step so far; beyond the budget it is replayed from the start, prompt first, then one generated token a step
 /// with a new selector, which repeats every decision. Engine thread only.
 /// </remarks>
-internal sealed class Residency(KvCache cache, KvSwap swap, SumStore sums, ModelConfig model, TokenClasses classes)
+internal sealed class Residency(KvCache cache, KvSwap swap, SumStore sums, PromptChunks chunks, ModelConfig model, TokenClasses classes)
 {
     private const int BlocksAhead = 64;
 
@@ -144,8 +144,8 @@ internal sealed class Residency(KvCache cache, KvSwap swap, SumStore sums, Model
         int last = sequence.Selector is null || !sequence.Generation.Policy.Mask.IsNone
             ? sequence.TokenCount - 1
             : sequence.PromptLength - Math.Max(1, sequence.Selector.FreshPromptTokens);
-        int usable = Math.Max(0, last) / cache.Format.BlockSize;
-        return cache.AttachPrefix(held, sequence.PrefixKeys[..usable], sequence.Generation.Policy.Mask);
+        int usable = chunks.Shareable(sequence, Math.Max(0, last)) / cache.Format.BlockSize;
+        return cache.AttachPrefix(held, sequence.PrefixKeys[..usable], sequence.Generation.Policy.Mask, chunks.UnitBlocks(sequence.Generation.Policy.Mask));
     }
 
     private void CountPrefix(Sequence sequence, int found)

@@ -13,6 +13,7 @@ internal sealed class Scheduler
 {
     private readonly KvCache _cache;
     private readonly Residency _residency;
+    private readonly PromptChunks _chunks;
     private readonly EngineOptions _options;
     private readonly int _maxLogitRows;
     private readonly TimeProvider _time;
@@ -22,9 +23,9 @@ internal sealed class Scheduler
     private long _step;
 
     /// <summary>A scheduler with nothing to do.</summary>
-    public Scheduler(KvCache cache, Residency residency, EngineOptions options, int maxLogitRows, TimeProvider time)
+    public Scheduler(KvCache cache, Residency residency, PromptChunks chunks, EngineOptions options, int maxLogitRows, TimeProvider time)
     {
-        (_cache, _residency, _options, _maxLogitRows, _time) = (cache, residency, options, maxLogitRows, time);
+        (_cache, _residency, _chunks, _options, _maxLogitRows, _time) = (cache, residency, chunks, options, maxLogitRows, time);
         _batch = new Batch(options.MaxNumSeqs);
         Roster = new Roster(options.MaxNumSeqs);
         _turn = new List<Sequence>(options.MaxNumSeqs);
@@ -103,7 +104,7 @@ internal sealed class Scheduler
         _cache.Grow(sequence.Cache!, count);
         _reserved += reserve;
         bool samples = completes && sequence.Request.MaxTokens > 0;
-        _batch.Add(sequence, count, logitRows, samples);
+        _batch.Add(sequence, count, _chunks.CostOf(count), logitRows, samples);
         sequence.ScheduledStep = _step;
         if (completes && sequence.Generation.PromptOwner == sequence)
             ShareTurn(sequence, samples);
@@ -112,7 +113,26 @@ internal sealed class Scheduler
     /// <summary>Tokens of the sequence's next range: all that remain, within budget, chunk size and logit rows. 0 = not this step.</summary>
     private int ChunkOf(Sequence sequence, out int logitRows, out bool completes)
     {
-        int count = Math.Min(sequence.Remaining, _options.MaxBatchTokens - _batch.Tokens);
+        int count = _chunks.AreFixed ? FixedChunkOf(sequence) : FreeChunkOf(sequence);
+        int rowsLeft = _maxLogitRows - _batch.LogitRows;
+        bool allRows = sequence.Generation.NeedsPromptLogprobs && sequence.Computed < sequence.PromptLength;
+        if (allRows && !_chunks.AreFixed)
+            count = Math.Min(count, rowsLeft);
+        completes = count == sequence.Remaining;
+        logitRows = allRows ? count : completes && sequence.Request.MaxTokens > 0 ? 1 : 0;
+        return logitRows <= rowsLeft ? count : 0;
+    }
+
+    /// <summary>A chunk that cannot be cut goes when it fits the budget, or when no other goes.</summary>
+    private int FixedChunkOf(Sequence sequence)
+    {
+        int count = _chunks.Next(sequence);
+        return _chunks.CostOf(count) <= _options.MaxBatchTokens - _batch.Cost || (count > 1 && _batch.Chunks == 0) ? count : 0;
+    }
+
+    private int FreeChunkOf(Sequence sequence)
+    {
+        int count = Math.Min(sequence.Remaining, _options.MaxBatchTokens - _batch.Cost);
         if (sequence.Remaining > 1 && _options.MaxChunkTokens is int most)
             count = Math.Min(count, most);
         // A selector looks at the cache when the prompt ends and after every token that follows, also when they are replayed. Under a
@@ -122,13 +142,7 @@ internal sealed class Scheduler
             count = Math.Min(count, mask.ChunkTokens(_cache.Format.BlockSize));
         else if (sequence.Selector is not null)
             count = Math.Min(count, Math.Max(1, sequence.PromptLength - sequence.Computed));
-        int rowsLeft = _maxLogitRows - _batch.LogitRows;
-        bool allRows = sequence.Generation.NeedsPromptLogprobs && sequence.Computed < sequence.PromptLength;
-        if (allRows)
-            count = Math.Min(count, rowsLeft);
-        completes = count == sequence.Remaining;
-        logitRows = allRows ? count : completes && sequence.Request.MaxTokens > 0 ? 1 : 0;
-        return logitRows <= rowsLeft ? count : 0;
+        return count;
     }
 
     /// <summary>Choices of the same request join: they need no blocks yet, only a place in the batch.</summary>
@@ -158,7 +172,7 @@ internal sealed class Scheduler
     {
         if (Roster.IsFull && Roster.Waiting.Count > 0)
             ParkPaused();
-        for (int place = 0; place < Roster.Waiting.Count && !Roster.IsFull && _batch.Tokens < _options.MaxBatchTokens;)
+        for (int place = 0; place < Roster.Waiting.Count && !Roster.IsFull && _batch.Cost < _options.MaxBatchTokens;)
         {
             Sequence sequence = Roster.Waiting[place];
             if (IsHeld(sequence) || IsPaused(sequence))

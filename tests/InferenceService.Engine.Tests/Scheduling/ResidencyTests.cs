@@ -19,7 +19,7 @@ public sealed class ResidencyTests
         var cache = new KvCache(model.Backend, layout, format, 64, prefixCaching: false, "test");
         var sums = new SumStore(model.Backend, layout.OwnerLayers * layout.KvHeads, 64, 2);
         var swap = new KvSwap(model.Backend, cache, sums, long.MaxValue);
-        var residency = new Residency(cache, swap, sums, model.Config, TokenClasses.None);
+        var residency = new Residency(cache, swap, sums, new PromptChunks(model.Decoder.Layout, 16, 4), model.Config, TokenClasses.None);
         GenerationRequest request = EngineRun.Request(EngineRun.Prompt(promptTokens, 3), 5);
         Sequence rider = new Generation(request, new LowestSumPolicy(4), new Ticket(1, 0, 0, false), 16, _ => { }, () => { }).Sequences[0];
 

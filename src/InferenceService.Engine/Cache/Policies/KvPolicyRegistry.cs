@@ -8,6 +8,7 @@ public static class KvPolicyRegistry
     private static readonly FrozenDictionary<string, KvPolicyKind> Policies = new[]
     {
         FullKvPolicy.Kind,
+        LckvPolicy.Kind,
         StreamingLlmPolicy.Kind,
         SimLayerKvPolicy.Kind,
         FastGenPolicy.Kind,
