@@ -87,4 +87,13 @@ public interface IBackend : IDisposable
     /// <summary>Copies slots (all lanes of the block) inside the pool, in order.</summary>
     /// <param name="pool">u8 [blocks, blockBytes].</param>
     void MoveSlots(ReadOnlySpan<SlotMove> moves, Tensor pool, KvBlockFormat format);
+
+    /// <summary>Quantises full blocks into packed children (<see cref="KvBlockFormat"/>), whose codes depend on the block's content alone.</summary>
+    /// <remarks>
+    /// A group whose elements are all equal gets code 0 and the smallest scale. The error of an element is at most half a scale, plus what
+    /// rounding scale and min to binary16 costs. A NaN or infinity makes its group meaningless: pack no block with a slot that holds nothing.
+    /// </remarks>
+    /// <param name="packs">Blocks and children, in any order.</param>
+    /// <param name="pool">u8 [blocks, blockBytes].</param>
+    void PackBlocks(ReadOnlySpan<BlockPack> packs, Tensor pool, KvBlockFormat format);
 }

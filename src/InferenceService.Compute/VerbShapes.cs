@@ -142,6 +142,20 @@ public static class VerbShapes
         }
     }
 
+    /// <summary>Rules of <see cref="IBackend.PackBlocks"/>.</summary>
+    public static void PackBlocks(ReadOnlySpan<BlockPack> packs, in Tensor pool, in KvBlockFormat format)
+    {
+        Pool(pool, format);
+        if (format.PackedBits == 0)
+            throw new ShapeException($"Blocks of {format} are never packed.");
+        long children = (long)pool.Rows * format.ChildrenPerBlock;
+        foreach (BlockPack pack in packs)
+        {
+            if (pack.Block < 0 || pack.Block >= pool.Rows || pack.Child < 0 || pack.Child >= children || pack.Child / format.ChildrenPerBlock == pack.Block)
+                throw new ShapeException($"Block {pack.Block} cannot become child {pack.Child} in a pool of {pool.Rows} blocks with {format.ChildrenPerBlock} children each.");
+        }
+    }
+
     private static void Cache(in PagedKv cache)
     {
         KvBatch batch = cache.Batch;
@@ -167,6 +181,8 @@ public static class VerbShapes
     {
         if (!IsFloat(format.Type) || format.BlockSize <= 0 || format.HeadDim <= 0 || format.Lanes <= 0)
             throw new ShapeException($"{format} is not a block format.");
+        if (format.PackedBits is not (0 or 4 or 8) || (format.PackedBits > 0 && format.BlockSize % KvBlockFormat.PackedGroup != 0))
+            throw new ShapeException($"{format}: PackedBits is 0, 4 or 8, and where it is not 0 BlockSize is a multiple of {KvBlockFormat.PackedGroup}.");
         if (!(pool.Type == DType.U8 && pool.IsDense && pool.Columns == format.BlockBytes))
             throw Misfit($"the pool must be dense u8 [blocks, {format.BlockBytes}]", pool);
     }

@@ -66,12 +66,21 @@ public abstract class BatchInvarianceContract(IBackend backend) : IDisposable
     public void Attention_under_windows_has_the_same_bits_in_one_step_and_in_chunks() => Property.Check(4, random => AssertChunks(
         random, KvCase.Random(random, new KvCase.Limits(Sequences: 2, Slots: 1500, Rows: 130) { BlockSizes = [16, 32], HeadDims = [16, 64], Windowed = true })));
 
+    [ContractFact]
+    public void Attention_over_packed_blocks_has_the_same_bits_in_one_step_and_in_chunks() => Property.Check(10, random =>
+    {
+        int seed = random.Next();
+        KvCase Case() => KvCase.Random(
+            new Random(seed), new KvCase.Limits(Sequences: 3, Slots: 700, Rows: 60) { BlockSizes = [32, 64], HeadDims = [16, 64, 80], PackedBits = [4, 8] });
+        AssertChunks(random, Case(), Case()); // a run tells its case what packing has made of it
+    });
+
     /// <summary>All rows in one step against the same rows in chunks of 1, 7, 16 or any size, sequences coming and going.</summary>
-    private void AssertChunks(Random random, KvCase kvCase)
+    private void AssertChunks(Random random, KvCase kvCase, KvCase? twin = null)
     {
         var whole = new KvRun(kvCase, backend);
         float[][] expected = whole.All(observe: true);
-        var chunked = new KvRun(kvCase, backend);
+        var chunked = new KvRun(twin ?? kvCase, backend);
         int[] done = new int[kvCase.Sequences.Length];
         while (true)
         {

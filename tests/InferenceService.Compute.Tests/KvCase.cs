@@ -11,6 +11,7 @@ internal sealed class KvCase
             Pick(random, DType.F32, DType.F16, DType.BF16), Pick(random, limits.BlockSizes), Pick(random, limits.HeadDims), 1);
         KvHeads = random.Next(1, 4);
         Group = Pick(random, 1, 1, 2, 3, 4, 7, 8);
+        Format = Format with { PackedBits = Pick(random, limits.PackedBits) };
         Layers = random.Next(1, 4);
         Layer = random.Next(Layers);
         Grouping = random.Next(3);
@@ -25,6 +26,7 @@ internal sealed class KvCase
         for (int s = 0; s < Sequences.Length; s++)
             (Sequences[s], _keys[s], _values[s]) = Fill(random, limits);
         Tables = ShuffleBlocks(random, out int blocks);
+        Packs = Format.PackedBits == 0 ? [] : PackSome(random, ref blocks);
         Blocks = blocks;
     }
 
@@ -32,6 +34,8 @@ internal sealed class KvCase
     public sealed record Limits(int Sequences, int Slots, int Rows)
     {
         public int[] BlockSizes { get; init; } = [1, 3, 4, 16, 16, 32];
+
+        public int[] PackedBits { get; init; } = [0];
 
         public int[] HeadDims { get; init; } = [2, 6, 16, 20, 64, 80, 128];
 
@@ -88,7 +92,10 @@ internal sealed class KvCase
 
     public int Blocks { get; }
 
-    /// <summary>[sequence][group]: block ids, long enough for all rows.</summary>
+    /// <summary>Blocks that are packed before the rows are added: each names a table's entry, which is the child already.</summary>
+    public List<(int Sequence, int Group, int Index, BlockPack Pack)> Packs { get; }
+
+    /// <summary>[sequence][group]: table entries, long enough for all rows.</summary>
     public int[][][] Tables { get; }
 
     public int Groups => Grouping switch { 0 => 1, 1 => Layers, _ => Layers * KvHeads };
@@ -122,12 +129,19 @@ internal sealed class KvCase
     public ReadOnlySpan<float> Stored(int sequence, int head, int slot, bool value) =>
         (value ? _values : _keys)[sequence][head].AsSpan(slot * Format.HeadDim, Format.HeadDim);
 
+    /// <summary>From now on a live slot holds something else: what packing has made of it.</summary>
+    public void Replace(int sequence, int head, int slot, int channel, bool value, float held) =>
+        (value ? _values : _keys)[sequence][head][slot * Format.HeadDim + channel] = held;
+
     public bool IsDead(int sequence, int head, int slot)
     {
         KvSequence s = Sequences[sequence];
         int group = GroupOf(head);
         return slot >= s.GapStarts[group] && slot < s.GapStarts[group] + s.GapLengths[group];
     }
+
+    /// <summary>The slot's block is packed before the rows are added, so all its slots are live.</summary>
+    public bool IsPacked(int sequence, int head, int slot) => Tables[sequence][GroupOf(head)][slot / Format.BlockSize] < 0;
 
     /// <summary>The row at slot <paramref name="own"/> sees <paramref name="slot"/>.</summary>
     public bool Sees(int sequence, int head, int own, int slot)
@@ -260,6 +274,38 @@ internal sealed class KvCase
 
         blocks = ids.Length;
         return tables;
+    }
+
+    /// <summary>Whole live blocks become children, most of them; the other blocks stay full.</summary>
+    private List<(int Sequence, int Group, int Index, BlockPack Pack)> PackSome(Random random, ref int blocks)
+    {
+        var packs = new List<(int Sequence, int Group, int Index, BlockPack Pack)>();
+        for (int s = 0; s < Sequences.Length; s++)
+        {
+            for (int g = 0; g < Groups; g++)
+            {
+                int gapStart = Sequences[s].GapStarts[g], gapEnd = gapStart + Sequences[s].GapLengths[g];
+                for (int index = 0; (index + 1) * Format.BlockSize <= Sequences[s].Lengths[g]; index++)
+                {
+                    bool live = gapEnd <= index * Format.BlockSize || gapStart >= (index + 1) * Format.BlockSize || gapStart == gapEnd;
+                    if (live && random.Next(4) > 0)
+                        packs.Add((s, g, index, new BlockPack(Tables[s][g][index], packs.Count)));
+                }
+            }
+        }
+
+        int each = Format.ChildrenPerBlock, parents = packs.Count / each + 2;
+        int[] children = [.. Enumerable.Range(blocks * each, parents * each)];
+        random.Shuffle(children);
+        blocks += parents;
+        for (int i = 0; i < packs.Count; i++)
+        {
+            (int s, int g, int index, BlockPack pack) = packs[i];
+            packs[i] = (s, g, index, pack with { Child = children[i] });
+            Tables[s][g][index] = ~children[i];
+        }
+
+        return packs;
     }
 
     private static T Pick<T>(Random random, params T[] choices) => choices[random.Next(choices.Length)];

@@ -23,7 +23,7 @@ internal sealed class KvRun
             {
                 for (int slot = 0; slot < kvCase.Sequences[s].Lengths[kvCase.GroupOf(head)]; slot++)
                 {
-                    if (!kvCase.Sees(s, head, kvCase.Sequences[s].Lengths[kvCase.GroupOf(head)], slot))
+                    if (!kvCase.Sees(s, head, kvCase.Sequences[s].Lengths[kvCase.GroupOf(head)], slot) && !kvCase.IsPacked(s, head, slot))
                         continue; // what the first row does not see, no later one does
                     Store(Row(pool, s, head, slot, value: false), kvCase.Stored(s, head, slot, value: false));
                     Store(Row(pool, s, head, slot, value: true), kvCase.Stored(s, head, slot, value: true));
@@ -33,6 +33,8 @@ internal sealed class KvRun
 
         Pool = backend.Allocate(DType.U8, kvCase.Blocks, kvCase.Format.BlockBytes);
         backend.Upload(pool, Pool);
+        if (kvCase.Packs.Count > 0)
+            Pack();
         _sumColumns = 1 + kvCase.Sequences.Max(s => s.Lengths.Max() + s.Rows);
         int sumRows = kvCase.Sequences.Length * kvCase.KvHeads + LayerRow;
         _sums = backend.Allocate(DType.F32, sumRows, _sumColumns);
@@ -87,6 +89,30 @@ internal sealed class KvRun
 
     /// <summary>All rows of all sequences in one step, padded by an empty sequence.</summary>
     public float[][] All(bool observe) => Step(observe, [.. _case.Sequences.Select((s, i) => (i, 0, s.Rows)), (0, 0, 0)])[..^1];
+
+    /// <summary>Packs on this backend, tells the case what the children hold, and poisons what was packed.</summary>
+    private void Pack()
+    {
+        KvBlockFormat format = _case.Format;
+        _backend.PackBlocks([.. _case.Packs.Select(p => p.Pack)], Pool, format);
+        byte[] pool = PoolBytes();
+        foreach ((int s, int group, int index, BlockPack pack) in _case.Packs)
+        {
+            foreach (int head in Enumerable.Range(0, _case.KvHeads).Where(head => _case.GroupOf(head) == group))
+            {
+                var child = new PackedChild(pool, format, pack.Child, _case.LaneOf(head));
+                for (int i = 0; i < 2 * format.BlockSize * format.HeadDim; i++)
+                {
+                    (int slot, int channel, bool value) = (i / 2 / format.HeadDim, i / 2 % format.HeadDim, i % 2 == 1);
+                    _case.Replace(s, head, index * format.BlockSize + slot, channel, value, (float)child.Read(slot, channel, value));
+                }
+            }
+
+            pool.AsSpan(pack.Block * format.BlockBytes, format.BlockBytes).Fill(0xFF);
+        }
+
+        _backend.Upload(pool, Pool);
+    }
 
     private PagedKv Cache((int Sequence, int Start, int Count)[] parts, out AttentionProbe probe)
     {
@@ -144,7 +170,9 @@ internal sealed class KvRun
     {
         KvBlockFormat format = _case.Format;
         int bytes = format.HeadDim * format.Type.Size();
-        int block = _case.Tables[sequence][_case.GroupOf(head)][slot / format.BlockSize];
+        int group = _case.GroupOf(head), block = _case.Tables[sequence][group][slot / format.BlockSize];
+        if (block < 0)
+            block = _case.Packs.Single(p => p.Pack.Child == ~block).Pack.Block; // not packed yet
         return pool.AsSpan(
             block * format.BlockBytes + format.LaneOffset(_case.LaneOf(head)) + (value ? format.HalfLaneBytes : 0) + slot % format.BlockSize * bytes, bytes);
     }

@@ -177,6 +177,21 @@ internal sealed class ReferenceBackend : IBackend
             slot / format.BlockSize * format.BlockBytes + half * format.HalfLaneBytes + slot % format.BlockSize * bytes;
     }
 
+    public void PackBlocks(ReadOnlySpan<BlockPack> packs, Tensor pool, KvBlockFormat format)
+    {
+        VerbShapes.PackBlocks(packs, pool, format);
+        byte[] before = Bytes(pool).ToArray();
+        foreach (BlockPack pack in packs)
+        {
+            for (int l = 0; l < format.Lanes; l++)
+            {
+                int lane = pack.Block * format.BlockBytes + format.LaneOffset(l), rowBytes = format.HeadDim * format.Type.Size();
+                new PackedChild(Bytes(pool), format, pack.Child, l).Write((slot, channel, value) => Half16Bits.Read(
+                    format.Type, before.AsSpan(lane + (value ? format.HalfLaneBytes : 0) + slot * rowBytes, rowBytes), channel));
+            }
+        }
+    }
+
     public void Dispose()
     {
         foreach (HostBuffer buffer in _buffers)
@@ -225,7 +240,7 @@ internal sealed class ReferenceBackend : IBackend
                 Tensor queries = slot < lane.Sinks && cache.SinkQueries is { } sinkQueries ? sinkQueries : q;
                 double score = 0;
                 for (int c = 0; c < headDim; c++)
-                    score += (double)F32(queries, row, column + c) * Half16Bits.Read(type, lane.Key(slot), c);
+                    score += (double)F32(queries, row, column + c) * lane.Read(slot, c, value: false);
                 weights[slot] = score * cache.Scale;
                 max = Math.Max(max, weights[slot]);
             }
@@ -238,7 +253,7 @@ internal sealed class ReferenceBackend : IBackend
                 weights[slot] = Math.Exp(weights[slot] - max);
                 sum += weights[slot];
                 for (int c = 0; c < headDim; c++)
-                    values[c] += weights[slot] * Half16Bits.Read(type, lane.Value(slot), c);
+                    values[c] += weights[slot] * lane.Read(slot, c, value: true);
             }
 
             for (int c = 0; c < headDim; c++)
@@ -296,10 +311,22 @@ internal sealed class ReferenceBackend : IBackend
 
         public Span<byte> Value(int slot) => At(slot, _format.HalfLaneBytes);
 
+        /// <summary>An element as attention sees it, packed or not.</summary>
+        public double Read(int slot, int channel, bool value)
+        {
+            int entry = I32(_tables, _table + slot / _format.BlockSize), lane = _laneOffset / (2 * _format.HalfLaneBytes);
+            return entry < 0
+                ? new PackedChild(Bytes(_pool), _format, ~entry, lane).Read(slot % _format.BlockSize, channel, value)
+                : Half16Bits.Read(_format.Type, value ? Value(slot) : Key(slot), channel);
+        }
+
         private Span<byte> At(int slot, int half)
         {
             int bytes = _format.HeadDim * _format.Type.Size();
-            return Row(_pool, I32(_tables, _table + slot / _format.BlockSize))
+            int block = I32(_tables, _table + slot / _format.BlockSize);
+            if (block < 0)
+                throw new ShapeException($"Slot {slot} lies in packed child {~block}, which has no rows.");
+            return Row(_pool, block)
                 .Slice(_laneOffset + half + slot % _format.BlockSize * bytes, bytes);
         }
     }

@@ -43,5 +43,7 @@ internal sealed class IdleBackend : IBackend
 
     public void MoveSlots(ReadOnlySpan<SlotMove> moves, Tensor pool, KvBlockFormat format) { }
 
+    public void PackBlocks(ReadOnlySpan<BlockPack> packs, Tensor pool, KvBlockFormat format) { }
+
     public void Dispose() => _buffers.ForEach(buffer => buffer.Dispose());
 }

@@ -149,6 +149,13 @@ public sealed class CpuBackend : IBackend
     }
 
     /// <inheritdoc/>
+    public void PackBlocks(ReadOnlySpan<BlockPack> packs, Tensor pool, KvBlockFormat format)
+    {
+        VerbShapes.PackBlocks(packs, pool, format);
+        K.PackBlocks.Run(_host, packs, pool, format);
+    }
+
+    /// <inheritdoc/>
     public void Dispose()
     {
         _host.Dispose();

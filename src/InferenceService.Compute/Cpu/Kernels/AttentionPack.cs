@@ -8,7 +8,7 @@ namespace InferenceService.Compute.Cpu.Kernels;
 internal static unsafe class AttentionPack
 {
     /// <summary>Transposes the keys of slots [from, to) of a tile: keys[d][slot − tile].</summary>
-    /// <param name="gather">Room for one vector of rows, padded to 16 bytes each.</param>
+    /// <param name="gather">Room for one vector of rows, padded to 16 bytes each, and for the scales and mins of 64 packed groups.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Keys<S, V, E>(in KvView cache, in KvLane lane, int tile, int from, int to, float* keys, byte* gather)
         where S : struct, ISimd<V> where V : struct where E : struct, IElement
@@ -19,6 +19,14 @@ internal static unsafe class AttentionPack
         {
             if (lane.IsDead(slot, slot + S.Width))
                 continue;
+            if (cache.Child(lane, slot) is var child && child != null)
+            {
+                int first = slot & -KvBlockFormat.PackedGroup;
+                PackedCodes.Keys<S, V>(cache, lane, child, first, keys + (first - tile), (float*)gather);
+                slot = first + KvBlockFormat.PackedGroup - S.Width;
+                continue;
+            }
+
             byte* source = gather;
             nint stride = (cache.RowBytes + 15) & ~15;
             if (inPlace)
@@ -48,7 +56,7 @@ internal static unsafe class AttentionPack
 
     /// <summary>Widens the values of slots [from, to) of a tile: values[slot − tile][d]; dead slots become zeros.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Values<S, V, E>(in KvView cache, in KvLane lane, int tile, int from, int to, float* values, int stride)
+    public static void Values<S, V, E>(in KvView cache, in KvLane lane, int tile, int from, int to, float* values, int stride, byte* gather)
         where S : struct, ISimd<V> where V : struct where E : struct, IElement
     {
         int whole = cache.HeadDim - cache.HeadDim % S.Width, rest = cache.HeadDim - whole, run;
@@ -59,6 +67,12 @@ internal static unsafe class AttentionPack
             if (source == null)
             {
                 new Span<float>(target, run * stride).Clear();
+                continue;
+            }
+
+            if (cache.Child(lane, slot) is var child && child != null)
+            {
+                PackedCodes.Values<S, V>(cache, child, slot % cache.BlockSize, run, target, stride, (float*)gather);
                 continue;
             }
 
@@ -108,6 +122,6 @@ internal static unsafe class AttentionPack
     private static byte* Ahead(in KvView cache, in KvLane lane, int slot, byte* here)
     {
         slot += PagedAttention.KeyTile;
-        return slot < lane.Length && !lane.IsDead(slot, slot + 1) ? cache.Key(lane, slot) : here;
+        return slot < lane.Length && !lane.IsDead(slot, slot + 1) && cache.Child(lane, slot) == null ? cache.Key(lane, slot) : here;
     }
 }

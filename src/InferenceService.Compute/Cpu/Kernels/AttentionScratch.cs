@@ -97,5 +97,9 @@ internal unsafe struct AttentionScratch
         new Span<float>(other.Range, lines).CopyTo(new Span<float>(Range, lines));
     }
 
-    private static long GatherFloats(in PagedAttention.Job job) => 16L * ((job.Cache.RowBytes + 15) / 16 * 4);
+    private static long GatherFloats(in PagedAttention.Job job)
+    {
+        long rows = 16L * ((job.Cache.RowBytes + 15) / 16 * 4);
+        return job.Cache.PackedBits == 0 ? rows : Math.Max(rows, PackedCodes.ParameterFloats(job.Cache.HeadDim));
+    }
 }

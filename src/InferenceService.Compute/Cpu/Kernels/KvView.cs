@@ -7,10 +7,10 @@ internal unsafe struct KvView
 {
     private byte* _pool;
     private int* _groups, _tables, _laneGroup, _laneOffset;
-    private int _groupsPerSequence;
+    private int _groupsPerSequence, _childrenPerBlock, _childBytes, _childLaneBytes;
 
     public int* RowStarts;
-    public int BlockBytes, HalfLaneBytes, RowBytes, BlockSize, HeadDim, KvHeads, Sequences;
+    public int BlockBytes, HalfLaneBytes, RowBytes, BlockSize, HeadDim, KvHeads, Sequences, PackedBits, ChildKeyBytes;
 
     /// <summary>Checks what a wrong table would turn into a wild access, then takes the pointers.</summary>
     /// <param name="rows">Rows of the step's tensors.</param>
@@ -26,6 +26,11 @@ internal unsafe struct KvView
             _laneGroup = (int*)cache.LaneGroup.Address,
             _laneOffset = (int*)cache.LaneOffset.Address,
             _groupsPerSequence = batch.GroupsPerSequence,
+            _childrenPerBlock = batch.Format.ChildrenPerBlock,
+            _childBytes = batch.Format.ChildBytes,
+            _childLaneBytes = batch.Format.ChildLaneBytes,
+            PackedBits = batch.Format.PackedBits,
+            ChildKeyBytes = batch.Format.ChildKeyBytes,
             RowStarts = (int*)batch.RowStarts.Address,
             BlockBytes = batch.Format.BlockBytes,
             HalfLaneBytes = batch.Format.HalfLaneBytes,
@@ -50,6 +55,7 @@ internal unsafe struct KvView
         return new KvLane
         {
             Base = _pool + _laneOffset[head],
+            Packed = _pool + (long)(_laneOffset[head] / (2 * HalfLaneBytes)) * _childLaneBytes,
             Table = _tables + group[0],
             Length = group[1],
             GapStart = group[2],
@@ -59,7 +65,46 @@ internal unsafe struct KvView
         };
     }
 
-    /// <summary>The K row of a live slot; its V row lies <see cref="HalfLaneBytes"/> further.</summary>
+    /// <summary>The lane of the packed child that holds a slot; null when the slot lies in a full block.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public readonly byte* Child(in KvLane lane, int slot)
+    {
+        if (PackedBits == 0)
+            return null;
+        int entry = lane.Table[slot / BlockSize];
+        if (entry >= 0)
+            return null;
+        (int block, int child) = Math.DivRem(~entry, _childrenPerBlock);
+        return lane.Packed + (long)block * BlockBytes + (long)child * _childBytes;
+    }
+
+    /// <summary>True when one of the slots [<paramref name="from"/>, <paramref name="to"/>) lies in a packed child.</summary>
+    public readonly bool AnyPacked(in KvLane lane, int from, int to)
+    {
+        if (PackedBits == 0)
+            return false;
+        for (int block = from / BlockSize; block * BlockSize < to; block++)
+            if (lane.Table[block] < 0)
+                return true;
+        return false;
+    }
+
+    /// <summary>Checks that every slot that the step writes lies in a full block.</summary>
+    /// <exception cref="ShapeException">One lies in a packed child.</exception>
+    public readonly void CheckWritable()
+    {
+        for (int s = 0; s < Sequences && PackedBits > 0; s++)
+        {
+            for (int head = 0; head < KvHeads && RowsOf(s) > 0; head++)
+            {
+                KvLane lane = Lane(s, head);
+                if (AnyPacked(lane, lane.Length, lane.Length + RowsOf(s)))
+                    throw new ShapeException($"Sequence {s} writes slots [{lane.Length}, {lane.Length + RowsOf(s)}) of KV head {head} into a packed block.");
+            }
+        }
+    }
+
+    /// <summary>The K row of a live slot of a full block; its V row lies <see cref="HalfLaneBytes"/> further.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public readonly byte* Key(in KvLane lane, int slot)
     {
@@ -68,7 +113,7 @@ internal unsafe struct KvView
     }
 
     /// <summary>How many of the slots [<paramref name="slot"/>, <paramref name="to"/>) lie in one block and are alike, all live or all dead.</summary>
-    /// <param name="key">K row of the first; null when they are dead.</param>
+    /// <param name="key">K row of the first, if its block is full (<see cref="Child"/> tells); null when they are dead.</param>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public readonly int Run(in KvLane lane, int slot, int to, out byte* key)
     {
@@ -127,7 +172,10 @@ internal unsafe struct KvLane
     /// <summary>The lane in block 0.</summary>
     public byte* Base;
 
-    /// <summary>Block ids.</summary>
+    /// <summary>The lane in child 0 of block 0.</summary>
+    public byte* Packed;
+
+    /// <summary>Block ids; negative: packed children.</summary>
     public int* Table;
 
     /// <summary>Slots before this step.</summary>

@@ -175,10 +175,11 @@ internal static unsafe class PagedAttention
             if (lane.IsDead(from, to))
                 continue;
             AttentionPack.Keys<S, V, E>(job.Cache, lane, tile, from, to, scratch.Keys, scratch.Gather);
-            if (!inPlace)
-                AttentionPack.Values<S, V, E>(job.Cache, lane, tile, from, to, scratch.Values, job.ValueStride);
+            bool whereTheyLie = inPlace && !job.Cache.AnyPacked(lane, from, to);
+            if (!whereTheyLie)
+                AttentionPack.Values<S, V, E>(job.Cache, lane, tile, from, to, scratch.Values, job.ValueStride, scratch.Gather);
             for (int line = 0; line < block.Lines; line += step)
-                Lines<S, V, E>(job, block, scratch, tile, line, Math.Min(step, block.Lines - line), inPlace);
+                Lines<S, V, E>(job, block, scratch, tile, line, Math.Min(step, block.Lines - line), whereTheyLie);
         }
     }
 

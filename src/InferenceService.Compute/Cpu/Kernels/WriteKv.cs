@@ -28,6 +28,7 @@ internal static unsafe class WriteKv
             V = (float*)v.Address,
             VStride = v.RowStride,
         };
+        job.Cache.CheckWritable();
         job.Rows = job.Cache.RowStarts[job.Cache.Sequences];
         job.RowsEach = Tickets.RowsEach(job.Rows, host.Workers);
         host.Run(Select(host.Path, cache.Batch.Format.Type), &job, (long)job.Rows * k.Columns / 4);

@@ -35,6 +35,12 @@ internal unsafe interface ISimd<TVector>
     /// <summary>Widens binary16: exact, subnormals, infinities and NaN included.</summary>
     static abstract TVector LoadF16(ushort* source);
 
+    /// <summary>Widens bytes after shifting each right by <paramref name="shift"/> bits and keeping the bits of <paramref name="mask"/>.</summary>
+    static abstract TVector LoadCodes(byte* source, int shift, int mask);
+
+    /// <summary>Writes integral lanes in [0, 255] as bytes.</summary>
+    static abstract void StoreCodes(byte* target, TVector value);
+
     static abstract void Store(float* target, TVector value);
 
     /// <summary>Writes the first <paramref name="count"/> floats only.</summary>

@@ -43,6 +43,21 @@ internal unsafe struct Simd128 : ISimd<Vector128<float>>
     public static Vector128<float> LoadF16(ushort* source) => WidenF16(Widen(source));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> LoadCodes(byte* source, int shift, int mask)
+    {
+        Vector128<ushort> words = Vector128.WidenLower(Vector128.CreateScalar(*(uint*)source).AsByte());
+        return Vector128.ConvertToSingle((Vector128.WidenLower(words).AsInt32() >>> shift) & Vector128.Create(mask));
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreCodes(byte* target, Vector128<float> value)
+    {
+        Vector128<int> codes = Vector128.ConvertToInt32(value);
+        Vector128<ushort> words = Vector128.Narrow(codes, codes).AsUInt16();
+        *(uint*)target = Vector128.Narrow(words, words).AsUInt32().ToScalar();
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Store(float* target, Vector128<float> value) => value.Store(target);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

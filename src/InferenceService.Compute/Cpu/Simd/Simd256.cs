@@ -34,6 +34,18 @@ internal unsafe struct Simd256 : ISimd<Vector256<float>>
     public static Vector256<float> LoadF16(ushort* source) => WidenF16(Avx2.ConvertToVector256Int32(source).AsUInt32());
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector256<float> LoadCodes(byte* source, int shift, int mask) =>
+        Avx.ConvertToVector256Single((Avx2.ConvertToVector256Int32(source) >>> shift) & Vector256.Create(mask));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreCodes(byte* target, Vector256<float> value)
+    {
+        Vector256<int> codes = Avx.ConvertToVector256Int32(value);
+        Vector128<short> words = Vector128.Narrow(codes.GetLower(), codes.GetUpper());
+        *(ulong*)target = Vector128.Narrow(words.AsUInt16(), words.AsUInt16()).AsUInt64().ToScalar();
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Store(float* target, Vector256<float> value) => value.Store(target);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -34,6 +34,14 @@ internal unsafe struct Simd512 : ISimd<Vector512<float>>
     public static Vector512<float> LoadF16(ushort* source) => WidenF16(Avx512F.ConvertToVector512UInt32(Vector256.Load(source)));
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> LoadCodes(byte* source, int shift, int mask) => Avx512F.ConvertToVector512Single(
+        (Avx512F.ConvertToVector512Int32(Vector128.Load(source)) >>> shift) & Vector512.Create(mask));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void StoreCodes(byte* target, Vector512<float> value) =>
+        Avx512F.ConvertToVector128Byte(Avx512F.ConvertToVector512Int32(value)).Store(target);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Store(float* target, Vector512<float> value) => value.Store(target);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
