@@ -20,6 +20,9 @@ public enum FinishReason
 
     /// <summary>The request failed; see <see cref="GenerationStream.Error"/>.</summary>
     Error,
+
+    /// <summary>The request's own restrictions leave no token that may follow.</summary>
+    NothingAllowed,
 }
 
 /// <summary>One event of a generation: a token, an end, or both.</summary>

@@ -24,7 +24,7 @@ public abstract class GenerationStream
     /// <summary>When the request passed each stage.</summary>
     public abstract RequestTimes Times { get; }
 
-    /// <summary>One line for the log when a choice ended with <see cref="FinishReason.Error"/>.</summary>
+    /// <summary>One line for the log when a choice ended with <see cref="FinishReason.Error"/> or <see cref="FinishReason.NothingAllowed"/>.</summary>
     public abstract string? Error { get; }
 }
 

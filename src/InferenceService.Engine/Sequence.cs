@@ -137,9 +137,9 @@ internal sealed class Sequence
     }
 
     /// <summary>Ends it with an error that its caller will see.</summary>
-    public void Fail(string error)
+    public void Fail(string error, FinishReason finish = FinishReason.Error)
     {
-        Finish = FinishReason.Error;
+        Finish = finish;
         Generation.SetError(error);
     }
 

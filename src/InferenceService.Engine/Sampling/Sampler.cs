@@ -92,7 +92,7 @@ internal sealed class Sampler
 
         if (token < 0 || processed[token] == float.NegativeInfinity)
         {
-            sequence.Fail("no token may follow: every one is masked by the request's own restrictions");
+            sequence.Fail("no token may follow: every one is masked by the request's own restrictions", FinishReason.NothingAllowed);
             return -1;
         }
 

@@ -14,23 +14,31 @@ internal static class Admission
         InferenceEngine engine, IReadOnlyList<GenerationRequest> orders, AdmissionOptions options, string param, out ApiError? error)
     {
         error = null;
-        var streams = new GenerationStream[orders.Count];
-        for (int i = 0; i < orders.Count; i++)
+        var streams = new List<GenerationStream>(orders.Count);
+        bool complete = false;
+        try
         {
-            SubmitResult result = engine.Submit(orders[i]);
-            if (result.Stream is { } stream)
+            foreach (GenerationRequest order in orders)
             {
-                streams[i] = stream;
-                continue;
+                SubmitResult result = engine.Submit(order);
+                if (result.Stream is not { } stream)
+                {
+                    error = Error(result.Refusal, engine, order, options, param);
+                    return [];
+                }
+
+                streams.Add(stream);
             }
 
-            for (int taken = 0; taken < i; taken++)
-                streams[taken].Cancel();
-            error = Error(result.Refusal, engine, orders[i], options, param);
-            return [];
+            complete = true;
+            return [.. streams];
         }
-
-        return streams;
+        finally
+        {
+            // Whatever the reason, nobody would read what was taken before.
+            if (!complete)
+                streams.ForEach(stream => stream.Cancel());
+        }
     }
 
     /// <summary>Waited longer than <see cref="AdmissionOptions.MaxQueueWait"/>.</summary>
@@ -49,6 +57,11 @@ internal static class Admission
     /// <summary>The request failed inside the engine.</summary>
     public static ApiError Failed { get; } =
         new(500, "server_error", "internal_error", "The request failed while it was being generated.") { ShouldRetry = false };
+
+    /// <summary>The request forbids every token that could come next.</summary>
+    public static ApiError NothingAllowed { get; } = new(
+        400, "invalid_request_error", "invalid_value",
+        "allowed_token_ids, bad_words, logit_bias and min_tokens together leave no token that may come next.", "allowed_token_ids");
 
     private static ApiError Error(Refusal refusal, InferenceEngine engine, GenerationRequest order, AdmissionOptions options, string param) => refusal switch
     {

@@ -107,6 +107,8 @@ internal sealed partial class TextGeneration : IDisposable
                 Break(_cancelled ?? ServerLifecycle.ShuttingDown, null);
             else if (token.Finish == FinishReason.Error)
                 Break(Admission.Failed, _streams[prompt].Error);
+            else if (token.Finish == FinishReason.NothingAllowed)
+                Break(Admission.NothingAllowed, null);
             else
                 choice = Apply(prompt, target, token);
             if (choice is not null)

@@ -28,7 +28,9 @@ internal sealed class LoadedModel : IAsyncDisposable
         try
         {
             var reports = new Cancellable(progress, cancellationToken);
-            DecoderModel decoder = DecoderModel.Load(plan.Checkpoint.Config, plan.Checkpoint, backend, plan.Layout, plan.Limits, reports);
+            // The served length, not the checkpoint's, decides between long and short rotary factors.
+            ModelConfig config = plan.Checkpoint.Config with { MaxPositions = plan.Memory.MaxModelLength };
+            DecoderModel decoder = DecoderModel.Load(config, plan.Checkpoint, backend, plan.Layout, plan.Limits, reports);
             engine = new InferenceEngine(decoder, plan.Policy, plan.EngineOptions(configuration.Engine, configuration.Admission), time);
             await WarmUpAsync(engine, cancellationToken);
             var model = new ServedModel

@@ -199,6 +199,7 @@ public sealed class SamplerTests : IDisposable
         {
             Sequence sequence = NewSequence(Request(new SamplingParams { Temperature = temperature, AllowedTokenIds = [7], BadWords = [[7]] }), []);
             Assert.Equal(-1, _sampler.Choose(sequence, Logits(new Random(1))));
+            Assert.Equal(FinishReason.NothingAllowed, sequence.Finish);
             Assert.Contains("masked", sequence.Generation.Error, StringComparison.Ordinal);
         }
     }

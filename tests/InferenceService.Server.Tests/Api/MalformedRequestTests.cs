@@ -262,6 +262,30 @@ public sealed class MalformedRequestTests(ServerFixture fixture)
         Assert.Equal(6, cut.GetProperty("usage").GetProperty("prompt_tokens").GetInt32());
     }
 
+    [Fact]
+    public async Task Restrictions_that_leave_no_token_are_the_clients_mistake()
+    {
+        string fields = $"\"prompt\":\"Once\",\"max_tokens\":4,\"allowed_token_ids\":{ApiClient.ByteIds("ab")},\"logit_bias\":{{\"{TinyModel.FirstByteId + 'a'}\":100}}";
+        foreach (string words in (string[])["\"a\",\"b\"", "\"aa\",\"ab\""])
+        {
+            using HttpResponseMessage whole = await PostAsync(Completions, $"{{{fields},\"bad_words\":[{words}]}}");
+            await AssertErrorAsync(whole, 400, "invalid_request_error", "invalid_value", "allowed_token_ids");
+        }
+
+        using HttpResponseMessage first = await PostAsync(Completions, $"{{{fields},\"bad_words\":[\"a\",\"b\"],\"stream\":true}}");
+        await AssertErrorAsync(first, 400, "invalid_request_error", "invalid_value", "allowed_token_ids");
+
+        // The second token is the impossible one; the stream is then cut.
+        using HttpResponseMessage second = await fixture.Server.Client.SendAsync(
+            ApiClient.Request(Completions, $"{{{fields},\"bad_words\":[\"aa\",\"ab\"],\"stream\":true}}"), HttpCompletionOption.ResponseHeadersRead);
+        Assert.Equal(HttpStatusCode.OK, second.StatusCode);
+        using var reader = new StreamReader(await second.Content.ReadAsStreamAsync());
+        Assert.Contains("\"text\":\"a\"", await ApiClient.NextAsync(reader), StringComparison.Ordinal);
+        using JsonDocument error = JsonDocument.Parse((await ApiClient.NextAsync(reader))!);
+        Assert.Equal("invalid_request_error", error.RootElement.GetProperty("error").GetProperty("type").GetString());
+        await Assert.ThrowsAnyAsync<IOException>(() => reader.ReadToEndAsync());
+    }
+
     [Theory]
     [InlineData("gzip", 415)]
     [InlineData("br", 415)]

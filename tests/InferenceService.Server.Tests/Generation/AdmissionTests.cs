@@ -55,6 +55,18 @@ public sealed class AdmissionTests(ServerFixture fixture)
         Assert.Equal((503, "unavailable_error", "shutting_down"), (error.Status, error.Type, error.Code));
     }
 
+    [Fact]
+    public async Task Prompts_taken_before_one_that_throws_are_given_up()
+    {
+        await using InferenceEngine engine = NewEngine(kvBytes: 64 << 10, queue: 8);
+        GenerationRequest[] orders = [Order(4, 200), Order(4, 200) with { PromptTokens = new[] { -1 } }];
+        Assert.Throws<ArgumentException>(() => Admission.Submit(engine, orders, new AdmissionOptions(), "prompt", out _));
+        // Nobody reads the first one: were it not cancelled, it would keep the only place in the batch.
+        GenerationStream next = engine.Submit(Order(4, 2)).Stream!;
+        await Eventually.TrueAsync(() => next.Times.FirstToken != 0);
+        await Eventually.TrueAsync(() => engine.Statistics is { Running: 0, Waiting: 0, BlocksUsed: 0 });
+    }
+
     private static ApiError Refused(InferenceEngine engine, AdmissionOptions options, params GenerationRequest[] orders)
     {
         Assert.Empty(Admission.Submit(engine, orders, options, "prompt", out ApiError? error));
