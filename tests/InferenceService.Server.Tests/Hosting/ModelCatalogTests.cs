@@ -41,6 +41,14 @@ public sealed class ModelCatalogTests : IDisposable
     }
 
     [Fact]
+    public async Task A_model_is_loaded_for_the_length_it_is_served_with()
+    {
+        await using ModelCatalog catalog = Catalog(Model("one") with { MaxModelLen = 100 });
+        await catalog.LoadAsync(CancellationToken.None);
+        Assert.Equal((100, 100), (catalog.Models[0].MaxModelLength, catalog.Models[0].Engine.Model.Config.MaxPositions));
+    }
+
+    [Fact]
     public async Task The_warm_up_is_not_traffic()
     {
         await using ModelCatalog catalog = Catalog(Model("one"));
