@@ -16,6 +16,9 @@ internal sealed class ModelPlan : IDisposable
 {
     private const int MinLogitRows = 64;
 
+    private static readonly string[] TokenizerFiles =
+        ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template", "additional_chat_templates", "there is no tokenizer.json"];
+
     /// <summary>Served names; the first is canonical.</summary>
     public required IReadOnlyList<string> Names { get; init; }
 
@@ -85,7 +88,7 @@ internal sealed class ModelPlan : IDisposable
         Checkpoint checkpoint = Checkpoint.Open(folder.Path);
         try
         {
-            Tokenizer tokenizer = Tokenizer.Load(folder.Path);
+            Tokenizer tokenizer = ReadTokenizer(folder.Path);
             ModelConfig config = checkpoint.Config;
             if (tokenizer.VocabularySize > config.VocabularySize)
                 warnings.Add($"tokenizer.json knows {tokenizer.VocabularySize} ids, the model only {config.VocabularySize}; prompts with higher ids are refused.");
@@ -98,7 +101,7 @@ internal sealed class ModelPlan : IDisposable
                 Names = options.Names.Count > 0 ? options.Names : [folder.DefaultName],
                 Checkpoint = checkpoint,
                 Tokenizer = tokenizer,
-                ChatTemplate = ReadTemplate(options, tokenizer, warnings),
+                ChatTemplate = ReadTemplate(options, folder.Path, tokenizer, warnings),
                 Policy = policy,
                 Layout = layout,
                 Limits = limits,
@@ -157,7 +160,30 @@ internal sealed class ModelPlan : IDisposable
             : throw new CheckpointException($"--dtype: weights are served as stored, and this checkpoint's are {Name(stored)}; leave it at auto.");
     }
 
-    private static ChatTemplate? ReadTemplate(ModelOptions options, Tokenizer tokenizer, List<string> warnings)
+    // Complaints about a part of tokenizer.json do not say where that stood; all others begin with their file.
+    private static Tokenizer ReadTokenizer(string folder)
+    {
+        try
+        {
+            return Tokenizer.Load(folder);
+        }
+        catch (TokenizerException exception) when (!Array.Exists(TokenizerFiles, file => exception.Message.StartsWith(file, StringComparison.Ordinal)))
+        {
+            throw new TokenizerException($"tokenizer.json: {exception.Message}", exception);
+        }
+    }
+
+    /// <summary>The file that the chat template comes from: one of its own outranks the tokenizer's configuration.</summary>
+    private static string TemplateFile(string folder)
+    {
+        string inConfiguration = Path.Combine(folder, "tokenizer_config.json");
+        if (File.Exists(Path.Combine(folder, "chat_template.jinja")))
+            return "chat_template.jinja";
+        bool isThere = File.Exists(inConfiguration) && File.ReadAllText(inConfiguration).Contains("\"chat_template\"", StringComparison.Ordinal);
+        return isThere || !File.Exists(Path.Combine(folder, "chat_template.json")) ? "tokenizer_config.json" : "chat_template.json";
+    }
+
+    private static ChatTemplate? ReadTemplate(ModelOptions options, string folder, Tokenizer tokenizer, List<string> warnings)
     {
         if (options.ChatTemplate is { } given)
         {
@@ -184,7 +210,7 @@ internal sealed class ModelPlan : IDisposable
         }
         catch (TemplateException exception)
         {
-            warnings.Add($"The checkpoint's chat template cannot be used, so chat is off: {exception.Message.ReplaceLineEndings(" ")}");
+            warnings.Add($"{TemplateFile(folder)}: the chat template cannot be used, so chat is off: {exception.Message.ReplaceLineEndings(" ")}");
             return null;
         }
     }

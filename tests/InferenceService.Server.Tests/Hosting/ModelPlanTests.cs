@@ -2,6 +2,7 @@ using InferenceService.Compute;
 using InferenceService.Models;
 using InferenceService.Server.Configuration;
 using InferenceService.Server.Hosting;
+using InferenceService.Text.Tokenization;
 
 namespace InferenceService.Server.Tests.Hosting;
 
@@ -46,7 +47,25 @@ public sealed class ModelPlanTests
         File.WriteAllText(file, """{"bos_token":"<|begin|>","chat_template":"{% for m in %}"}""");
         using ModelPlan plan = Open(new ModelOptions { Path = folder });
         Assert.Null(plan.ChatTemplate);
-        Assert.Contains("chat is off", Assert.Single(plan.Warnings), StringComparison.Ordinal);
+        Assert.StartsWith("tokenizer_config.json: the chat template cannot be used, so chat is off: ", Assert.Single(plan.Warnings), StringComparison.Ordinal);
+        File.WriteAllText(Path.Combine(folder, "chat_template.jinja"), "{% if %}");
+        using ModelPlan other = Open(new ModelOptions { Path = folder });
+        Assert.StartsWith("chat_template.jinja: ", Assert.Single(other.Warnings), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("tokenizer.json", "{", "tokenizer.json is not valid JSON")]
+    [InlineData("tokenizer.json", """{"model":{"type":"Sorcery"}}""", "tokenizer.json: model has the unknown type")]
+    [InlineData("tokenizer.json", """{"pre_tokenizer":{"type":"Split","pattern":{"Regex":"(?<=a+)b"},"behavior":"Isolated"},"model":{"type":"BPE","vocab":{},"merges":[]}}""", "tokenizer.json: regular expression")]
+    [InlineData("tokenizer_config.json", "[]", "tokenizer_config.json")]
+    public void A_tokenizer_that_cannot_be_used_is_named_by_its_file(string file, string content, string message)
+    {
+        string folder = TinyModel.NewFolder();
+        TinyModel.Write(folder);
+        File.WriteAllText(Path.Combine(folder, file), content);
+        var error = Assert.Throws<TokenizerException>(() => Open(new ModelOptions { Path = folder }));
+        Assert.StartsWith(message, error.Message, StringComparison.Ordinal);
+        Assert.DoesNotContain(folder, error.Message, StringComparison.Ordinal);
     }
 
     [Fact]
