@@ -86,6 +86,33 @@ public sealed class ErrorShapeTests(ServerFixture fixture)
         Assert.Equal(HttpStatusCode.OK, (await _client.GetAsync("/health")).StatusCode);
     }
 
+    /// <summary>What docs/api.md lists as answered by the web server itself, before anything of the API runs.</summary>
+    public static TheoryData<string, int> Unreadable => new()
+    {
+        { "GET /%00 HTTP/1.1\r\nHost: a\r\n\r\n", 400 },
+        { "GET / HTTP/1.1\r\n\r\n", 400 },
+        { "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n", 400 },
+        { $"GET /{new string('a', 9000)} HTTP/1.1\r\nHost: a\r\n\r\n", 414 },
+        { $"GET / HTTP/1.1\r\nHost: a\r\nX-Long: {new string('a', 33_000)}\r\n\r\n", 431 },
+        { $"GET / HTTP/1.1\r\nHost: a\r\n{string.Concat(Enumerable.Range(0, 101).Select(i => $"X-{i}: a\r\n"))}\r\n", 431 },
+        { "GET / HTTP/9.9\r\nHost: a\r\n\r\n", 505 },
+    };
+
+    [Theory]
+    [MemberData(nameof(Unreadable))]
+    public async Task What_the_web_server_cannot_read_has_a_status_and_no_body(string request, int status)
+    {
+        using var socket = new TcpClient();
+        await socket.ConnectAsync(fixture.Server.Address.Host, fixture.Server.Address.Port);
+        NetworkStream stream = socket.GetStream();
+        await stream.WriteAsync(Encoding.ASCII.GetBytes(request));
+        using var reader = new StreamReader(stream);
+        string answer = await reader.ReadToEndAsync();
+        Assert.StartsWith($"HTTP/1.1 {status} ", answer, StringComparison.Ordinal);
+        Assert.Contains("Content-Length: 0\r\n", answer, StringComparison.Ordinal);
+        Assert.EndsWith("\r\n\r\n", answer, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task An_unhandled_exception_is_a_500_that_tells_nothing()
     {
