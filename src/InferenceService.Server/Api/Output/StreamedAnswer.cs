@@ -13,6 +13,7 @@ internal sealed class StreamedAnswer(
     AdmissionOptions admission, InferenceMetrics metrics, TimeProvider time)
 {
     private readonly bool[] _opened = new bool[generation.Choices.Count];
+    private readonly bool[] _begun = new bool[generation.Choices.Count];
     private readonly long _arrived = time.GetTimestamp();
 
     /// <summary>Runs until the last event, a failure or the client's leaving.</summary>
@@ -53,11 +54,11 @@ internal sealed class StreamedAnswer(
         bool coalesce = events.ClientIsSlow;
         while (generation.TryAdvance(out ChoiceText? choice))
         {
-            bool first = !_opened[choice.Index];
-            if (first)
+            if (!_opened[choice.Index])
                 wrote |= Open(choice);
             bool ended = choice.FinishReason is not null;
-            if (ended || first || (!coalesce && choice.Unsent >= answer.Interval))
+            // The first text goes out as soon as there is some, however many tokens that takes.
+            if (ended || !_begun[choice.Index] || (!coalesce && choice.Unsent >= answer.Interval))
                 wrote |= Send(choice);
             if (ended)
                 wrote |= Finish(choice);
@@ -90,6 +91,7 @@ internal sealed class StreamedAnswer(
         writer.WriteDelta(events.Begin(), generation, choice);
         events.End();
         choice.MarkSent();
+        _begun[choice.Index] = true;
         return true;
     }
 

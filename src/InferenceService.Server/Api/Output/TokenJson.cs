@@ -11,6 +11,8 @@ internal static class TokenJson
     /// <summary>Stands for a log-probability that is not a finite number.</summary>
     internal const double NotFinite = -9999.0;
 
+    private static readonly JsonEncodedText DecodedToken = JsonEncodedText.Encode("decoded_token");
+
     /// <summary>A token as a string.</summary>
     public static string Show(Tokenizer tokenizer, int id, bool asId) =>
         asId ? "token_id:" + id.ToString(CultureInfo.InvariantCulture) : tokenizer.TokenText(id);
@@ -70,7 +72,7 @@ internal static class TokenJson
             json.WriteNumber("rank"u8, rank);
         else
             json.WriteNull("rank"u8);
-        json.WriteString("decoded_token"u8, tokenizer.TokenText(id));
+        json.WriteText(DecodedToken, tokenizer.TokenText(id));
         json.WriteEndObject();
     }
 }

@@ -153,6 +153,16 @@ public sealed class StreamedAnswerTests(ServerFixture fixture)
     }
 
     [Fact]
+    public async Task The_first_text_does_not_wait_for_the_interval()
+    {
+        // Four tokens make the first character.
+        var response = new PipedResponse();
+        _engine.SendText("😀bcdefgh");
+        await Start(response, new StreamingOptions(), interval: 5);
+        Assert.Equal(["😀", "bcdef", "gh", ""], Deltas(response.Take()));
+    }
+
+    [Fact]
     public async Task Writing_a_token_allocates_next_to_nothing()
     {
         var response = new PipedResponse(capacity: 1 << 24);
