@@ -37,7 +37,7 @@ internal sealed partial class TextGeneration : IDisposable
         {
             int[] ids = order.Prompts[i / order.ChoicesPerPrompt].Ids;
             ReadOnlySpan<int> tail = ids.AsSpan(Math.Max(0, ids.Length - GenerationOrder.PromptTail));
-            var detokenizer = model.Tokenizer.NewDetokenizer(order.Text.SkipSpecialTokens, tail);
+            var detokenizer = model.Tokenizer.NewDetokenizer(order.Text.SkipSpecialTokens, tail, keepsRest: order.Echoes is not null);
             _choices[i] = new ChoiceText(i, i / order.ChoicesPerPrompt, i % order.ChoicesPerPrompt, order.Text, detokenizer);
         }
     }
@@ -161,7 +161,7 @@ internal sealed partial class TextGeneration : IDisposable
         }
 
         if (choice.Generated == 0 && _order.Echoes is { } echoes)
-            choice.Echo(echoes[prompt].Text, echoes[prompt].Tokens(_model.Tokenizer, _order.Text.SkipSpecialTokens, _streams[prompt].PromptLogprobs));
+            choice.Echo(echoes[prompt].Text, echoes[prompt].Tokens(_streams[prompt].PromptLogprobs));
     }
 
     private void ObserveToken(ChoiceText choice)

@@ -18,7 +18,12 @@ public sealed class Detokenizer
     private readonly IDecoderStage _stage;
     private bool _ended;
 
-    internal Detokenizer(Tokenizer tokenizer, bool skipSpecialTokens, ReadOnlySpan<int> promptTail)
+    /// <summary>U+FFFD at the beginning of the stream that would be the prompt's: bytes that the stream did not complete.</summary>
+    private int _foreign;
+
+    private static ReadOnlySpan<byte> Replacement => "\uFFFD"u8;
+
+    internal Detokenizer(Tokenizer tokenizer, bool skipSpecialTokens, ReadOnlySpan<int> promptTail, bool keepsRest)
     {
         _tokenizer = tokenizer;
         _skipSpecialTokens = skipSpecialTokens;
@@ -30,7 +35,10 @@ public sealed class Detokenizer
                 found++;
         }
 
-        foreach (int id in promptTail[start..])
+        promptTail = promptTail[start..];
+        if (!keepsRest && !promptTail.IsEmpty)
+            _foreign = Rest(promptTail);
+        foreach (int id in promptTail)
             tokenizer.Feed(_stage, id, skipSpecialTokens);
         _text.Clear();
     }
@@ -55,11 +63,37 @@ public sealed class Detokenizer
         return Take();
     }
 
+    /// <summary>How many U+FFFD the tail would end with, were it the whole text.</summary>
+    private int Rest(ReadOnlySpan<int> tail)
+    {
+        IDecoderStage stage = _tokenizer.NewStage(_text);
+        foreach (int id in tail)
+            _tokenizer.Feed(stage, id, _skipSpecialTokens);
+        _text.Clear();
+        stage.End();
+        int count = _text.Length / Replacement.Length;
+        for (ReadOnlySpan<byte> rest = _text.Span; !rest.IsEmpty; rest = rest[Replacement.Length..])
+        {
+            if (!rest.StartsWith(Replacement))
+            {
+                count = 0;
+                break;
+            }
+        }
+
+        _text.Clear();
+        return count;
+    }
+
     private string Take()
     {
         if (_text.Length == 0)
             return "";
-        string text = Encoding.UTF8.GetString(_text.Span);
+        ReadOnlySpan<byte> bytes = _text.Span;
+        for (; _foreign > 0 && bytes.StartsWith(Replacement); _foreign--)
+            bytes = bytes[Replacement.Length..];
+        _foreign = 0;
+        string text = Encoding.UTF8.GetString(bytes);
         _text.Clear();
         return text;
     }

@@ -137,7 +137,10 @@ public sealed class Tokenizer
     /// <summary>Starts a streaming decoder.</summary>
     /// <param name="promptTail">The ids that the stream continues, or at least the last ones that are text. With them the stream is the
     /// rest of that text, so a leading space of the first new token is kept; without them it is a text of its own.</param>
-    public Detokenizer NewDetokenizer(bool skipSpecialTokens, ReadOnlySpan<int> promptTail = default) => new(this, skipSpecialTokens, promptTail);
+    /// <param name="keepsRest">What the prompt leaves open, half a character at its end, belongs to the stream even when the stream does
+    /// not complete it; false where the prompt is not shown.</param>
+    public Detokenizer NewDetokenizer(bool skipSpecialTokens, ReadOnlySpan<int> promptTail = default, bool keepsRest = false) =>
+        new(this, skipSpecialTokens, promptTail, keepsRest);
 
     /// <summary>Gives a stage one token; false when the id contributes nothing.</summary>
     internal bool Feed(IDecoderStage stage, int id, bool skipSpecialTokens)

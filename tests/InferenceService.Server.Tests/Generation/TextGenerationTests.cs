@@ -90,7 +90,7 @@ public sealed class TextGenerationTests(ServerFixture fixture)
     public void Offsets_count_code_points_and_begin_after_the_echo()
     {
         var stream = new ScriptedStream();
-        var setup = new GenerationSetup(_model) { KeepTokens = true, Echo = new PromptEcho("é😀", [.. ScriptedStream.Tokens("é😀").Select(token => token.TokenId)]) };
+        var setup = new GenerationSetup(_model) { KeepTokens = true, Echo = PromptEcho.Of(new Prompt([.. ScriptedStream.Tokens("é😀").Select(token => token.TokenId)], "é😀"), _model.Tokenizer, true, listTokens: true) };
         using TextGeneration generation = setup.Start(stream);
         stream.SendText("x😀y");
         Drain(generation);

@@ -80,6 +80,32 @@ public sealed class DetokenizerTests
         Assert.Equal("upon", tokenizer.NewDetokenizer(true, [1, 2]).Append(upon));
     }
 
+    [Theory]
+    [InlineData("gpt2")]
+    [InlineData("llama2-spm")]
+    public void Half_a_character_at_the_end_of_a_prompt_is_completed_or_not_the_streams(string name)
+    {
+        Tokenizer tokenizer = Goldens.Tokenizer(name);
+        int[] character = tokenizer.Encode("a𠀀", false);
+        int[] half = character[..^1];
+        int[] next = tokenizer.Encode(" b", false)[^1..];
+        Assert.Equal("𠀀", Stream(keepsRest: false, character[^1]));
+        Assert.Equal("𠀀", Stream(keepsRest: true, character[^1]));
+        Assert.Equal(tokenizer.TokenText(next[0]), Stream(keepsRest: false, next));
+        Assert.Equal("", Stream(keepsRest: false));
+        string kept = Stream(keepsRest: true, next);
+        Assert.StartsWith("\uFFFD", kept, StringComparison.Ordinal);
+        Assert.EndsWith(tokenizer.TokenText(next[0]), kept, StringComparison.Ordinal);
+        // A replacement character of the stream's own stays.
+        Assert.EndsWith("x\uFFFD", Stream(keepsRest: false, [next[0], .. tokenizer.Encode("x\uFFFD", false)]), StringComparison.Ordinal);
+
+        string Stream(bool keepsRest, params int[] ids)
+        {
+            Detokenizer stream = tokenizer.NewDetokenizer(true, half, keepsRest);
+            return string.Concat(ids.Select(stream.Append)) + stream.Flush();
+        }
+    }
+
     [Fact]
     public void A_character_appears_with_its_last_byte()
     {

@@ -49,7 +49,7 @@ internal sealed class ChatCompletionsEndpoint(
             Requests = [order],
             ChoicesPerPrompt = fields.N,
             Text = TextOptions.From(fields, keepTokens: request.TopLogprobs is not null || fields.ReturnTokenIds),
-            Echoes = request.Echo && last is { Role: "assistant", Text: { } text } ? [new PromptEcho(text, null)] : null,
+            Echoes = request.Echo && last is { Role: "assistant", Text: { } text } ? [new PromptEcho(text)] : null,
         };
     }
 }

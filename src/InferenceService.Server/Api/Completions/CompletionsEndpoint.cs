@@ -69,7 +69,7 @@ internal sealed class CompletionsEndpoint(
             Requests = orders,
             ChoicesPerPrompt = request.BestOf,
             Text = TextOptions.From(fields, keepTokens: request.Logprobs is not null || fields.ReturnTokenIds),
-            Echoes = request.Echo ? prompts.ConvertAll(prompt => Echo(model, request, prompt)) : null,
+            Echoes = request.Echo ? prompts.ConvertAll(prompt => PromptEcho.Of(prompt, model.Tokenizer, fields.SkipSpecialTokens, listTokens: request.Logprobs is not null)) : null,
         };
     }
 
@@ -94,7 +94,4 @@ internal sealed class CompletionsEndpoint(
         if (prompts > 1 && tokens > most)
             problems.Invalid("prompt", $"prompt must have at most {most} tokens in all its entries together, got {isFewest}{tokens}.");
     }
-
-    private static PromptEcho Echo(ServedModel model, CompletionRequest request, Prompt prompt) =>
-        new(prompt.Text ?? model.Tokenizer.Decode(prompt.Ids, request.Generation.SkipSpecialTokens), request.Logprobs is null ? null : prompt.Ids);
 }

@@ -86,6 +86,30 @@ public sealed class CompletionsEndpointTests(ServerFixture fixture)
         Assert.All(logprobs.GetProperty("token_logprobs").EnumerateArray().Skip(1), logprob => Assert.InRange(logprob.GetDouble(), -100, 0));
     }
 
+    [Theory]
+    [InlineData("'<|begin|>é<|end|>b'", "<|begin|>é<|end|>bn", new[] { 0, 9, 9, 10, 17, 18 })]
+    [InlineData("[0,200,174,1,103]", "é\u0062n", new[] { 0, 0, 0, 1, 1, 2 })]
+    public async Task Offsets_count_characters_of_the_echoed_text(string prompt, string text, int[] offsets)
+    {
+        JsonElement echo = await PostAsync($"'prompt':{prompt},'max_tokens':1,'allowed_token_ids':{ApiClient.ByteIds("n")},'echo':true,'logprobs':0");
+        Assert.Equal(text, Text(echo, 0));
+        Assert.Equal(offsets, echo.GetProperty("choices")[0].GetProperty("logprobs").GetProperty("text_offset").EnumerateArray().Select(offset => offset.GetInt32()));
+    }
+
+    [Theory]
+    [InlineData(true, 0xA9, "aé")]
+    [InlineData(true, 'b', "a\uFFFDb")]
+    [InlineData(false, 0xA9, "é")]
+    [InlineData(false, 'b', "b")]
+    public async Task Half_a_character_at_the_end_of_the_prompt_is_shown_once(bool echo, int next, string text)
+    {
+        string ids = $"[{TinyModel.FirstByteId + 'a'},{TinyModel.FirstByteId + 0xC3}]";
+        JsonElement answer = await PostAsync($"'prompt':{ids},'max_tokens':1,'allowed_token_ids':[{TinyModel.FirstByteId + next}],'echo':{(echo ? "true" : "false")}");
+        Assert.Equal(text, Text(answer, 0));
+        JsonElement scored = await PostAsync($"'prompt':{ids},'max_tokens':0,'echo':true,'logprobs':0");
+        Assert.Equal("a\uFFFD", Text(scored, 0));
+    }
+
     [Fact]
     public async Task No_tokens_and_echo_score_the_prompt()
     {

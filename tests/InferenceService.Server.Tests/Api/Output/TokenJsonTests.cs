@@ -14,7 +14,7 @@ public sealed class TokenJsonTests
     public void Tokens_of_prompt_logprobs_are_written_like_any_text()
     {
         var tokenizer = Tokenizer.FromJson("""
-            {"version":"1.0","added_tokens":[],"normalizer":null,"pre_tokenizer":null,"post_processor":null,"decoder":null,
+            {"version":"1.0","added_tokens":[],"normalizer":null,"pre_tokenizer":null,"post_processor":null,"decoder":{"type":"Fuse"},
              "model":{"type":"BPE","vocab":{"😀":0,"\u2028":1},"merges":[]}}
             """u8.ToArray());
         var buffer = new ArrayBufferWriter<byte>();
