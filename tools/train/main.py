@@ -37,7 +37,7 @@ def parse():
     p.add_argument("--golden", help="folder for the golden (default RUN/golden)")
     p.add_argument("--twin-golden", help="folder for the twin's golden (default RUN/lckv-golden)")
     p.add_argument("--compare", nargs="*", default=[], help="further exported folders to evaluate")
-    p.add_argument("--cases", type=int, default=20, help="retrieval questions per kind and distance in the evaluation")
+    p.add_argument("--cases", type=int, default=12, help="retrieval questions per kind and distance in the evaluation")
     p.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--seed", type=int, default=20240601)
@@ -56,7 +56,14 @@ def parse():
 
 def prepare(o):
     os.makedirs(o.run, exist_ok=True)
-    texts, report = corpus.load(o.data)
+    cache = os.path.join(o.run, "texts.json")       # reading and checking for contamination takes most of a minute
+    if os.path.exists(cache):
+        with open(cache, encoding="utf-8") as f:
+            texts, report = json.load(f)
+    else:
+        texts, report = corpus.load(o.data)
+        with open(cache, "w", encoding="utf-8") as f:
+            json.dump([texts, report], f, ensure_ascii=False)
     with open(os.path.join(o.run, "corpus.json"), "w") as f:
         json.dump(report, f, indent=1)
     path = os.path.join(o.run, "tokenizer.json")
@@ -65,7 +72,6 @@ def prepare(o):
         tokenizer = bpe.Tokenizer(bpe.train(weighted, Config.vocab_size))
         with open(path, "w", encoding="utf-8") as f:
             json.dump(tokenizer.to_json(), f, ensure_ascii=False, indent=1)
-    print(json.dumps(report))
     return texts, bpe.Tokenizer.load(path)
 
 

@@ -9,7 +9,7 @@ import random
 
 import torch
 
-from . import export, lckv, prompts, recall
+from . import export, lckv, prompts, recall, report
 from .mixture import IGNORED, encode_turns
 from .training import loss_of
 
@@ -107,19 +107,22 @@ def evaluate(folders, texts, options):
             row["held_out"][s + "_as_chat"] = chat_perplexity(model, tokenizer, s, texts[s]["held_out"], device, options.seed)
         for source, values in row["held_out"].items():
             print(name, source, json.dumps(values), flush=True)
-        if model.config.max_position_embeddings >= recall.CONTEXT:
-            row["by_distance"] = {d: recall.by_kind(model, texts, tokenizer, device, d, options.cases, options.seed)
-                                  for d in recall.DISTANCES}
-            row["by_depth"] = {depth: recall.by_kind(model, texts, tokenizer, device, recall.at_depth(depth), options.cases,
-                                                     options.seed, recall.CONTEXT) for depth in recall.DEPTHS}
-            for table in ("by_distance", "by_depth"):
-                for at, values in row[table].items():
-                    print(name, table, at, json.dumps(values), flush=True)
         row["conversations"] = []
         for questions in CONVERSATIONS:
             turns, why = converse(model, tokenizer, questions, options.seed)
             row["conversations"].append({"turns": turns, "finish": why})
             print("\n".join(f"{name} {role}: {text}" for role, text in turns), f"[{why}]\n", flush=True)
+        if model.config.max_position_embeddings >= recall.CONTEXT:
+            # each question of the twin costs several passes
+            cases = max(2, options.cases // 3) if hasattr(model, "layers") else options.cases
+            row["by_distance"] = {d: recall.by_kind(model, texts, tokenizer, device, d, cases, options.seed,
+                                                    kinds=recall.ALL) for d in recall.DISTANCES}
+            row["by_depth"] = {depth: recall.by_kind(model, texts, tokenizer, device, recall.at_depth(depth), cases,
+                                                     options.seed, recall.CONTEXT, kinds=recall.ALL) for depth in recall.DEPTHS}
+            for table in ("by_distance", "by_depth"):
+                for at, values in row[table].items():
+                    print(name, table, at, json.dumps(values), flush=True)
         figures[name] = row
         with open(path, "w", encoding="utf-8") as f:
             json.dump(figures, f, ensure_ascii=False, indent=1)
+    report.write(figures, os.path.join(options.run, "figures.md"))

@@ -14,6 +14,7 @@ from .model import autocast
 
 CONTEXT = 1984      # tokens before the answer in the longest cases
 DISTANCES = (64, 128, 256, 512, 768, 1024, 1280, 1536, 1792, 1920)
+ALL = (*retrieval.KINDS, retrieval.REVERSED)
 DEPTHS = (0, 25, 50, 75, 100)
 
 
@@ -40,13 +41,13 @@ def right(model, ids, answer, device):
     return best == answer
 
 
-def by_kind(model, corpus, tokenizer, device, distance, count, seed, context=None, distractors=4):
+def by_kind(model, corpus, tokenizer, device, distance, count, seed, context=None, distractors=4, kinds=tuple(retrieval.KINDS)):
     """Share of right answers for each kind of question whose fact lies `distance` tokens back.
 
     The text before the question is `context` tokens long, or of a random length from the distance up.
     """
     prose, out = held_out_prose(corpus), {}
-    for kind in retrieval.KINDS:
+    for kind in kinds:
         hits = 0
         for i in range(count):
             rng = random.Random(f"{seed}/{kind}/{distance}/{context}/{i}")

@@ -26,7 +26,8 @@ FORMS = {
     "who": (["{k} has the {v}."], "Who has the {v}?", "The {v} is with {k}."),
     "place": (["The {k} is in the {v}."], "Where is the {k}?", "The {k} is in the {v}."),
 }
-KINDS = {"has": 3, "owner": 2, "who": 2, "place": 3, "number": 2, "passkey": 1}
+KINDS = {"has": 3, "owner": 2, "place": 3, "number": 2, "passkey": 2}
+REVERSED = "who"        # asks for the key by the value: not in training any more, see the card
 _SENTENCE = re.compile(r"(?<=[.!?])[\"']?\s+")
 
 
@@ -83,7 +84,7 @@ def _facts(rng, count, kinds, avoid):
             facts.append((kind, numbered.pop(), "".join(rng.sample("0123456789", 4))))
         elif kind == "owner" and names and things:
             facts.append((kind, things.pop(), names.pop()))
-        elif kind in ("has", "who") and names and things:
+        elif kind in ("has", REVERSED) and names and things:
             facts.append((kind, names.pop(), things.pop()))
         elif kind == "place" and placed:
             facts.append((kind, placed.pop(), rng.choice(places)))

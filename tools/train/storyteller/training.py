@@ -1,7 +1,7 @@
 """The training loop: warm-up, constant rate, linear decay to zero; checkpoints that resume exactly; a CSV of the loss.
 
-The decay is the last `decay_steps` of `steps`. Both may be changed when a run is resumed, so a run whose speed
-was not known can be told late when to end.
+The decay is the last `decay_steps` of `steps`. Both may be changed when a run is resumed, or while it runs by writing
+them into RUN/plan, so a run whose speed was not known can be told late when to end.
 """
 import csv
 import os
@@ -15,6 +15,14 @@ from . import lckv, recall
 from .mixture import IGNORED, Stream
 from .model import Config, Llama, autocast
 from .optim import Optimiser
+
+
+def planned(run, options):
+    """Sets when the run ends from RUN/plan (`steps decay-steps`), which may be written while it runs."""
+    path = os.path.join(run, "plan")
+    if os.path.exists(path):
+        with open(path) as f:
+            options.steps, options.decay_steps = map(int, f.read().split())
 
 
 def build(settings):
@@ -55,8 +63,8 @@ def held_out_loss(model, corpus, tokenizer, device, count=64):
 def watch(model, corpus, tokenizer, device, options):
     """A few held-out retrieval questions by distance, printed: to see whether the mixture does its work."""
     model.eval()
-    for distance in (64, 512, 1024, 1536):
-        row = recall.by_kind(model, corpus, tokenizer, device, distance, 5, options.seed)
+    for distance in (256, 1024, 1536):
+        row = recall.by_kind(model, corpus, tokenizer, device, distance, 4, options.seed)
         print(f"  distance {distance}: " + " ".join(f"{k} {v:.2f}" for k, v in row.items()), flush=True)
     model.train()
 
@@ -117,6 +125,7 @@ def train(run, corpus, tokenizer, settings, options, warm=None):
     losses, mark, mark_tokens = [], time.monotonic(), tokens
     stop = []
     signal.signal(signal.SIGTERM, lambda *_: stop.append(True))
+    planned(run, options)
     while step < options.steps:
         inputs, targets, weights = (t.to(device) for t in stream.next(step))
         loss = loss_of(model, inputs, targets, device, weights=weights)
@@ -127,6 +136,7 @@ def train(run, corpus, tokenizer, settings, options, warm=None):
         losses.append(float(loss.detach()))
         step, tokens = step + 1, tokens + inputs.numel()
         if step % 20 == 0 or step == options.steps:
+            planned(run, options)
             now = time.monotonic()
             mean = sum(losses) / len(losses)
             held = held_out_loss(model, corpus, tokenizer, device) if step % 200 == 0 or step == options.steps else None
