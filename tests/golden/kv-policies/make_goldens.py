@@ -258,12 +258,15 @@ class FastGen(Policy):
         self.special = {j for j, t in enumerate(ids) if t in SPECIAL}
         self.marked = {j for j, t in enumerate(ids) if t in SPECIAL or t in PUNCTUATION}
         self.local = math.ceil(settings["local_ratio"] * PROMPT)
-        self.budget = math.ceil(settings["frequent_ratio"] * PROMPT)
+
+    def budget(self, seen):
+        return math.ceil(self.settings["frequent_ratio"] * (seen if self.settings["grows"] else PROMPT))
 
     def top(self, sums, candidates):
         """the heaviest of the candidates, and by how much the last of them is heavier than the next"""
         order = sorted(candidates, key=lambda j: (-sums[j], j))
-        return set(order[:self.budget]), sums[order[self.budget - 1]] - sums[order[self.budget]]
+        budget = self.budget(PROMPT)
+        return set(order[:budget]), sums[order[budget - 1]] - sums[order[budget]]
 
     def prompt_end(self, memory, attention):
         n, m, goal = PROMPT, memory.m, self.settings["recovery"]
@@ -293,7 +296,7 @@ class FastGen(Policy):
                 self.choice[layer, head] = chosen
                 self.score[layer, head] = {j: column[j] for j in memory.kept[layer][head]}
                 shown.append(dict(layer=layer, head=head, recovery=[round(v, 6) for v in rho], kept=self.CHAIN[chosen]))
-        self.report = dict(lanes=shown, local=self.local, frequent=self.budget)
+        self.report = dict(lanes=shown, local=self.local, frequent=self.budget(PROMPT))
 
     def decoded(self, memory, i, received):
         for (layer, head), chosen in self.choice.items():
@@ -309,7 +312,7 @@ class FastGen(Policy):
             unmarked = [j for j in lanes[head] if j not in self.marked]
             # The frequent tokens of the union: with a local part those outside the window, otherwise all
             counted = [j for j in unmarked if j <= i - young] if chosen == 3 else unmarked
-            while len(counted) > self.budget:
+            while len(counted) > self.budget(i + 1):
                 order = sorted((j for j in counted if j <= i - young), key=lambda j: (score[j], -j))
                 self.margin("evicted", score[order[1]] - score[order[0]])
                 counted.remove(order[0])
@@ -422,7 +425,7 @@ def policies_of(name, threshold, ids):
     layers = SHAPES[name]["num_hidden_layers"]
     stream = lambda s, r, **more: (Streaming, dict(sinks=s, recent=r, **more))
     lazy = lambda slide, **more: (SimLayer, dict(sinks=4, recent=60, queries=32, slide=slide, **more))
-    fast = lambda t: (FastGen, dict(ids=ids, recovery=t, local_ratio=0.3, frequent_ratio=0.3, protected=4))
+    fast = lambda t, grows=False: (FastGen, dict(ids=ids, recovery=t, local_ratio=0.3, frequent_ratio=0.3, protected=4, grows=grows))
     return {
         "full": (Policy, {}),
         "streaming-llm": stream(4, 60),
@@ -435,6 +438,7 @@ def policies_of(name, threshold, ids):
         "fast-gen-0.9": fast(0.9),
         "fast-gen-0.95": fast(0.95),
         "fast-gen-0.98": fast(0.98),
+        "fast-gen-0.95-grows": fast(0.95, grows=True),
         "fast-gen-1": fast(1.0),
         "fast-gen-0": fast(0.0),
         "full-4bit": (Policy, dict(bits=4, residual=32)),
