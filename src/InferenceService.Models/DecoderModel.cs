@@ -67,7 +67,7 @@ public sealed class DecoderModel
     /// <summary>Runs all layers; writes K and V of every row into the cache.</summary>
     /// <returns>f32 [input.LogitRows.Length, vocabulary], rows of a buffer that the next call may write from its own first row on.</returns>
     /// <exception cref="ArgumentException">The step does not fit the limits, or names a token or row that does not exist.</exception>
-    /// <remarks>Allocates no managed memory, the first call with a new block format or a longer chunk of a cyclic model excepted.</remarks>
+    /// <remarks>Allocates no managed memory, the first call with a new block format or a longer chunk of a cyclic model excepted, and the first with sink positions.</remarks>
     public Tensor Forward(in ForwardInput input)
     {
         LayerStep step = Begin(input);
@@ -133,7 +133,14 @@ public sealed class DecoderModel
         Backend.Embed(residual, rows, pickedResidual);
         Backend.Embed(step.CosSin, rows, cosSin);
         (attended, residual) = (pickedAttended, pickedResidual);
-        return new LayerStep(wanted, kv, cosSin, step.Probe);
+        Tensor? sinkCosSin = null;
+        if (step.SinkCosSin is { } allSinkCosSin)
+        {
+            sinkCosSin = _work.PickedSinkCosSin.RowRange(0, wanted);
+            Backend.Embed(allSinkCosSin, rows, sinkCosSin.Value);
+        }
+
+        return new LayerStep(wanted, kv, cosSin, sinkCosSin, step.Probe);
     }
 
     /// <summary>
@@ -207,8 +214,7 @@ public sealed class DecoderModel
             throw new ArgumentException($"{input.Kv.Sequences} sequences with up to {input.Kv.MaxRows} rows; a prompt chunk of a model whose layers read from above runs alone.");
         if (input.Positions.Length != rows)
             throw new ArgumentException($"A step of {rows} tokens has {input.Positions.Length} positions.");
-        if (!input.SinkPositions.IsEmpty)
-            throw new ArgumentException($"{input.SinkPositions.Length} sink positions; this decoder supports none.");
+        CheckSinkPositions(input);
         foreach (int id in input.TokenIds)
         {
             if ((uint)id >= (uint)Config.VocabularySize)
@@ -228,10 +234,38 @@ public sealed class DecoderModel
         Backend.Upload(MemoryMarshal.AsBytes(input.TokenIds), _work.TokenIds.ColumnRange(0, rows));
         if (input.LogitRows.Length > 0)
             Backend.Upload(MemoryMarshal.AsBytes(input.LogitRows), _work.LogitRows.ColumnRange(0, input.LogitRows.Length));
-        Span<float> cosSin = _cosSin.AsSpan(0, rows * Config.Rope.RotaryDim);
-        _rotary.Fill(input.Positions, cosSin);
-        Backend.Upload(MemoryMarshal.AsBytes(cosSin), _work.CosSin.RowRange(0, rows));
-        return new LayerStep(rows, input.Kv, _work.CosSin.RowRange(0, rows), input.Probe);
+        Tensor cosSin = Rotation(input.Positions, _work.CosSin);
+        Tensor? sinkCosSin = null;
+        if (!input.SinkPositions.IsEmpty)
+        {
+            _work.TakeSinks();
+            sinkCosSin = Rotation(input.SinkPositions, _work.SinkCosSin);
+        }
+
+        return new LayerStep(rows, input.Kv, cosSin, sinkCosSin, input.Probe);
+    }
+
+    /// <summary>Uploads the rotation of one position a row.</summary>
+    private Tensor Rotation(ReadOnlySpan<int> positions, Tensor to)
+    {
+        Span<float> cosSin = _cosSin.AsSpan(0, positions.Length * Config.Rope.RotaryDim);
+        _rotary.Fill(positions, cosSin);
+        to = to.RowRange(0, positions.Length);
+        Backend.Upload(MemoryMarshal.AsBytes(cosSin), to);
+        return to;
+    }
+
+    private static void CheckSinkPositions(in ForwardInput input)
+    {
+        if (input.SinkPositions.IsEmpty)
+            return;
+        if (input.SinkPositions.Length != input.Positions.Length)
+            throw new ArgumentException($"A step of {input.Positions.Length} tokens has {input.SinkPositions.Length} sink positions.");
+        for (int row = 0; row < input.Positions.Length; row++)
+        {
+            if (input.SinkPositions[row] < 0 || input.SinkPositions[row] > input.Positions[row])
+                throw new ArgumentException($"Row {row} meets the sinks at position {input.SinkPositions[row]}; allowed: 0 to its own, {input.Positions[row]}.");
+        }
     }
 
     private void SetFormat(KvBlockFormat format)

@@ -35,6 +35,15 @@ internal sealed class TestCache
         _rowStarts = backend.Allocate(DType.I32, 1, sequences + 1);
     }
 
+    /// <summary>Sinks of every sequence; they matter under a window.</summary>
+    public int Sinks { get; init; }
+
+    /// <summary>Slots that a row sees besides the sinks, its own included; 0: all.</summary>
+    public int Window { get; init; }
+
+    /// <summary>Queries meet sinks at positions of their own: as if counted inside the cache.</summary>
+    public bool CountsInCache { get; init; }
+
     /// <summary>Tokens that a sequence has in the cache.</summary>
     public int Length(int sequence) => _lengths[sequence];
 
@@ -47,7 +56,15 @@ internal sealed class TestCache
         int[] ids = [.. tokens.SelectMany(t => t)];
         int[] positions = [.. tokens.SelectMany((t, s) => Enumerable.Range(_lengths[s], t.Length))];
         int[] wanted = logitRows ?? [.. Enumerable.Range(0, ids.Length)];
-        Tensor logits = _model.Forward(new ForwardInput { TokenIds = ids, Positions = positions, LogitRows = wanted, Kv = Batch(tokens) });
+        int[] atSinks = CountsInCache ? [.. positions.Select(position => Math.Min(position, Sinks + Window - 1))] : [];
+        Tensor logits = _model.Forward(new ForwardInput
+        {
+            TokenIds = ids,
+            Positions = positions,
+            SinkPositions = atSinks,
+            LogitRows = wanted,
+            Kv = Batch(tokens),
+        });
         for (int s = 0; s < tokens.Length; s++)
             _lengths[s] += tokens[s].Length;
         return Rows(_model.Backend, logits);
@@ -66,6 +83,7 @@ internal sealed class TestCache
             {
                 int row = s * groupsEach + g;
                 (rows[KvBatch.GroupFields * row], rows[KvBatch.GroupFields * row + 1]) = (row * _blocksEach, _lengths[s]);
+                (rows[KvBatch.GroupFields * row + 4], rows[KvBatch.GroupFields * row + 5]) = (Sinks, Window);
             }
         }
 

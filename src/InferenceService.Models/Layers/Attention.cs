@@ -61,6 +61,12 @@ internal sealed class Attention
         Tensor q = projected.ColumnRange(0, _queryColumns);
         if (_queryNorm is { } queryNorm)
             _backend.RmsNorm(q, queryNorm, _epsilon, q);
+        if (SinkQueries(step) is { } sinkQueries)
+        {
+            _backend.Embed(q, _work.RowNumbers.ColumnRange(0, step.Rows), sinkQueries);
+            _backend.Rope(sinkQueries, step.SinkCosSin!.Value, _headDim);
+        }
+
         if (_rotates)
             _backend.Rope(q, step.CosSin, _headDim);
         if (!_ownsCache || keepCache)
@@ -99,5 +105,9 @@ internal sealed class Attention
             _backend.AddBias(output, bias);
     }
 
-    private PagedKv Cache(in LayerStep step) => new(step.Kv, _lanes.Group, _lanes.Offset, _scale, _window, _excludesSelf);
+    private PagedKv Cache(in LayerStep step) =>
+        new(step.Kv, _lanes.Group, _lanes.Offset, _scale, _window, _excludesSelf, SinkQueries(step));
+
+    /// <summary>[rows, heads·headDim] where the queries for the sinks lie; null when q serves all, as in a layer without rotation.</summary>
+    private Tensor? SinkQueries(in LayerStep step) => _rotates && step.SinkCosSin is not null ? _work.SinkQueries.RowRange(0, step.Rows) : null;
 }

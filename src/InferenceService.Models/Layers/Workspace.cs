@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using InferenceService.Compute;
 
 namespace InferenceService.Models.Layers;
@@ -6,13 +7,17 @@ namespace InferenceService.Models.Layers;
 internal sealed class Workspace
 {
     private readonly DecoderLimits _limits;
+    private readonly IBackend _backend;
+    private readonly int _rotaryDim, _queries;
+    private bool _hasSinks;
 
     /// <summary>Takes workspaces for a model of this shape.</summary>
     public Workspace(ModelConfig config, DecoderLimits limits, IBackend backend)
     {
-        _limits = limits;
+        (_limits, _backend) = (limits, backend);
         int rows = limits.MaxRows, picked = Math.Min(limits.MaxLogitRows, rows);
         int queries = config.Heads * config.HeadDim, keys = config.KvHeads * config.HeadDim;
+        (_rotaryDim, _queries) = (config.Rope.RotaryDim, queries);
         TokenIds = backend.Allocate(DType.I32, 1, rows);
         LogitRows = backend.Allocate(DType.I32, 1, Math.Max(1, picked));
         CosSin = backend.Allocate(DType.F32, rows, config.Rope.RotaryDim);
@@ -37,6 +42,18 @@ internal sealed class Workspace
 
     /// <summary>[rows, rotaryDim].</summary>
     public Tensor CosSin { get; }
+
+    /// <summary>[rows, rotaryDim]: rotation of the queries that meet sinks; after <see cref="TakeSinks"/>.</summary>
+    public Tensor SinkCosSin { get; private set; }
+
+    /// <summary>[logit rows, rotaryDim]: rows of <see cref="SinkCosSin"/> whose logits are wanted; after <see cref="TakeSinks"/>.</summary>
+    public Tensor PickedSinkCosSin { get; private set; }
+
+    /// <summary>[rows, heads·headDim]: queries that meet sinks; after <see cref="TakeSinks"/>.</summary>
+    public Tensor SinkQueries { get; private set; }
+
+    /// <summary>i32 [1, rows]: 0, 1, 2, …; after <see cref="TakeSinks"/>.</summary>
+    public Tensor RowNumbers { get; private set; }
 
     /// <summary>[rows, hidden]: the residual stream.</summary>
     public Tensor Residual { get; }
@@ -70,6 +87,23 @@ internal sealed class Workspace
 
     /// <summary>[logit rows, vocabulary].</summary>
     public Tensor Logits { get; }
+
+    /// <summary>Takes the memory for queries that meet sinks, when the first step with sinks comes: most models never see one.</summary>
+    public void TakeSinks()
+    {
+        if (_hasSinks)
+            return;
+        int rows = _limits.MaxRows, picked = Math.Max(1, Math.Min(_limits.MaxLogitRows, rows));
+        SinkCosSin = _backend.Allocate(DType.F32, rows, _rotaryDim);
+        PickedSinkCosSin = _backend.Allocate(DType.F32, picked, _rotaryDim);
+        SinkQueries = _backend.Allocate(DType.F32, rows, _queries);
+        RowNumbers = _backend.Allocate(DType.I32, 1, rows);
+        var numbers = new int[rows];
+        for (int row = 0; row < rows; row++)
+            numbers[row] = row;
+        _backend.Upload(MemoryMarshal.AsBytes<int>(numbers), RowNumbers);
+        _hasSinks = true;
+    }
 
     /// <summary>Checks that a step fits.</summary>
     /// <exception cref="ArgumentException">It has no rows, or more than the model was loaded for.</exception>

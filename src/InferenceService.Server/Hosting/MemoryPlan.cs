@@ -108,13 +108,14 @@ internal sealed record MemoryPlan
 
     private static long BlocksFor(int tokens, int blockSize) => (tokens + (long)blockSize - 1) / blockSize;
 
-    // Every activation is f32: residual, normed, projected, q/k/v, attention, gate and up, their product; and logits.
+    // Every activation is f32: residual, normed, projected, q/k/v, attention, gate and up, their product; queries once more, should a
+    // sequence have sinks; and logits.
     private static long Workspace(MemoryDemand demand)
     {
         ModelConfig config = demand.Config;
         long queries = (long)config.Heads * config.HeadDim, keys = (long)config.KvHeads * config.HeadDim;
-        long perRow = 3L * config.HiddenSize + (queries + 2 * keys) + queries + 3L * config.IntermediateSize + config.Rope.RotaryDim + 1;
-        long perLogitRow = queries + config.HiddenSize + config.VocabularySize + 1L;
+        long perRow = 3L * config.HiddenSize + (queries + 2 * keys) + 2 * queries + 3L * config.IntermediateSize + 2L * config.Rope.RotaryDim + 2;
+        long perLogitRow = queries + config.HiddenSize + config.VocabularySize + 2L * config.Rope.RotaryDim + 1;
         return sizeof(float) * (demand.Limits.MaxRows * perRow + demand.Limits.MaxLogitRows * perLogitRow);
     }
 }

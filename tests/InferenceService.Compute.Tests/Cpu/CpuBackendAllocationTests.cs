@@ -37,6 +37,7 @@ public sealed class CpuBackendAllocationTests : IDisposable
             _backend.Add(x, y);
             _backend.WriteKv(x, y, cache);
             _backend.Attention(x, cache, probe, output);
+            _backend.Attention(x, cache with { SinkQueries = y }, default, output);
             _backend.MoveSlots(moves, cache.Batch.Pool, cache.Batch.Format);
             _backend.Download(output, staging);
             _ = _backend.Read(output, staging).Length;
@@ -64,14 +65,16 @@ public sealed class CpuBackendAllocationTests : IDisposable
         }
 
         Tensor groups = _backend.Allocate(DType.I32, 2, KvBatch.GroupFields);
-        _backend.Upload(MemoryMarshal.AsBytes<int>([0, Length, 100, 30, 0, 0, 1, 0, 0, 0, 0, 0]), groups);
+        _backend.Upload(MemoryMarshal.AsBytes<int>([0, Length, 100, 30, 4, 1000, 1, 0, 0, 0, 0, 0]), groups);
         var batch = new KvBatch(
             _backend.Allocate(DType.U8, blocks, format.BlockBytes), format, 2, 1, groups,
             Ints([.. Enumerable.Range(0, blocks)]), Ints(0, rows, rows), rows);
+        const AttentionSums all = AttentionSums.Columns | AttentionSums.Band | AttentionSums.RangeMass;
         Tensor observed = _backend.Allocate(DType.I32, 2, AttentionProbe.ObservedFields);
-        _backend.Upload(MemoryMarshal.AsBytes<int>([(int)AttentionSums.Columns, 0, 0, 0, 0, 0, 0, 0, 0, 0]), observed);
+        _backend.Upload(MemoryMarshal.AsBytes<int>([(int)all, 0, 50, 4, 1000, 0, 0, 0, 0, 0]), observed);
         probe = new AttentionProbe(
-            AttentionSums.Columns, _backend.Allocate(DType.F32, 8, Length + rows), default, default, Ints(0, -1), observed, 0);
+            all, _backend.Allocate(DType.F32, 8, Length + rows), _backend.Allocate(DType.F32, 8, Length + rows),
+            _backend.Allocate(DType.F32, 8, 1), Ints(0, -1), observed, 0);
         return new PagedKv(batch, Ints(0, 0, 0, 0), Ints([.. Enumerable.Range(0, 4).Select(format.LaneOffset)]), 0.125f);
     }
 }

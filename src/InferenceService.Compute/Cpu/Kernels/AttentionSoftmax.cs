@@ -85,6 +85,7 @@ internal readonly struct SeenKeys
     private readonly bool _all, _hole;
 
     /// <summary>What row <paramref name="row"/> of a sequence sees of the tile at <paramref name="tile"/>.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public SeenKeys(in PagedAttention.Job job, in KvLane lane, int row, int tile)
     {
         (_from, _to) = (job.SeenFrom(lane, row) - tile, job.SeenTo(lane, row) - tile);
