@@ -48,6 +48,39 @@ public sealed class BatchInvarianceTests
         weather.AssertRough();
     }
 
+    [Theory]
+    [InlineData(0, 2, 2, 3)] // LCKV: chunks of 8 tokens in 3 passes stay approximations, so their places matter
+    [InlineData(0, 0, 2, 2)] // CLA: rows without logits end at layer 2
+    [InlineData(1, 1, 1, 1)] // a cycle, then layers that read down: rows without logits end behind the cycle
+    public void Nor_does_one_over_caches_that_layers_share(params int[] sources)
+    {
+        var weather = new Weather();
+        Property.Check(2, seed =>
+        {
+            using var model = new TinyModel(eos: 7, kvSources: sources);
+            GenerationRequest[] requests = NewRequests(new Random(seed));
+            EngineRun.Output[][] alone = RunAlone(model, requests, new LckvPolicy());
+            Storm(model, requests, alone, new LckvPolicy(), StormOptions(model, null), new Random(seed + 1), weather);
+        });
+        weather.AssertRough();
+    }
+
+    [Fact]
+    public void Nor_does_one_of_mixed_policies_over_caches_that_layers_share()
+    {
+        var weather = new Weather();
+        Property.Check(2, seed =>
+        {
+            using var model = new TinyModel(KvGrouping.Head, eos: 7, kvSources: [0, 2, 2, 3]);
+            var random = new Random(seed);
+            GenerationRequest[] requests = [.. NewRequests(random).Select(request => request with { KvPolicy = random.Next(2) == 0 ? new FullKvPolicy() : null })];
+            EngineRun.Output[][] alone = RunAlone(model, requests, new LowestSumPolicy(12));
+            EngineOptions options = StormOptions(model, null) with { SwapBytes = 10_000 };
+            Storm(model, requests, alone, new LowestSumPolicy(12), options, new Random(seed + 1), weather);
+        });
+        weather.AssertRough();
+    }
+
     /// <summary>What the storms of one property went through together: a single one may be lucky.</summary>
     private sealed class Weather
     {

@@ -19,6 +19,7 @@ internal sealed class EngineRun : IDisposable
         MaxModelLength = 256,
         MaxBatchTokens = 64,
         BlockSize = blockSize,
+        PromptChunkTokens = 2 * blockSize,
         KvCacheBytes = model.PoolBytes(poolTokens, blockSize),
         Seed = 42,
     };

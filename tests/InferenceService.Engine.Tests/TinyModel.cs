@@ -11,9 +11,9 @@ internal sealed class TinyModel : IDisposable
 
     private readonly CpuBackend _backend = new(1);
 
-    public TinyModel(KvGrouping grouping = KvGrouping.Model, ulong seed = 5, int maxRows = 256, int maxLogitRows = 64, int eos = -1)
+    public TinyModel(KvGrouping grouping = KvGrouping.Model, ulong seed = 5, int maxRows = 256, int maxLogitRows = 64, int eos = -1, int[]? kvSources = null)
     {
-        Config = NewConfig(eos);
+        Config = kvSources is null ? NewConfig(eos) : Sharing(NewConfig(eos), kvSources);
         Weights = new RandomWeights(Config, seed, DType.F32);
         Decoder = DecoderModel.Load(Config, Weights, _backend, KvLayout.Of(Config, grouping), new DecoderLimits(maxRows, maxLogitRows));
     }
@@ -35,6 +35,18 @@ internal sealed class TinyModel : IDisposable
         _backend.Dispose();
         Weights.Dispose();
     }
+
+    /// <summary>As many layers as sources, each reading the cache of the layer named; three passes over cycles.</summary>
+    private static ModelConfig Sharing(ModelConfig config, int[] sources) => config with
+    {
+        Architecture = "LCKVLlamaForCausalLM",
+        Layers = sources.Length,
+        Windows = [.. sources.Select(_ => 0)],
+        UsesRope = [.. sources.Select(_ => true)],
+        KvSources = [.. sources],
+        ForwardPasses = 2,
+        BackwardPasses = 1,
+    };
 
     private static ModelConfig NewConfig(int eos) => new()
     {

@@ -249,4 +249,72 @@ public sealed class ModelConfigTests
 
         Assert.InRange(refused, 1000, 2000);
     }
+
+    [Theory]
+    [InlineData("lckv-llama", "0_2_2_3", "", "0 2 2 3", "0 0 0 0", false, 9)]
+    [InlineData("lckv-llama", "0s_1s_1_3s", "", "0 1 1 3", "4096 4096 0 4096", false, 9)]
+    [InlineData("lckv-llama", "0s_0_2_2s", "sliding_window=7 forward_passes=3 backward_passes=1 force_nodiag=true", "0 0 2 2", "7 0 0 7", true, 4)]
+    [InlineData("lckv-llama", null, "use_sequential=true", "0 1 2 3", "0 0 0 0", false, int.MaxValue)]
+    [InlineData("opt-llama", "0_1_2_0", "target_layer=-2", "0 2 2 3", "0 0 0 0", true, 9)]
+    [InlineData("opt-llama", "1_1_1_2", "num_encoders=5 num_trained_encoders=2", "3 3 3 3", "0 0 0 0", true, 6)]
+    [InlineData("group-opt-llama", "0_2_2_3", "num_encoders=0 num_trained_encoders=0", "0 2 2 3", "0 0 0 0", true, 1)]
+    [InlineData("cla-llama", "0_2_1_1", "", "0 1 1 1", "0 0 0 0", false, 9)]
+    public void A_string_of_layer_types_says_whose_cache_a_layer_reads(
+        string type, string? text, string fields, string sources, string windows, bool noDiagonal, int passes)
+    {
+        (string, string)[] changes =
+        [
+            ("model_type", $"\"{type}\""), ("layer_types", text is null ? "~" : $"\"{text}\""),
+            .. fields.Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(field => (field.Split('=')[0], field.Split('=')[1])),
+        ];
+        ModelConfig config = Read(With(type == "lckv-llama" ? "LCKVLlama" : "Llama", changes));
+        Assert.Equal(("LCKVLlamaForCausalLM", sources, windows, noDiagonal, passes),
+            (config.Architecture, string.Join(' ', config.KvSources), string.Join(' ', config.Windows), config.ForceNoDiagonal, config.PromptPasses));
+    }
+
+    [Fact]
+    public void Layer_types_of_other_families_are_lists_with_another_meaning()
+    {
+        ModelConfig config = Read(With("Qwen3", ("layer_types", """["full_attention","sliding_attention","full_attention","full_attention"]"""),
+            ("use_sliding_window", "true"), ("sliding_window", "8"), ("num_key_value_heads", "4")));
+        Assert.Equal("0 1 2 3", string.Join(' ', config.KvSources));
+        Assert.Equal("0 1 2 3", string.Join(' ', Read(With("Llama", ("layer_types", "\"0_0_0_0\""))).KvSources));
+    }
+
+    [Theory]
+    [InlineData("lckv-llama", "\"0_1_2\"", "layer_types has 3 entries; allowed: one for each of 4 layers")]
+    [InlineData("lckv-llama", "\"0_1_2_3_3\"", "layer_types has more entries; allowed: one for each of 4 layers")]
+    [InlineData("lckv-llama", "\"\"", "layer_types has 1 entries; allowed: one for each of 4 layers")]
+    [InlineData("lckv-llama", "\"0_1_2_4\"", "layer_types entry 3 is '4'; allowed: a layer from 0 to 3, then s if it slides")]
+    [InlineData("lckv-llama", "\"0_1_2_99999999999999999999\"", "layer_types entry 3 is '99999999999999999999'")]
+    [InlineData("lckv-llama", "\"0_-1_2_3\"", "layer_types entry 1 is '-1'")]
+    [InlineData("lckv-llama", "\"0_ 1_2_3\"", "layer_types entry 1 is ' 1'")]
+    [InlineData("lckv-llama", "\"0_1ss_2_3\"", "layer_types entry 1 is '1ss'")]
+    [InlineData("lckv-llama", "\"0__2_3\"", "layer_types entry 1 is ''")]
+    [InlineData("lckv-llama", "\"0_s_2_3\"", "layer_types entry 1 is 's'")]
+    [InlineData("lckv-llama", "\"0_\u0661_2_3\"", "layer_types entry 1 is '\u0661'")]
+    [InlineData("lckv-llama", "\"1_2_2_3\"", "layer_types entry 0 reads layer 1, which itself reads layer 2; allowed: layers that read themselves")]
+    [InlineData("lckv-llama", "[\"full_attention\"]", "layer_types is a list of 1; allowed: a string")]
+    [InlineData("lckv-llama", "7", "layer_types is 7; allowed: a string")]
+    [InlineData("group-opt-llama", "\"0_1s_2_3\"", "layer_types entry 1 is '1s'; allowed: a layer from 0 to 3")]
+    [InlineData("opt-llama", "\"0_1_2_0\"", "layer_types entry 2 is '2', but target_layer is layer 3; allowed: 0, 1")]
+    [InlineData("opt-llama", "\"0_1_3_2\"", "layer_types entry 2 is '3'; allowed: 0, 1, 2")]
+    [InlineData("cla-llama", "\"1_0_0_0\"", "layer_types entry 0 is '1', but no layer lies below; allowed: 0, 2")]
+    [InlineData("cla-llama", "\"0_0_0_01\"", "layer_types entry 3 is '01'; allowed: 0, 1, 2")]
+    public void A_string_of_layer_types_that_makes_no_sense_is_refused(string type, string json, string expected) =>
+        Assert.Contains(expected, Refusal(With("Llama", ("model_type", $"\"{type}\""), ("layer_types", json))), StringComparison.Ordinal);
+
+    [Theory]
+    [InlineData("forward_passes", "-1", "forward_passes is -1; allowed: a whole number from 0 to 256")]
+    [InlineData("forward_passes", "99999999999", "forward_passes is 99999999999; allowed: a whole number from 0 to 256")]
+    [InlineData("backward_passes", "2.5", "backward_passes is 2.5")]
+    [InlineData("sliding_window", "0", "sliding_window is 0; allowed: a whole number from 1")]
+    [InlineData("force_nodiag", "1", "force_nodiag is 1; allowed: true or false")]
+    [InlineData("use_sequential", "\"no\"", "use_sequential is 'no'; allowed: true or false")]
+    public void A_field_of_shared_caches_out_of_range_is_refused(string field, string json, string expected)
+    {
+        Assert.Contains(expected, Refusal(With("LCKVLlama", ("layer_types", "\"0_1s_2_3\""), (field, json))), StringComparison.Ordinal);
+        Assert.Contains("at least 1 pass", Refusal(With("LCKVLlama", ("forward_passes", "0"), ("backward_passes", "0"))), StringComparison.Ordinal);
+        Assert.Contains("target_layer is -5", Refusal(With("Llama", ("model_type", "\"opt-llama\""), ("layer_types", "\"0_1_2_0\""), ("target_layer", "-5"))), StringComparison.Ordinal);
+    }
 }

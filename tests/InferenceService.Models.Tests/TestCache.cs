@@ -47,6 +47,32 @@ internal sealed class TestCache
     /// <summary>Tokens that a sequence has in the cache.</summary>
     public int Length(int sequence) => _lengths[sequence];
 
+    /// <summary>Lets the first sequence forget all but its first tokens; their slots keep what they hold.</summary>
+    public void Rewind(int length) => _lengths[0] = length;
+
+    /// <summary>Runs new tokens of one sequence, as <see cref="Run(ReadOnlySpan{int}, int[])"/>, with tables for its last <paramref name="wanted"/> rows alone.</summary>
+    public float[][] RunEndingEarly(int[] tokens, int wanted)
+    {
+        KvBatch kv = Batch([tokens]);
+        int groups = _model.Layout.Groups;
+        int[] rows = new int[groups * KvBatch.GroupFields];
+        for (int g = 0; g < groups; g++)
+            (rows[KvBatch.GroupFields * g], rows[KvBatch.GroupFields * g + 1]) = (g * _blocksEach, _lengths[0] + tokens.Length - wanted);
+        Tensor logitGroups = _model.Backend.Allocate(DType.I32, groups, KvBatch.GroupFields), starts = _model.Backend.Allocate(DType.I32, 1, 2);
+        _model.Backend.Upload(MemoryMarshal.AsBytes<int>(rows), logitGroups);
+        _model.Backend.Upload(MemoryMarshal.AsBytes<int>([0, wanted]), starts);
+        Tensor logits = _model.Forward(new ForwardInput
+        {
+            TokenIds = tokens,
+            Positions = [.. Enumerable.Range(_lengths[0], tokens.Length)],
+            LogitRows = [.. Enumerable.Range(tokens.Length - wanted, wanted)],
+            Kv = kv,
+            LogitKv = kv with { Groups = logitGroups, RowStarts = starts, MaxRows = wanted },
+        });
+        _lengths[0] += tokens.Length;
+        return Rows(_model.Backend, logits);
+    }
+
     /// <summary>Runs new tokens of one sequence; returns logits of the rows asked for (all by default).</summary>
     public float[][] Run(ReadOnlySpan<int> tokens, int[]? logitRows = null) => Run([tokens.ToArray()], logitRows);
 

@@ -20,4 +20,13 @@ internal static class TinyModel
         Windows = [0, 0, 0],
         UsesRope = [true, true, true],
     };
+
+    /// <summary>The same with as many layers as sources, each reading the cache of the layer named.</summary>
+    public static ModelConfig Sharing(params int[] sources) => Config("LCKVLlamaForCausalLM") with
+    {
+        Layers = sources.Length,
+        Windows = [.. sources.Select(_ => 0)],
+        UsesRope = [.. sources.Select(_ => true)],
+        KvSources = [.. sources],
+    };
 }
