@@ -23,7 +23,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 PROMPT, FORCED, VOCABULARY, THETA = 300, 64, 80, 10000.0
 SPECIAL, PUNCTUATION = [1, 2, 3], [10, 11, 12, 13, 14, 15]
 COLUMNS = list(range(2, VOCABULARY, 5))          # logits that are stored
-SHOWN = [0, 1, 21, 40, 64]                       # decode steps whose kept sets are written out; the others as hashes
+SHOWN = [0, 1, 21, 46, 64]                       # decode steps whose kept sets are written out; the others as hashes
 RESIDUAL = GROUP = 32                            # KIVI: exact tail, and tokens or channels that share a scale
 
 
@@ -224,10 +224,21 @@ class Streaming(Policy):
 
 
 class SimLayer(Policy):
+    """decided at the end of the prompt, or, if that is not longer than S + R, from the first w decoded queries beyond S + R"""
+
     def prompt_end(self, memory, attention):
+        super().prompt_end(memory, attention)
         s, r, w = self.settings["sinks"], self.settings["recent"], self.settings["queries"]
-        looked_at = [j for j in range(PROMPT) if j < s or j >= PROMPT - r]
-        ratio = [a[:, PROMPT - w:, :][:, :, looked_at].sum(-1).mean().item() for a in attention]
+        self.lazy, self.rows = set(), []
+        self.decide_at = PROMPT if PROMPT > s + r else s + r + w
+        if self.decide_at == PROMPT:
+            looked_at = self.between(PROMPT)
+            self.decide(memory, [a[:, PROMPT - w:, :][:, :, looked_at].sum(-1).mean().item() for a in attention], PROMPT)
+
+    def between(self, seen):
+        return [j for j in range(seen) if j < self.settings["sinks"] or j >= seen - self.settings["recent"]]
+
+    def decide(self, memory, ratio, seen):
         if "threshold" in self.settings:
             lazy = [layer for layer, x in enumerate(ratio) if x > self.settings["threshold"]]
             for x in ratio:
@@ -239,15 +250,21 @@ class SimLayer(Policy):
             self.margin("ratio", ratio[order[count - 1]] - ratio[order[count]])
         self.lazy = set(lazy)
         self.report = dict(ratio=[round(x, 6) for x in ratio], lazy=lazy)
-        memory.kept = [[looked_at if layer in self.lazy else list(range(PROMPT)) for _ in lanes] for layer, lanes in enumerate(memory.kept)]
+        for layer in lazy:
+            memory.kept[layer] = [self.between(seen) for _ in memory.kept[layer]]
 
     def decoded(self, memory, i, received):
-        s, r = self.settings["sinks"], self.settings["recent"]
         for layer, lanes in enumerate(memory.kept):
             for head in range(len(lanes)):
                 lanes[head] = lanes[head] + [i]
                 if layer in self.lazy and self.settings["slide"]:
-                    lanes[head] = [j for j in lanes[head] if j < s or j > i - r]
+                    lanes[head] = [j for j in lanes[head] if j < self.settings["sinks"] or j > i - self.settings["recent"]]
+        self.rows = (self.rows + [received])[-self.settings["queries"]:]
+        if i + 1 == self.decide_at:
+            looked_at = set(self.between(i + 1))
+            mass = lambda lane: sum(value for j, value in lane.items() if j in looked_at)
+            mean = lambda values: sum(values) / len(values)
+            self.decide(memory, [mean([mean([mass(lane) for lane in row[layer]]) for row in self.rows]) for layer in range(len(memory.kept))], i + 1)
 
 
 class FastGen(Policy):
@@ -435,6 +452,7 @@ def policies_of(name, threshold, ids):
         "sim-layer-kv-threshold-slide": lazy(True, threshold=threshold),
         "sim-layer-kv-share": lazy(False, lazy_layers=layers // 2),
         "sim-layer-kv-share-slide": lazy(True, lazy_layers=layers // 2),
+        "sim-layer-kv-late": (SimLayer, dict(sinks=4, recent=310, queries=32, slide=True, lazy_layers=layers // 2)),
         "fast-gen-0.9": fast(0.9),
         "fast-gen-0.95": fast(0.95),
         "fast-gen-0.98": fast(0.98),
