@@ -107,7 +107,7 @@ internal sealed class KvCase
     {
         while (true)
         {
-            KvCase kvCase = Random(random, new Limits(Sequences: 1, Slots: 1, Rows: slots) { FewestRows = slots, NoWindows = true });
+            KvCase kvCase = Random(random, new Limits(Sequences: 1, Slots: 1, Rows: slots) { FewestRows = slots, NoWindows = true, HeadDims = [8, 20] });
             if (!kvCase.ExcludeSelf)
                 return kvCase.With(change);
         }
