@@ -27,7 +27,7 @@ internal sealed class StreamingLlmPolicy(int sinks, int recent) : IKvPolicy
 
     public string Settings { get; private init; } = "";
 
-    public KvMask Mask => new(sinks, recent + 1, sinks + recent);
+    public KvMask Mask => new(sinks, recent + 1, sinks > 0 ? sinks + recent : 0);
 
     public KvLayout Layout(ModelConfig model) => KvLayout.Of(model, KvGrouping.Model);
 
