@@ -41,7 +41,11 @@ internal sealed class Door
             PrefixRoot = _loop.Cache.PrefixRoot(request.CacheSalt, policy.Mask),
         };
         if (_inbox.TryEnqueue(generation))
+        {
+            _loop.Meter.Of(policy).CountRequest();
             return new SubmitResult(generation, Refusal.None, null);
+        }
+
         _inbox.Unreserve(request.Choices, request.PromptTokens.Length);
         return Closed();
     }

@@ -38,8 +38,9 @@ internal sealed class EngineLoop
         var chunks = new PromptChunks(layout, options.PromptChunkTokens, options.BlockSize);
         var sums = new SumStore(model.Backend, layout.OwnerLayers * layout.KvHeads, options.MaxModelLength, options.MaxNumSeqs);
         Swap = new KvSwap(model.Backend, Cache, sums, options.SwapBytes);
+        Meter = new KvMeter(Cache, model.Config);
         _residency = new Residency(Cache, Swap, sums, chunks, model.Config, options.TokenClasses);
-        _scheduler = new Scheduler(Cache, _residency, chunks, options, model.Limits.MaxLogitRows, time);
+        _scheduler = new Scheduler(Cache, _residency, chunks, Meter, options, model.Limits.MaxLogitRows, time);
         _runner = new ModelRunner(model, Cache, sums, chunks, options);
         _sampler = new Sampler(model.Config, model.Backend);
         _compressor = new KvCompressor(Cache, sums);
@@ -52,6 +53,9 @@ internal sealed class EngineLoop
 
     /// <summary>Host memory of preempted sequences, for checks.</summary>
     public KvSwap Swap { get; }
+
+    /// <summary>Counts by KV policy.</summary>
+    public KvMeter Meter { get; }
 
     /// <summary>Last published counters.</summary>
     public StatisticsBoard Statistics { get; } = new();
@@ -138,6 +142,9 @@ internal sealed class EngineLoop
         _ended.TrySetResult();
     }
 
+    /// <summary>Puts every running sequence back to waiting, for checks.</summary>
+    public void PreemptAll() => _scheduler.PreemptAll();
+
     /// <summary>Any thread: takes no more work; the thread ends with the last request.</summary>
     public void Drain(bool cancelRest)
     {
@@ -211,6 +218,7 @@ internal sealed class EngineLoop
                 continue;
             if (sequence.Computed < sequence.PromptLength && sequence.Generation.Policy.Mask.IsNone)
                 continue;
+            long dropped = _compressor.DroppedSlots;
             try
             {
                 _compressor.Compress(sequence.Cache!, sequence.Selector, sequence.Tokens, sequence.PromptLength, sequence.Computed);
@@ -219,6 +227,9 @@ internal sealed class EngineLoop
             {
                 sequence.Fail($"KV policy {sequence.Generation.Policy.Name}: {failure.Message}");
             }
+
+            if (_compressor.DroppedSlots != dropped)
+                Meter.Of(sequence.Generation.Policy).CountDropped(_compressor.DroppedSlots - dropped);
         }
     }
 

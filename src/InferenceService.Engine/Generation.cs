@@ -11,6 +11,7 @@ internal sealed class Generation : GenerationStream
     private long _scheduled;
     private long _firstToken;
     private long _lastToken;
+    private (long LogicalTokens, long KeptTokens, long Bytes, long BytesFull) _kv;
     private int _cachedTokens;
     private int _cancelQueued;
     private int _ended;
@@ -87,6 +88,10 @@ internal sealed class Generation : GenerationStream
     public override IReadOnlyList<TokenLogprobs?>? PromptLogprobs => _promptLogprobs;
 
     /// <inheritdoc/>
+    public override KvUsage KvUsage => new(
+        Policy.Name, Volatile.Read(ref _kv.LogicalTokens), Volatile.Read(ref _kv.KeptTokens), Volatile.Read(ref _kv.Bytes), Volatile.Read(ref _kv.BytesFull));
+
+    /// <inheritdoc/>
     public override RequestTimes Times =>
         new(Arrived, Volatile.Read(ref _scheduled), Volatile.Read(ref _firstToken), Volatile.Read(ref _lastToken));
 
@@ -136,6 +141,15 @@ internal sealed class Generation : GenerationStream
             return;
         _promptLogprobs[position] = logprobs;
         PromptLogprobsDone++;
+    }
+
+    /// <summary>Engine thread, before the end of a choice is sent: adds what it held.</summary>
+    public void AddKvUsage(in KvUsage usage)
+    {
+        Volatile.Write(ref _kv.LogicalTokens, _kv.LogicalTokens + usage.LogicalTokens);
+        Volatile.Write(ref _kv.KeptTokens, _kv.KeptTokens + usage.KeptTokens);
+        Volatile.Write(ref _kv.Bytes, _kv.Bytes + usage.Bytes);
+        Volatile.Write(ref _kv.BytesFull, _kv.BytesFull + usage.BytesFull);
     }
 
     /// <summary>Engine thread: sends an event to the caller.</summary>

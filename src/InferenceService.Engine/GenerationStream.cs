@@ -21,6 +21,9 @@ public abstract class GenerationStream
     /// <summary>Log-probabilities of prompt positions 1.., when asked for; complete once the first token is there. Entry 0 is null.</summary>
     public abstract IReadOnlyList<TokenLogprobs?>? PromptLogprobs { get; }
 
+    /// <summary>What its choices held in the KV cache; complete once all have ended.</summary>
+    public abstract KvUsage KvUsage { get; }
+
     /// <summary>When the request passed each stage.</summary>
     public abstract RequestTimes Times { get; }
 

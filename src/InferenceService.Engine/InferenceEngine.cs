@@ -52,6 +52,9 @@ public sealed class InferenceEngine : IAsyncDisposable
     /// <summary>Last published counters.</summary>
     public EngineStatistics Statistics => _loop.Statistics.Read();
 
+    /// <summary>What requests have done since start, by KV policy.</summary>
+    public IEnumerable<KvPolicyCounters> KvPolicies => _loop.Meter.All;
+
     /// <summary>Tokens of each step since start, decode and prompt chunks together.</summary>
     public Histogram StepTokens => _loop.StepTokens;
 

@@ -81,6 +81,26 @@ public sealed class BatchInvarianceTests
         weather.AssertRough();
     }
 
+    [Theory]
+    [InlineData(5, 0)]
+    [InlineData(16, 10_000)]
+    [InlineData(null, int.MaxValue)]
+    public void Nor_does_one_of_every_policy_there_is(int? chunk, long swapBytes)
+    {
+        var weather = new Weather();
+        Property.Check(6, seed =>
+        {
+            using var model = new TinyModel(KvGrouping.Head, eos: 7);
+            var random = new Random(seed);
+            string[] labels = [.. PolicyCases.Labels];
+            GenerationRequest[] requests = [.. NewRequests(random).Select(request => request with { KvPolicy = PolicyCases.Create(labels[random.Next(labels.Length)]) })];
+            EngineRun.Output[][] alone = RunAlone(model, requests, new FullKvPolicy());
+            EngineOptions options = StormOptions(model, chunk) with { SwapBytes = swapBytes };
+            Storm(model, requests, alone, new FullKvPolicy(), options, new Random(seed + 1), weather);
+        });
+        weather.AssertRough();
+    }
+
     /// <summary>What the storms of one property went through together: a single one may be lucky.</summary>
     private sealed class Weather
     {

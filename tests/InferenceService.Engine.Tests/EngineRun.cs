@@ -1,5 +1,7 @@
 using InferenceService.Engine.Cache.Policies;
+using InferenceService.Engine.Tests.Cache.Policies;
 using InferenceService.Engine.Sampling;
+using InferenceService.Models;
 
 namespace InferenceService.Engine.Tests;
 
@@ -7,8 +9,13 @@ namespace InferenceService.Engine.Tests;
 internal sealed class EngineRun : IDisposable
 {
     public EngineRun(TinyModel model, EngineOptions options, IKvPolicy? policy = null)
+        : this(model.Decoder, options, policy)
     {
-        Engine = new InferenceEngine(model.Decoder, policy ?? new FullKvPolicy(), options, TimeProvider.System, startThread: false);
+    }
+
+    public EngineRun(DecoderModel model, EngineOptions options, IKvPolicy? policy = null)
+    {
+        Engine = new InferenceEngine(model, policy ?? new FullKvPolicy(), options, TimeProvider.System, startThread: false);
         Engine.Loop.ChecksEveryStep = true;
     }
 
@@ -20,6 +27,7 @@ internal sealed class EngineRun : IDisposable
         MaxBatchTokens = 64,
         BlockSize = blockSize,
         PromptChunkTokens = 2 * blockSize,
+        TokenClasses = PolicyCases.Classes,
         KvCacheBytes = model.PoolBytes(poolTokens, blockSize),
         Seed = 42,
     };

@@ -11,9 +11,9 @@ internal sealed class TinyModel : IDisposable
 
     private readonly CpuBackend _backend = new(1);
 
-    public TinyModel(KvGrouping grouping = KvGrouping.Model, ulong seed = 5, int maxRows = 256, int maxLogitRows = 64, int eos = -1, int[]? kvSources = null)
+    public TinyModel(KvGrouping grouping = KvGrouping.Model, ulong seed = 5, int maxRows = 256, int maxLogitRows = 64, int eos = -1, int[]? kvSources = null, int kvHeads = 2)
     {
-        Config = kvSources is null ? NewConfig(eos) : Sharing(NewConfig(eos), kvSources);
+        Config = kvSources is null ? NewConfig(eos, kvHeads) : Sharing(NewConfig(eos, kvHeads), kvSources);
         Weights = new RandomWeights(Config, seed, DType.F32);
         Decoder = DecoderModel.Load(Config, Weights, _backend, KvLayout.Of(Config, grouping), new DecoderLimits(maxRows, maxLogitRows));
     }
@@ -48,13 +48,13 @@ internal sealed class TinyModel : IDisposable
         BackwardPasses = 1,
     };
 
-    private static ModelConfig NewConfig(int eos) => new()
+    private static ModelConfig NewConfig(int eos, int kvHeads) => new()
     {
         Architecture = "LlamaForCausalLM",
         HiddenSize = 16,
         Layers = 2,
         Heads = 4,
-        KvHeads = 2,
+        KvHeads = kvHeads,
         HeadDim = 4,
         IntermediateSize = 24,
         VocabularySize = Vocabulary,

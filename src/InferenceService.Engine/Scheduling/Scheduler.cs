@@ -14,6 +14,7 @@ internal sealed class Scheduler
     private readonly KvCache _cache;
     private readonly Residency _residency;
     private readonly PromptChunks _chunks;
+    private readonly KvMeter _meter;
     private readonly EngineOptions _options;
     private readonly int _maxLogitRows;
     private readonly TimeProvider _time;
@@ -23,9 +24,9 @@ internal sealed class Scheduler
     private long _step;
 
     /// <summary>A scheduler with nothing to do.</summary>
-    public Scheduler(KvCache cache, Residency residency, PromptChunks chunks, EngineOptions options, int maxLogitRows, TimeProvider time)
+    public Scheduler(KvCache cache, Residency residency, PromptChunks chunks, KvMeter meter, EngineOptions options, int maxLogitRows, TimeProvider time)
     {
-        (_cache, _residency, _chunks, _options, _maxLogitRows, _time) = (cache, residency, chunks, options, maxLogitRows, time);
+        (_cache, _residency, _chunks, _meter, _options, _maxLogitRows, _time) = (cache, residency, chunks, meter, options, maxLogitRows, time);
         _batch = new Batch(options.MaxNumSeqs);
         Roster = new Roster(options.MaxNumSeqs);
         _turn = new List<Sequence>(options.MaxNumSeqs);
@@ -78,6 +79,7 @@ internal sealed class Scheduler
     public void End(Sequence sequence)
     {
         Roster.End(sequence);
+        _meter.NoteEnd(sequence);
         _residency.Release(sequence);
         if (sequence.Generation.PromptOwner == sequence)
             sequence.Generation.PromptOwner = null;
@@ -89,6 +91,13 @@ internal sealed class Scheduler
         for (int i = Roster.Running.Count - 1; i >= 0; i--)
             if (Roster.Running[i].Finish != FinishReason.None)
                 End(Roster.Running[i]);
+    }
+
+    /// <summary>Puts every running sequence back to waiting.</summary>
+    public void PreemptAll()
+    {
+        while (Roster.Running.Count > 0)
+            Preempt(Roster.Running[^1]);
     }
 
     private void Continue(Sequence sequence)

@@ -83,7 +83,7 @@ public sealed class KvCompressorTests
         }
     }
 
-    public static TheoryData<string> Kinds => ["every second", "lowest sum", "sink window", "full"];
+    public static TheoryData<string> Kinds => ["every second", "lowest sum", "sink window", .. PolicyCases.Labels];
 
     [Theory]
     [MemberData(nameof(Kinds))]
@@ -94,11 +94,12 @@ public sealed class KvCompressorTests
             "every second" => new EverySecondPolicy(1),
             "lowest sum" => new LowestSumPolicy(8),
             "sink window" => new SinkWindowPolicy(0, 3, 9),
-            _ => new FullKvPolicy(),
+            _ => PolicyCases.Create(kind),
         };
         using var model = new TinyModel(kind == "sink window" ? KvGrouping.Layer : KvGrouping.Head);
-        using var clean = new EngineRun(model, EngineRun.Options(model), policy);
-        using var run = new EngineRun(model, EngineRun.Options(model), policy);
+        EngineOptions options = EngineRun.Options(model) with { MaxChunkTokens = 9, PrefixCaching = kind is "every second" or "lowest sum" or "sink window" };
+        using var clean = new EngineRun(model, options, policy);
+        using var run = new EngineRun(model, options, policy);
         GenerationRequest request = EngineRun.Request(Prompt, Generated, new SamplingParams { Temperature = 0, TopLogprobs = 0 });
         EngineRun.Output expected = clean.Run(request)[0];
         GenerationStream stream = run.Submit(request);

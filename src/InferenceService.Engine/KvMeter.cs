@@ -1,0 +1,63 @@
+using System.Collections.Concurrent;
+using InferenceService.Compute;
+using InferenceService.Engine.Cache;
+using InferenceService.Engine.Cache.Policies;
+using InferenceService.Models;
+
+namespace InferenceService.Engine;
+
+/// <summary>Measures what a choice holds when it ends, and counts by policy.</summary>
+/// <param name="cache">Whose blocks are measured.</param>
+/// <param name="config">What keeping everything would take.</param>
+internal sealed class KvMeter(KvCache cache, ModelConfig config)
+{
+    private readonly ConcurrentDictionary<string, KvPolicyCounters> _counters = new(
+        KvPolicyRegistry.Names.Select(name => KeyValuePair.Create(name, new KvPolicyCounters(name, cache.Layout.Groups))), StringComparer.Ordinal);
+
+    /// <summary>Counters of every policy that is known or was used. Any thread.</summary>
+    public IEnumerable<KvPolicyCounters> All => _counters.Values;
+
+    /// <summary>Counters of one policy. Any thread.</summary>
+    public KvPolicyCounters Of(IKvPolicy policy) =>
+        _counters.GetOrAdd(policy.Name, static (name, groups) => new KvPolicyCounters(name, groups), cache.Layout.Groups);
+
+    /// <summary>Engine thread, before an ending choice gives its blocks back: adds what it holds to its request and its policy.</summary>
+    public void NoteEnd(Sequence sequence)
+    {
+        if (sequence.Computed == 0 || sequence.Cache is not SequenceCache held)
+            return;
+        BlockTable[] tables = sequence.Swapped?.Tables ?? held.Tables;
+        long kept = 0;
+        foreach (ref readonly BlockTable table in tables.AsSpan())
+            kept += table.LiveSlots;
+        long bytes = sequence.Swapped is SwappedKv swapped ? (long)swapped.Blocks * cache.Format.BlockBytes : OwnBytes(sequence, held);
+        int blockSize = cache.Format.BlockSize;
+        int blocks = (sequence.Computed + blockSize - 1) / blockSize - (sequence.Choice == 0 ? 0 : Math.Min(sequence.Computed, sequence.PromptLength) / blockSize);
+        long full = 2L * config.Layers * config.KvHeads * config.HeadDim * cache.Format.Type.Size() * blockSize * blocks;
+        var usage = new KvUsage(sequence.Generation.Policy.Name, sequence.Computed, kept / tables.Length, bytes, full);
+        sequence.Generation.AddKvUsage(usage);
+        Of(sequence.Generation.Policy).CountEnd(usage);
+    }
+
+    /// <summary>Bytes of all blocks but those that another living choice of the request still holds: the last of them counts these.</summary>
+    private long OwnBytes(Sequence sequence, SequenceCache held)
+    {
+        HashSet<int>? others = null;
+        foreach (Sequence sibling in sequence.Generation.Sequences)
+        {
+            if (sibling == sequence || sibling.Cache is not SequenceCache living)
+                continue;
+            others ??= [];
+            foreach (ref readonly BlockTable table in living.Tables.AsSpan())
+                foreach (int entry in table.Blocks)
+                    others.Add(entry);
+        }
+
+        int childBytes = cache.Format.PackedBits == 0 ? 0 : cache.Format.BlockBytes / cache.Format.ChildrenPerBlock;
+        long bytes = 0;
+        foreach (ref readonly BlockTable table in held.Tables.AsSpan())
+            foreach (int entry in table.Blocks)
+                bytes += others?.Contains(entry) == true ? 0 : entry < 0 ? childBytes : cache.Format.BlockBytes;
+        return bytes;
+    }
+}
