@@ -48,13 +48,18 @@ public static class TinyModel
     }
 
     /// <summary>Writes the checkpoint; a test may then damage it.</summary>
-    public static void Write(string folder)
+    /// <param name="folder">Where.</param>
+    /// <param name="sharing">Both layers read the cache of the upper one (LCKV).</param>
+    public static void Write(string folder, bool sharing = false)
     {
-        File.WriteAllText(Path.Combine(folder, "config.json"), Config().ToJsonString());
+        JsonObject config = Config();
+        if (sharing)
+            (config["architectures"], config["model_type"], config["layer_types"]) = (new JsonArray("LCKVLlamaForCausalLM"), "lckv-llama", "1_1");
+        File.WriteAllText(Path.Combine(folder, "config.json"), config.ToJsonString());
         File.WriteAllText(Path.Combine(folder, "tokenizer.json"), Tokenizer().ToJsonString());
         var tokenizerConfig = new JsonObject { ["bos_token"] = Special[0], ["eos_token"] = Special[1], ["chat_template"] = ChatTemplate, ["model_max_length"] = Context };
         File.WriteAllText(Path.Combine(folder, "tokenizer_config.json"), tokenizerConfig.ToJsonString());
-        WriteWeights(Path.Combine(folder, "model.safetensors"));
+        WriteWeights(Path.Combine(folder, "model.safetensors"), sharing);
     }
 
     private static JsonObject Config() => new()
@@ -108,7 +113,7 @@ public static class TinyModel
         return Itself(value) ? (char)value : (char)(256 + Enumerable.Range(0, value).Count(b => !Itself(b)));
     }
 
-    private static void WriteWeights(string path)
+    private static void WriteWeights(string path, bool sharing)
     {
         var tensors = new List<(string Name, int[] Shape, float[] Values)>();
         var random = new Random(20260101);
@@ -118,8 +123,12 @@ public static class TinyModel
             string prefix = string.Create(CultureInfo.InvariantCulture, $"model.layers.{layer}.");
             Ones(prefix + "input_layernorm.weight");
             Add(prefix + "self_attn.q_proj.weight", Heads * HeadDim, Hidden, 1f);
-            Add(prefix + "self_attn.k_proj.weight", KvHeads * HeadDim, Hidden, 1f);
-            Add(prefix + "self_attn.v_proj.weight", KvHeads * HeadDim, Hidden, 1f);
+            if (!sharing || layer == 1)
+            {
+                Add(prefix + "self_attn.k_proj.weight", KvHeads * HeadDim, Hidden, 1f);
+                Add(prefix + "self_attn.v_proj.weight", KvHeads * HeadDim, Hidden, 1f);
+            }
+
             Add(prefix + "self_attn.o_proj.weight", Hidden, Heads * HeadDim, 1f);
             Ones(prefix + "post_attention_layernorm.weight");
             Add(prefix + "mlp.gate_proj.weight", Intermediate, Hidden, 1f);

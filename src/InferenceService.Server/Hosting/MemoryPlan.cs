@@ -115,6 +115,8 @@ internal sealed record MemoryPlan
         ModelConfig config = demand.Config;
         long queries = (long)config.Heads * config.HeadDim, keys = (long)config.KvHeads * config.HeadDim;
         long perRow = 3L * config.HiddenSize + (queries + 2 * keys) + 2 * queries + 3L * config.IntermediateSize + 2L * config.Rope.RotaryDim + 2;
+        if (demand.Layout.IsCyclic)
+            perRow += 2L * config.HiddenSize + keys + 1 + 2L * keys * demand.Layout.OwnerLayers; // a chunk before and after its passes, its last K and V
         long perLogitRow = queries + config.HiddenSize + config.VocabularySize + 2L * config.Rope.RotaryDim + 1;
         return sizeof(float) * (demand.Limits.MaxRows * perRow + demand.Limits.MaxLogitRows * perLogitRow);
     }

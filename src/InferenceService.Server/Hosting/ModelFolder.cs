@@ -7,17 +7,26 @@ namespace InferenceService.Server.Hosting;
 /// <param name="DefaultName">Last segment of the path, or the id it was asked for by.</param>
 internal sealed record ModelFolder(string Path, string DefaultName)
 {
-    /// <summary>Id of the model that ships with the server.</summary>
+    /// <summary>Id of the model that is served when none is named.</summary>
     public const string EmbeddedName = "storyteller";
 
-    /// <summary>The embedded model's folder, beside the binary.</summary>
-    public static ModelFolder Embedded => new(System.IO.Path.Combine(AppContext.BaseDirectory, "Embedded", EmbeddedName), EmbeddedName);
+    /// <summary>The folder of that model, beside the binary.</summary>
+    public static ModelFolder Embedded => new(System.IO.Path.Combine(EmbeddedRoot, EmbeddedName), EmbeddedName);
 
-    /// <summary>Finds what was asked for: nothing (the embedded model), a folder, a file in one, or an id in the local Hugging Face cache.</summary>
+    /// <summary>Ids of all models that ship with the server, sorted.</summary>
+    public static IReadOnlyList<string> EmbeddedNames => NamesIn(EmbeddedRoot);
+
+    private static string EmbeddedRoot => System.IO.Path.Combine(AppContext.BaseDirectory, "Embedded");
+
+    /// <summary>
+    /// Finds what was asked for: nothing (the embedded storyteller), a folder, a file in one, the name of an embedded model, or an id in
+    /// the local Hugging Face cache.
+    /// </summary>
     /// <param name="wanted">Text of <c>--model</c>.</param>
     /// <param name="cache">Folder with <c>models--org--name</c> folders; null = none.</param>
+    /// <param name="embedded">Folder of the embedded models; null = beside the binary.</param>
     /// <exception cref="CheckpointException">Nothing is there.</exception>
-    public static ModelFolder Find(string? wanted, string? cache)
+    public static ModelFolder Find(string? wanted, string? cache, string? embedded = null)
     {
         if (string.IsNullOrEmpty(wanted))
             return Embedded;
@@ -30,12 +39,17 @@ internal sealed record ModelFolder(string Path, string DefaultName)
             return new ModelFolder(folder, System.IO.Path.GetFileName(folder));
         }
 
-        if (wanted == EmbeddedName)
-            return Embedded;
+        embedded ??= EmbeddedRoot;
+        if (NamesIn(embedded).Contains(wanted))
+            return new ModelFolder(System.IO.Path.Combine(embedded, wanted), wanted);
         string shown = wanted.Length <= 128 ? wanted : wanted[..128] + "…";
         return FromCache(wanted, cache) ?? throw new CheckpointException(
-            $"--model: \"{shown}\" is neither a folder nor a file, nor a model in the local cache; nothing is downloaded.");
+            $"--model: \"{shown}\" is neither a folder nor a file, nor an embedded model ({string.Join(", ", NamesIn(embedded))}), nor in the local cache; nothing is downloaded.");
     }
+
+    private static List<string> NamesIn(string root) => Directory.Exists(root)
+        ? [.. Directory.GetDirectories(root).Select(folder => System.IO.Path.GetFileName(folder)!).Order(StringComparer.Ordinal)]
+        : [];
 
     // Layout of the hub's cache: models--org--name/refs/main holds the revision, snapshots/REVISION the files.
     private static ModelFolder? FromCache(string id, string? cache)

@@ -40,6 +40,9 @@ internal sealed class ModelPlan : IDisposable
     /// <summary>Workspace sizes.</summary>
     public required DecoderLimits Limits { get; init; }
 
+    /// <summary>Tokens of a prompt chunk of a model whose layers read from above; 0 for others.</summary>
+    public required int PromptChunk { get; init; }
+
     /// <summary>Element type of K and V.</summary>
     public required DType KvType { get; init; }
 
@@ -66,7 +69,7 @@ internal sealed class ModelPlan : IDisposable
     {
         get
         {
-            string facts = $"{ServerVersion.Text}|{Convert.ToHexString(Revision)}|{WeightType}|{Options.Quantization}|{Policy.Name}({Policy.Settings})|{KvType}";
+            string facts = $"{ServerVersion.Text}|{Convert.ToHexString(Revision)}|{WeightType}|{Options.Quantization}|{Policy.Name}({Policy.Settings})|{KvType}|{PromptChunk}";
             return "fp_" + Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(facts)))[..12];
         }
     }
@@ -94,7 +97,9 @@ internal sealed class ModelPlan : IDisposable
                 warnings.Add($"tokenizer.json knows {tokenizer.VocabularySize} ids, the model only {config.VocabularySize}; prompts with higher ids are refused.");
             DType weights = CheckWeightType(options.Dtype, checkpoint);
             KvLayout layout = policy.Layout(config);
-            var limits = new DecoderLimits(engine.MaxNumBatchedTokens, Math.Max(engine.MaxNumSeqs, Math.Min(MinLogitRows, engine.MaxNumBatchedTokens)));
+            int promptChunk = layout.IsCyclic ? PromptChunkOf(engine) : 0;
+            int logitRows = layout.IsCyclic ? engine.MaxNumSeqs + promptChunk : Math.Max(engine.MaxNumSeqs, Math.Min(MinLogitRows, engine.MaxNumBatchedTokens));
+            var limits = new DecoderLimits(engine.MaxNumBatchedTokens, logitRows);
             DType kvType = ParseType(options.KvCache.Dtype) ?? weights;
             return new ModelPlan
             {
@@ -105,6 +110,7 @@ internal sealed class ModelPlan : IDisposable
                 Policy = policy,
                 Layout = layout,
                 Limits = limits,
+                PromptChunk = promptChunk,
                 KvType = kvType,
                 WeightType = weights,
                 Memory = MemoryPlan.For(new MemoryDemand
@@ -140,6 +146,7 @@ internal sealed class ModelPlan : IDisposable
         MaxBatchTokens = engine.MaxNumBatchedTokens,
         MaxModelLength = Memory.MaxModelLength,
         BlockSize = engine.BlockSize,
+        PromptChunkTokens = PromptChunk > 0 ? PromptChunk : engine.BlockSize,
         KvCacheBytes = Memory.PoolBytes,
         KvType = KvType,
         PrefixCaching = engine.PrefixCaching,
@@ -148,6 +155,16 @@ internal sealed class ModelPlan : IDisposable
         MaxQueuedTokens = admission.MaxQueuedTokens,
         Seed = engine.Seed,
     };
+
+    /// <summary>64 tokens in whole blocks, or fewer where a step takes fewer.</summary>
+    private static int PromptChunkOf(EngineSection engine)
+    {
+        const int tokens = 64;
+        return engine.BlockSize <= engine.MaxNumBatchedTokens
+            ? Math.Max(engine.BlockSize, Math.Min(tokens, engine.MaxNumBatchedTokens) / engine.BlockSize * engine.BlockSize)
+            : throw new CheckpointException($"--max-num-batched-tokens: {engine.MaxNumBatchedTokens} is less than a block of {engine.BlockSize}; "
+                + "prompts of a model whose layers read from above go in whole blocks.");
+    }
 
     /// <summary>Closes the checkpoint; only when it was not loaded.</summary>
     public void Dispose() => Checkpoint.Dispose();

@@ -15,6 +15,18 @@ public sealed class ModelFolderTests
     }
 
     [Fact]
+    public void Every_embedded_model_is_found_by_its_name()
+    {
+        Assert.Contains("storyteller", ModelFolder.EmbeddedNames);
+        string root = TinyModel.NewFolder();
+        string twin = Directory.CreateDirectory(Path.Combine(root, "twin")).FullName;
+        Assert.Equal(new ModelFolder(twin, "twin"), ModelFolder.Find("twin", null, root));
+        Assert.All((string[])["Twin", "./../twin", "storyteller"], name => Assert.Equal(
+            $"--model: \"{name}\" is neither a folder nor a file, nor an embedded model (twin), nor in the local cache; nothing is downloaded.",
+            Assert.Throws<CheckpointException>(() => ModelFolder.Find(name, null, root)).Message));
+    }
+
+    [Fact]
     public void A_folder_is_called_by_its_last_segment()
     {
         Assert.Equal(new ModelFolder(TinyModel.Folder, "tiny"), ModelFolder.Find(TinyModel.Folder, null));
@@ -41,6 +53,6 @@ public sealed class ModelFolderTests
     public void What_is_nowhere_is_refused_by_name(string wanted)
     {
         var error = Assert.Throws<CheckpointException>(() => ModelFolder.Find(wanted, TinyModel.NewFolder()));
-        Assert.Equal($"--model: \"{wanted}\" is neither a folder nor a file, nor a model in the local cache; nothing is downloaded.", error.Message);
+        Assert.Equal($"--model: \"{wanted}\" is neither a folder nor a file, nor an embedded model ({string.Join(", ", ModelFolder.EmbeddedNames)}), nor in the local cache; nothing is downloaded.", error.Message);
     }
 }

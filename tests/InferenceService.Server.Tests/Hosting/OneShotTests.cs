@@ -77,7 +77,7 @@ public sealed class OneShotTests
         (int? code, string output, string error) = Run("--dry-run", "--model", "/no/such/model");
         Assert.Equal(1, code);
         Assert.Equal("", output);
-        Assert.Equal("error: --model: \"/no/such/model\" is neither a folder nor a file, nor a model in the local cache; nothing is downloaded.", error.Trim());
+        Assert.Equal($"error: --model: \"/no/such/model\" is neither a folder nor a file, nor an embedded model ({string.Join(", ", ModelFolder.EmbeddedNames)}), nor in the local cache; nothing is downloaded.", error.Trim());
     }
 
     private static (int? Code, string Output, string Error) Run(params string[] args)
