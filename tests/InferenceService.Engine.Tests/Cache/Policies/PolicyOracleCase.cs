@@ -58,6 +58,9 @@ internal sealed class PolicyOracleCase : IDisposable
     /// <summary>Settings of a run, as the oracle names them.</summary>
     public JsonElement Settings(string run) => Run(run).GetProperty("settings");
 
+    /// <summary>What the oracle measured and decided in a run.</summary>
+    public JsonElement Report(string run) => Run(run).GetProperty("report");
+
     /// <summary>[layer][kv head] positions kept after so many forced tokens, as text; null where only the hash is stored.</summary>
     public string[][]? Kept(string run, int forced) => Run(run).GetProperty("kept").TryGetProperty($"{forced}", out JsonElement layers)
         ? [.. layers.EnumerateArray().Select(lanes => lanes.EnumerateArray().Select(lane => lane.GetString()!).ToArray())]
