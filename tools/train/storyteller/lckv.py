@@ -130,6 +130,8 @@ class Lckv(Llama):
                     lanes[i] = (zero, zero)
             start = x
             for n in range(total):
+                if n == blind:
+                    torch.clear_autocast_cache()    # weights cast to bf16 without gradient must not be used with it
                 with torch.no_grad() if n < blind else contextlib.nullcontext():
                     x = self._run(first, last, start, lanes, cos, sin, masks)
         return self.model.norm(x)
