@@ -45,11 +45,12 @@ def parse():
     p.add_argument("--warmup", type=int, default=60)
     p.add_argument("--decay-steps", type=int, default=330)
     p.add_argument("--batch-tokens", type=int, default=4096)
-    p.add_argument("--layer-types", default=LckvConfig.layer_types, help="which layer's keys and values each layer of the twin reads")
-    p.add_argument("--passes", type=int, nargs=2, default=(2, 2), help="passes of the twin in training: without gradient, with it")
+    p.add_argument("--layer-types", default="0_1_5_5_5_5_6_7", help="which layer's keys and values each layer of the twin reads")
+    p.add_argument("--passes", type=int, nargs=2, default=(1, 2), help="passes of the twin in training: without gradient, with it")
     p.add_argument("--twin-steps", type=int, default=500)
     p.add_argument("--twin-decay-steps", type=int, default=200)
-    p.add_argument("--warm", help="checkpoint that the twin begins from (default RUN/checkpoint-before-decay.pt)")
+    p.add_argument("--twin-rate", type=float, default=0.5, help="largest learning rate of the twin, as a share of the Llama's")
+    p.add_argument("--warm", help="checkpoint that the twin begins from (default RUN/checkpoint.pt)")
     p.add_argument("--save-every", type=float, default=180, help="seconds between checkpoints")
     return p.parse_args()
 
@@ -76,11 +77,12 @@ def prepare(o):
 
 
 def train_twin(o, texts, tokenizer):
-    """The LCKV twin, in RUN/lckv: from the Llama as it was before its rate fell."""
-    warm, run = o.warm or os.path.join(o.run, "checkpoint-before-decay.pt"), os.path.join(o.run, "lckv")
+    """The LCKV twin, in RUN/lckv, from the finished Llama."""
+    warm, run = o.warm or os.path.join(o.run, "checkpoint.pt"), os.path.join(o.run, "lckv")
     began = torch.load(warm, map_location="cpu")["step"]
     settings = vars(LckvConfig(layer_types=o.layer_types))
-    own = argparse.Namespace(**{**vars(o), "steps": began + o.twin_steps, "decay_steps": o.twin_decay_steps, "warmup": 20})
+    own = argparse.Namespace(**{**vars(o), "steps": began + o.twin_steps, "decay_steps": o.twin_decay_steps, "warmup": 20,
+                                "peak": o.twin_rate})
     training.train(run, texts, tokenizer, settings, own, warm)
     shutil.copyfile(os.path.join(o.run, "tokenizer.json"), os.path.join(run, "tokenizer.json"))
 
@@ -97,6 +99,7 @@ def main():
     if every or o.command in ("prepare", "train", "twin", "evaluate"):
         texts, tokenizer = prepare(o)
     if every or o.command == "train":
+        o.peak = 1.0
         training.train(o.run, texts, tokenizer, vars(Config()), o)
     if every or o.command == "twin":
         train_twin(o, texts, tokenizer)

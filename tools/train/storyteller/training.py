@@ -11,7 +11,7 @@ import time
 import torch
 import torch.nn.functional as F
 
-from . import lckv, recall
+from . import chart, lckv, recall
 from .mixture import IGNORED, Stream
 from .model import Config, Llama, autocast
 from .optim import Optimiser
@@ -130,7 +130,7 @@ def train(run, corpus, tokenizer, settings, options, warm=None):
         inputs, targets, weights = (t.to(device) for t in stream.next(step))
         loss = loss_of(model, inputs, targets, device, weights=weights)
         loss.backward()
-        scale = rate(step - begun, options.steps - begun, options.warmup, options.decay_steps)
+        scale = options.peak * rate(step - begun, options.steps - begun, options.warmup, options.decay_steps)
         optimiser.step(scale)
         optimiser.zero_grad()
         losses.append(float(loss.detach()))
@@ -156,3 +156,4 @@ def train(run, corpus, tokenizer, settings, options, warm=None):
             if stop:
                 print("stopped; the same command resumes", flush=True)
                 break
+    chart.draw(curve, curve[:-4] + ".png")
