@@ -1,3 +1,4 @@
+using System.Numerics;
 using System.Runtime.CompilerServices;
 
 namespace InferenceService.Compute.Cpu.Kernels;
@@ -7,7 +8,7 @@ internal unsafe struct KvView
 {
     private byte* _pool;
     private int* _groups, _tables, _laneGroup, _laneOffset;
-    private int _groupsPerSequence, _childrenPerBlock, _childBytes, _childLaneBytes;
+    private int _groupsPerSequence, _childrenPerBlock, _childBytes, _childLaneBytes, _shift;
 
     public int* RowStarts;
     public int BlockBytes, HalfLaneBytes, RowBytes, BlockSize, HeadDim, KvHeads, Sequences, PackedBits, ChildKeyBytes;
@@ -36,6 +37,7 @@ internal unsafe struct KvView
             HalfLaneBytes = batch.Format.HalfLaneBytes,
             RowBytes = batch.Format.HeadDim * batch.Format.Type.Size(),
             BlockSize = batch.Format.BlockSize,
+            _shift = BitOperations.IsPow2(batch.Format.BlockSize) ? BitOperations.Log2((uint)batch.Format.BlockSize) : -1,
             HeadDim = batch.Format.HeadDim,
             KvHeads = cache.LaneGroup.Columns,
             Sequences = batch.Sequences,
@@ -65,13 +67,17 @@ internal unsafe struct KvView
         };
     }
 
+    /// <summary>Block of a slot; a shift for the usual sizes, since a division costs as much as the arithmetic on several slots.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private readonly int BlockOf(int slot) => _shift >= 0 ? slot >> _shift : slot / BlockSize;
+
     /// <summary>The lane of the packed child that holds a slot; null when the slot lies in a full block.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public readonly byte* Child(in KvLane lane, int slot)
     {
         if (PackedBits == 0)
             return null;
-        int entry = lane.Table[slot / BlockSize];
+        int entry = lane.Table[BlockOf(slot)];
         if (entry >= 0)
             return null;
         (int block, int child) = Math.DivRem(~entry, _childrenPerBlock);
@@ -83,7 +89,7 @@ internal unsafe struct KvView
     {
         if (PackedBits == 0)
             return false;
-        for (int block = from / BlockSize; block * BlockSize < to; block++)
+        for (int block = BlockOf(from); block * BlockSize < to; block++)
             if (lane.Table[block] < 0)
                 return true;
         return false;
@@ -108,7 +114,7 @@ internal unsafe struct KvView
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public readonly byte* Key(in KvLane lane, int slot)
     {
-        (int block, int inBlock) = Math.DivRem(slot, BlockSize);
+        int block = BlockOf(slot), inBlock = slot - block * BlockSize;
         return lane.Base + (long)lane.Table[block] * BlockBytes + (long)inBlock * RowBytes;
     }
 
@@ -129,7 +135,7 @@ internal unsafe struct KvView
             return Math.Min(to, lane.HoleEnd) - slot;
         }
 
-        (int block, int inBlock) = Math.DivRem(slot, BlockSize);
+        int block = BlockOf(slot), inBlock = slot - block * BlockSize;
         key = lane.Base + (long)lane.Table[block] * BlockBytes + (long)inBlock * RowBytes;
         int count = Math.Min(BlockSize - inBlock, to - slot);
         if (slot < lane.HoleStart)
