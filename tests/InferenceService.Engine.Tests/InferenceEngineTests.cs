@@ -182,6 +182,30 @@ public sealed class InferenceEngineTests
     }
 
     [Fact]
+    public void What_a_request_held_is_measured_and_counted_by_policy()
+    {
+        using var model = new TinyModel();
+        using var run = new EngineRun(model, EngineRun.Options(model) with { PrefixCaching = false }, new FullKvPolicy());
+        var policy = new StreamingLlmPolicy(4, 12);
+        long blockBytes = run.Engine.Loop.Cache.Format.BlockBytes;
+
+        GenerationStream full = run.Submit(EngineRun.Request(EngineRun.Prompt(40, 1), 9) with { Choices = 2 });
+        GenerationStream stream = run.Submit(EngineRun.Request(EngineRun.Prompt(40, 2), 9) with { KvPolicy = policy });
+        Assert.Equal(0, full.KvUsage.Bytes);
+        run.Finish();
+        // Each choice computes 40 + 8 tokens, 12 blocks of 4; the second shares the 10 of the prompt.
+        Assert.Equal(new KvUsage("full", 96, 96, 14 * blockBytes, 14 * blockBytes), full.KvUsage);
+        // The sinks' block and 12 slots behind 48 tokens; 48 ends a block, so the window needs 3, and the step before it one more.
+        Assert.Equal(new KvUsage("streaming-llm", 48, 17, 5 * blockBytes, 12 * blockBytes), stream.KvUsage);
+        Assert.Equal(2.4, stream.KvUsage.CompressionRatio, 6);
+
+        KvPolicyCounters counted = run.Engine.KvPolicies.Single(counters => counters.Name == "streaming-llm");
+        Assert.Equal((1, 31, 5 * blockBytes, 12 * blockBytes), (counted.Requests, counted.EvictedTokens, counted.Bytes, counted.BytesFull));
+        Assert.Equal(1, run.Engine.KvPolicies.Single(counters => counters.Name == "full").CompressionRatio);
+        Assert.Equal(0, run.Engine.KvPolicies.Single(counters => counters.Name == "fast-gen").Requests);
+    }
+
+    [Fact]
     public void Every_registered_policy_is_found_by_its_name()
     {
         Assert.Contains("full", KvPolicyRegistry.Names);

@@ -149,6 +149,7 @@ internal sealed class ModelPlan : IDisposable
         PromptChunkTokens = PromptChunk > 0 ? PromptChunk : engine.BlockSize,
         KvCacheBytes = Memory.PoolBytes,
         KvType = KvType,
+        TokenClasses = Classes(),
         PrefixCaching = engine.PrefixCaching,
         Scheduling = engine.SchedulingPolicy == "priority" ? SchedulingPolicy.Priority : SchedulingPolicy.Fcfs,
         MaxQueuedRequests = admission.MaxQueuedRequests,
@@ -168,6 +169,11 @@ internal sealed class ModelPlan : IDisposable
 
     /// <summary>Closes the checkpoint; only when it was not loaded.</summary>
     public void Dispose() => Checkpoint.Dispose();
+
+    // Only policies that treat heads one by one ask for them, and those need this layout.
+    private TokenClasses Classes() => Layout.Grouping == KvGrouping.Head
+        ? new TokenClasses(TokenKinds.Special(Tokenizer), TokenKinds.Punctuation(Tokenizer))
+        : TokenClasses.None;
 
     private static DType CheckWeightType(string wanted, Checkpoint checkpoint)
     {
