@@ -42,7 +42,11 @@ internal sealed class FastGenPolicy(FastGenPolicy.Choices choices) : IKvPolicy
 
     public string Settings { get; private init; } = "";
 
-    public KvLayout Layout(ModelConfig model) => KvLayout.Of(model, KvGrouping.Head);
+    public KvLayout Layout(ModelConfig model)
+    {
+        SlidingLayers.Refuse(Name, model);
+        return KvLayout.Of(model, KvGrouping.Head);
+    }
 
     public KvSelector NewSelector(in KvSelectorContext context) => new Selector(choices, context);
 

@@ -44,7 +44,11 @@ internal sealed class SimLayerKvPolicy(SimLayerKvPolicy.Choices choices) : IKvPo
 
     public string Settings { get; private init; } = "";
 
-    public KvLayout Layout(ModelConfig model) => KvLayout.Of(model, KvGrouping.Layer);
+    public KvLayout Layout(ModelConfig model)
+    {
+        SlidingLayers.Refuse(Name, model);
+        return KvLayout.Of(model, KvGrouping.Layer);
+    }
 
     public KvSelector NewSelector(in KvSelectorContext context) => new Selector(choices, context);
 

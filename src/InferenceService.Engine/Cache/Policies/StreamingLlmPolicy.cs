@@ -29,7 +29,11 @@ internal sealed class StreamingLlmPolicy(int sinks, int recent) : IKvPolicy
 
     public KvMask Mask => new(sinks, recent + 1, sinks > 0 ? sinks + recent : 0);
 
-    public KvLayout Layout(ModelConfig model) => KvLayout.Of(model, KvGrouping.Model);
+    public KvLayout Layout(ModelConfig model)
+    {
+        SlidingLayers.Refuse(Name, model);
+        return KvLayout.Of(model, KvGrouping.Model);
+    }
 
     public KvSelector NewSelector(in KvSelectorContext context) => new Selector(sinks, recent);
 

@@ -1,4 +1,5 @@
 using InferenceService.Engine.Cache.Policies;
+using InferenceService.Models;
 
 namespace InferenceService.Engine.Tests.Cache.Policies;
 
@@ -30,6 +31,19 @@ public sealed class KvPolicyRegistryTests
         IKvPolicy made = Create(policy, values);
         Assert.StartsWith(settings, made.Settings, StringComparison.Ordinal);
         Assert.Equal(policy, made.Name);
+    }
+
+    [Theory]
+    [InlineData("streaming-llm")]
+    [InlineData("sim-layer-kv")]
+    [InlineData("fast-gen")]
+    public void Who_drops_tokens_refuses_layers_that_slide(string policy)
+    {
+        using var model = new TinyModel();
+        Assert.Equal(2, Create(policy, "").Layout(model.Config with { Windows = [0, 256] }).OwnerLayers);
+        CheckpointException refusal = Assert.Throws<CheckpointException>(() => Create(policy, "").Layout(model.Config with { Windows = [0, 255] }));
+        Assert.Contains("layer 1", refusal.Message, StringComparison.Ordinal);
+        Assert.Equal(1, Create("full", "").Layout(model.Config with { Windows = [0, 255] }).Groups);
     }
 
     [Fact]

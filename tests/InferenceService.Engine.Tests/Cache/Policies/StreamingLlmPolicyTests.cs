@@ -1,6 +1,5 @@
 using InferenceService.Engine.Cache.Policies;
 using InferenceService.Engine.Sampling;
-using InferenceService.Models;
 
 namespace InferenceService.Engine.Tests.Cache.Policies;
 
