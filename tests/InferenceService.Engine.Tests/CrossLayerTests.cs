@@ -124,6 +124,25 @@ public sealed class CrossLayerTests
     }
 
     [Fact]
+    public void Layers_that_only_sliding_layers_read_keep_their_window_and_say_the_same()
+    {
+        var policy = new LckvPolicy();
+        using var model = new TinyModel(KvGrouping.Layer, kvSources: [0, 1, 2, 2], windows: [6, 11, 0, 0]);
+        Assert.Equal(KvGrouping.Layer, policy.Layout(model.Config).Grouping);
+        using EngineRun whole = new(model, EngineRun.Options(model)), trimmed = new(model, EngineRun.Options(model), policy);
+        GenerationRequest request = EngineRun.Request(Prompt, 60);
+        GenerationStream stream = trimmed.Submit(request);
+        for (int step = 0; step < 41; step++)
+            trimmed.Engine.Loop.Step();
+
+        // 29 + 40 tokens fill 18 blocks of 4 of the third layer; 5 and 10 cached tokens of the others lie in at most 2 and 4.
+        Assert.InRange(trimmed.Engine.Loop.Cache.Blocks.Used, 18 + 2 + 3, 18 + 2 + 4);
+        trimmed.Finish();
+        Assert.Equal(whole.Run(request)[0].Tokens, EngineRun.Read(stream)[0].Tokens);
+        trimmed.AssertNothingOwned();
+    }
+
+    [Fact]
     public void Policy_lckv_wants_a_checkpoint_that_shares()
     {
         using var plain = new TinyModel();

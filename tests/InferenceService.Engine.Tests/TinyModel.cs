@@ -11,9 +11,11 @@ internal sealed class TinyModel : IDisposable
 
     private readonly CpuBackend _backend = new(1);
 
-    public TinyModel(KvGrouping grouping = KvGrouping.Model, ulong seed = 5, int maxRows = 256, int maxLogitRows = 64, int eos = -1, int[]? kvSources = null, int kvHeads = 2)
+    public TinyModel(
+        KvGrouping grouping = KvGrouping.Model, ulong seed = 5, int maxRows = 256, int maxLogitRows = 64, int eos = -1, int[]? kvSources = null, int kvHeads = 2,
+        int[]? windows = null)
     {
-        Config = kvSources is null ? NewConfig(eos, kvHeads) : Sharing(NewConfig(eos, kvHeads), kvSources);
+        Config = kvSources is null ? NewConfig(eos, kvHeads) : Sharing(NewConfig(eos, kvHeads), kvSources, windows);
         Weights = new RandomWeights(Config, seed, DType.F32);
         Decoder = DecoderModel.Load(Config, Weights, _backend, KvLayout.Of(Config, grouping), new DecoderLimits(maxRows, maxLogitRows));
     }
@@ -37,11 +39,11 @@ internal sealed class TinyModel : IDisposable
     }
 
     /// <summary>As many layers as sources, each reading the cache of the layer named; three passes over cycles.</summary>
-    private static ModelConfig Sharing(ModelConfig config, int[] sources) => config with
+    private static ModelConfig Sharing(ModelConfig config, int[] sources, int[]? windows) => config with
     {
         Architecture = "LCKVLlamaForCausalLM",
         Layers = sources.Length,
-        Windows = [.. sources.Select(_ => 0)],
+        Windows = [.. windows ?? new int[sources.Length]],
         UsesRope = [.. sources.Select(_ => true)],
         KvSources = [.. sources],
         ForwardPasses = 2,
