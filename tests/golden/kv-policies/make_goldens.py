@@ -33,7 +33,7 @@ SHAPES = {
     "g2": dict(hidden_size=64, intermediate_size=64, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2, head_dim=32),
     "g4": dict(hidden_size=48, intermediate_size=48, num_hidden_layers=6, num_attention_heads=8, num_key_value_heads=2, head_dim=16),
 }
-SEEDS = {"g1": 2, "g2": 42, "g4": 4}
+SEEDS = {"g1": 2, "g2": 42, "g4": 2}
 # What a kv head likes to look at: (special, punctuation, local, heavy hitters, contents), each a gain in units of the score
 LIKES = {
     "special": (11.0, 0.0, 0.0, 0.0, 0.6),
@@ -188,6 +188,14 @@ class Policy:
         """keys of query i in the prompt"""
         return list(range(i + 1))
 
+    def full_blocks(self, memory, layer, head, seen):
+        """the tokens of each block that may be packed: all of them kept, and before the exact tail"""
+        lane = set(memory.kept[layer][head])
+        for first in range(0, seen - self.residual - GROUP + 1, GROUP):
+            block = list(range(first, first + GROUP))
+            if lane.issuperset(block):
+                yield block
+
     def prompt_end(self, memory, attention):
         """attention[layer]: [heads, queries, keys] of the dense prompt; sets memory.kept"""
         for lanes in memory.kept:
@@ -207,8 +215,6 @@ class Streaming(Policy):
     def __init__(self, **settings):
         super().__init__(**settings)
         self.s, self.r = settings["sinks"], settings["recent"]
-        if self.bits:
-            self.r = -(-self.r // GROUP) * GROUP
 
     def mask(self, i):
         return list(range(min(self.s, i + 1))) + list(range(max(self.s, i - self.r), i + 1))
@@ -315,6 +321,13 @@ class FastGen(Policy):
                 shown.append(dict(layer=layer, head=head, recovery=[round(v, 6) for v in rho], kept=self.CHAIN[chosen]))
         self.report = dict(lanes=shown, local=self.local, frequent=self.budget(PROMPT))
 
+    def full_blocks(self, memory, layer, head, seen):
+        """survivors move together, so a block is 32 of them; heads that overwrite single tokens stay as computed"""
+        lane = memory.kept[layer][head]
+        if self.choice[layer, head] not in (2, 3):
+            for first in range(0, len(lane) - self.residual - GROUP + 1, GROUP):
+                yield lane[first:first + GROUP]
+
     def decoded(self, memory, i, received):
         for (layer, head), chosen in self.choice.items():
             lanes, score = memory.kept[layer], self.score[layer, head]
@@ -354,23 +367,20 @@ def packed(x, bits, policy):
 
 
 def pack(memory, policy, done, seen):
-    """packs every block that lies wholly before the exact tail, once; only live tokens take part"""
+    """packs what may be packed, once"""
     m = memory.m
-    for block in range((seen - policy.residual) // GROUP):
-        if block in done:
-            continue
-        done.add(block)
-        for layer in range(m.layers):
-            for head in range(m.kv):
-                live = [j for j in memory.kept[layer][head] if j // GROUP == block]
-                if not live:
+    for layer in range(m.layers):
+        for head in range(m.kv):
+            for block in policy.full_blocks(memory, layer, head, seen):
+                if (layer, head, block[0]) in done:
                     continue
-                key = packed(memory.turned[layer][live, head].T.contiguous(), policy.bits, policy).T
-                memory.turned[layer][live, head] = key
-                memory.raw[layer][live, head] = m.rotate(key[:, None], [-j for j in live])[:, 0]
+                done.add((layer, head, block[0]))
+                key = packed(memory.turned[layer][block, head].T.contiguous(), policy.bits, policy).T
+                memory.turned[layer][block, head] = key
+                memory.raw[layer][block, head] = m.rotate(key[:, None], [-j for j in block])[:, 0]
                 for channel in range(0, m.hd, GROUP):
-                    part = memory.value[layer][live, head, channel:channel + GROUP]
-                    memory.value[layer][live, head, channel:channel + GROUP] = packed(part.contiguous(), policy.bits, policy)
+                    part = memory.value[layer][block, head, channel:channel + GROUP]
+                    memory.value[layer][block, head, channel:channel + GROUP] = packed(part.contiguous(), policy.bits, policy)
 
 
 # ------------------------------------------------------------------ one run
@@ -442,7 +452,8 @@ def policies_of(name, threshold, ids):
     layers = SHAPES[name]["num_hidden_layers"]
     stream = lambda s, r, **more: (Streaming, dict(sinks=s, recent=r, **more))
     lazy = lambda slide, **more: (SimLayer, dict(sinks=4, recent=60, queries=32, slide=slide, **more))
-    fast = lambda t, grows=False: (FastGen, dict(ids=ids, recovery=t, local_ratio=0.3, frequent_ratio=0.3, protected=4, grows=grows))
+    fast = lambda t, grows=False, **more: (
+        FastGen, dict(ids=ids, recovery=t, local_ratio=0.3, frequent_ratio=0.3, protected=4, grows=grows, **more))
     return {
         "full": (Policy, {}),
         "streaming-llm": stream(4, 60),
@@ -463,7 +474,8 @@ def policies_of(name, threshold, ids):
         "full-8bit": (Policy, dict(bits=8, residual=32)),
         "sim-layer-kv-4bit": lazy(False, threshold=threshold, bits=4, residual=32),
         "sim-layer-kv-slide-4bit": lazy(True, threshold=threshold, bits=4, residual=32),
-        "streaming-llm-4bit": stream(4, 60, bits=4, residual=32),
+        "fast-gen-0.98-4bit": fast(0.98, bits=4, residual=32),
+        "streaming-llm-4bit": stream(4, 100, bits=4, residual=32),
     }
 
 
@@ -558,8 +570,8 @@ ENOUGH = dict(recovery=5e-5, frequent=3e-5, evicted=1e-5)
 def search(name, seeds):
     """Decisions must not hang on the last bits of float32: shows what float32 changes for seeds whose decisions are far from ties"""
     for seed in seeds:
-        *_, results = build(name, seed, only="fast-gen")
-        if any(r["policy"].margins.get(key, 1) < value for r in results.values() for key, value in ENOUGH.items()):
+        far = lambda runs: all(r["policy"].margins.get(key, 1) >= value for r in build(name, seed, only=runs)[-1].values() for key, value in ENOUGH.items())
+        if not (far("fast-gen-0.95") and far("fast-gen")):  # the likeliest to fail first
             continue
         *_, results = build(name, seed, check32=True)
         worst, different = {}, []
