@@ -21,9 +21,13 @@ internal sealed record EngineSection
     [Range(1, 4096)]
     public int MaxNumSeqs { get; init; } = 16;
 
-    /// <summary>Most tokens of a step. Range 1–1,048,576, default 2048.</summary>
+    /// <summary>Most tokens of a step, stated. Range 1–1,048,576; default <see cref="StepTokens"/>.</summary>
     [Range(1, 1_048_576)]
-    public int MaxNumBatchedTokens { get; init; } = 2048;
+    public int? MaxNumBatchedTokens { get; init; }
+
+    /// <summary>Most tokens of a step in force: as stated, else 512, and no fewer than the sequences of a batch.</summary>
+    /// <remarks>A running stream waits while a step reads so much of somebody else's prompt; a CPU gains nothing from longer chunks.</remarks>
+    public int StepTokens => MaxNumBatchedTokens ?? Math.Max(512, MaxNumSeqs);
 
     /// <summary>Tokens a KV block. Range 1–1024, default 16.</summary>
     [Range(1, 1024)]

@@ -98,8 +98,8 @@ internal sealed class ModelPlan : IDisposable
             DType weights = CheckWeightType(options.Dtype, checkpoint);
             KvLayout layout = policy.Layout(config);
             int promptChunk = layout.IsCyclic ? PromptChunkOf(engine) : 0;
-            int logitRows = layout.IsCyclic ? engine.MaxNumSeqs + promptChunk : Math.Max(engine.MaxNumSeqs, Math.Min(MinLogitRows, engine.MaxNumBatchedTokens));
-            var limits = new DecoderLimits(engine.MaxNumBatchedTokens, logitRows);
+            int logitRows = layout.IsCyclic ? engine.MaxNumSeqs + promptChunk : Math.Max(engine.MaxNumSeqs, Math.Min(MinLogitRows, engine.StepTokens));
+            var limits = new DecoderLimits(engine.StepTokens, logitRows);
             DType kvType = ParseType(options.KvCache.Dtype) ?? weights;
             return new ModelPlan
             {
@@ -143,7 +143,7 @@ internal sealed class ModelPlan : IDisposable
     public EngineOptions EngineOptions(EngineSection engine, AdmissionOptions admission) => new()
     {
         MaxNumSeqs = engine.MaxNumSeqs,
-        MaxBatchTokens = engine.MaxNumBatchedTokens,
+        MaxBatchTokens = engine.StepTokens,
         MaxModelLength = Memory.MaxModelLength,
         BlockSize = engine.BlockSize,
         PromptChunkTokens = PromptChunk > 0 ? PromptChunk : engine.BlockSize,
@@ -161,9 +161,9 @@ internal sealed class ModelPlan : IDisposable
     private static int PromptChunkOf(EngineSection engine)
     {
         const int tokens = 64;
-        return engine.BlockSize <= engine.MaxNumBatchedTokens
-            ? Math.Max(engine.BlockSize, Math.Min(tokens, engine.MaxNumBatchedTokens) / engine.BlockSize * engine.BlockSize)
-            : throw new CheckpointException($"--max-num-batched-tokens: {engine.MaxNumBatchedTokens} is less than a block of {engine.BlockSize}; "
+        return engine.BlockSize <= engine.StepTokens
+            ? Math.Max(engine.BlockSize, Math.Min(tokens, engine.StepTokens) / engine.BlockSize * engine.BlockSize)
+            : throw new CheckpointException($"--max-num-batched-tokens: {engine.StepTokens} is less than a block of {engine.BlockSize}; "
                 + "prompts of a model whose layers read from above go in whole blocks.");
     }
 

@@ -27,7 +27,7 @@ public sealed class ConfigurationReadingTests
         _variables["INFERENCE__Engine__BlockSize"] = "3";
         _variables["INFERENCE__Engine__MaxNumSeqs"] = "3";
         EngineSection engine = Read("--block-size", "4").Options.Engine;
-        Assert.Equal((4, 3, 2L, 100), (engine.BlockSize, engine.MaxNumSeqs, engine.Seed!.Value, engine.MaxNumBatchedTokens));
+        Assert.Equal((4, 3, 2L, 100), (engine.BlockSize, engine.MaxNumSeqs, engine.Seed!.Value, engine.StepTokens));
     }
 
     [Fact]
@@ -114,7 +114,6 @@ public sealed class ConfigurationReadingTests
     [InlineData("--device: \"cuda\" is not supported by this version yet (supported: cpu)", "--device", "cuda")]
     [InlineData("--quantization: \"int4\" is not supported by this version yet (supported: none)", "--quantization", "int4")]
     [InlineData("--kv-cache-dtype: \"fp8\" is not supported by this version yet (supported: auto, float32, float16, bfloat16)", "--kv-cache-dtype", "fp8")]
-    [InlineData("--kv-policy: \"fulll\" is not one of full; did you mean full?", "--kv-policy", "fulll")]
     [InlineData("--tensor-parallel-size: 2 is not supported by this version yet (supported: 1)", "--tensor-parallel-size", "2")]
     [InlineData("--no-enable-chunked-prefill (Engine:ChunkedPrefill) is not supported: long prompts always share steps with running requests", "--no-enable-chunked-prefill")]
     [InlineData("--max-num-batched-tokens: 4 is less than the 16 sequences of a batch (Engine:MaxNumSeqs)", "--max-num-batched-tokens", "4")]
@@ -125,6 +124,21 @@ public sealed class ConfigurationReadingTests
     [InlineData("--chat-template-kwargs is not a JSON object", "--chat-template-kwargs", "[1]")]
     [InlineData("--api-key: a key consists of printable ASCII characters without spaces", "--api-key", "two words")]
     public void A_value_that_cannot_be_names_flag_value_and_range(string problem, params string[] args) => Assert.Equal([problem], Read(args).Problems);
+
+    [Fact]
+    public void A_policy_that_cannot_be_is_told_apart_from_those_there_are() => Assert.Equal(
+        [$"--kv-policy: \"fulll\" is not one of {string.Join(", ", InferenceService.Engine.Cache.Policies.KvPolicyRegistry.Names)}; did you mean full?"], Read("--kv-policy", "fulll").Problems);
+
+    [Theory]
+    [InlineData(512)]
+    [InlineData(600, "--max-num-seqs", "600")]
+    [InlineData(16, "--max-num-batched-tokens", "16")]
+    public void A_step_has_as_many_tokens_as_stated_or_as_fit_a_stream_beside_it(int expected, params string[] args)
+    {
+        ConfigurationReading reading = Read(args);
+        Assert.Empty(reading.Problems);
+        Assert.Equal(expected, reading.Options.Engine.StepTokens);
+    }
 
     [Theory]
     [InlineData("Auth__Keys__0__Sha256", "abc", "INFERENCE__Auth__Keys__0: Sha256 is not 64 hexadecimal digits")]

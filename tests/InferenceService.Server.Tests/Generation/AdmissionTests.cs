@@ -78,5 +78,5 @@ public sealed class AdmissionTests(ServerFixture fixture)
 
     // Shares the served decoder, whose own engine is idle while this collection's tests run one by one.
     private InferenceEngine NewEngine(long kvBytes, int queue) => new(
-        _model.Engine.Model, _model.Engine.DefaultPolicy, new EngineOptions { MaxModelLength = 2048, KvCacheBytes = kvBytes, MaxQueuedRequests = queue, MaxNumSeqs = 1, StreamCapacity = 4 }, TimeProvider.System);
+        _model.Engine.Model, _model.Engine.DefaultPolicy, new EngineOptions { MaxModelLength = 2048, MaxBatchTokens = _model.Engine.Options.MaxBatchTokens, KvCacheBytes = kvBytes, MaxQueuedRequests = queue, MaxNumSeqs = 1, StreamCapacity = 4 }, TimeProvider.System);
 }
