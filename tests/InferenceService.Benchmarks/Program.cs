@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.CommandLine.Invocation;
 using InferenceService.Benchmarks.Decoding;
 using InferenceService.Benchmarks.Load;
 using InferenceService.Benchmarks.Machine;
@@ -12,4 +13,7 @@ var root = new RootCommand("Benchmarks of InferenceService. Every result names m
     LoadCommand.Create(),
     OverloadCommand.Create(),
 };
-return await root.Parse(args).InvokeAsync();
+ParseResult parsed = root.Parse(args);
+if (parsed.Action is ParseErrorAction wrong)
+    (wrong.ShowHelp, wrong.ShowTypoCorrections) = (false, false);
+return await parsed.InvokeAsync();

@@ -30,6 +30,12 @@ internal static class DecoderCommand
         };
         var rounds = new Option<int>("--rounds") { Description = "Rounds; medians are reported.", DefaultValueFactory = _ => 5 };
         var output = ResultFile.OutOption();
+        OptionRules.OneOf(shape, BenchmarkShape.Names);
+        OptionRules.OneOf(weights, DType.F32, DType.F16, DType.BF16);
+        OptionRules.OneOf(kvType, DType.F32, DType.F16, DType.BF16);
+        OptionRules.AtLeastOne(threads, prompt, generate, rounds);
+        OptionRules.EachAtLeastOne(batches);
+        OptionRules.Folder(model);
         var command = new Command("decoder", "Prefill and decode tokens/s with the fraction of measured peak and bandwidth.")
         {
             model, shape, weights, kvType, threads, prompt, generate, batches, rounds, output,
