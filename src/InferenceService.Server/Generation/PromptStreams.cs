@@ -23,6 +23,7 @@ internal sealed class PromptStreams : IDisposable
     private readonly TimeProvider _time;
     private readonly Task<bool>?[] _waits;
     private readonly bool[] _ended;
+    private readonly List<Task> _pending = [];
     private CancellationTokenSource _timeout;
 
     public PromptStreams(IReadOnlyList<GenerationStream> streams, TimeProvider time)
@@ -110,18 +111,24 @@ internal sealed class PromptStreams : IDisposable
 
     private async ValueTask<WaitOutcome> WaitForAnyAsync(TimeSpan atMost)
     {
-        var pending = new List<Task>(_streams.Count);
+        _pending.Clear();
+        bool ready = false;
         for (int i = 0; i < _streams.Count; i++)
         {
-            if (!_ended[i])
-                pending.Add(_waits[i] ??= _streams[i].WaitToReadAsync(CancellationToken.None).AsTask());
+            if (_ended[i])
+                continue;
+            _waits[i] ??= _streams[i].WaitToReadAsync(CancellationToken.None).AsTask();
+            ready |= _waits[i]!.IsCompleted;
+            _pending.Add(_waits[i]!);
         }
 
-        if (pending.Count == 0)
+        if (_pending.Count == 0)
             return WaitOutcome.Ended;
         try
         {
-            await Task.WhenAny(pending).WaitAsync(atMost, _time);
+            // Prompts of one batch get their tokens together, so mostly one is there already.
+            if (!ready)
+                await Task.WhenAny(_pending).WaitAsync(atMost, _time);
         }
         catch (TimeoutException)
         {
