@@ -110,7 +110,7 @@ public sealed class MalformedRequestTests(ServerFixture fixture)
         { Completions, "'cache_salt':''", "invalid_value", "cache_salt" },
         { Completions, $"'request_id':'{new string('s', 129)}'", "invalid_value", "request_id" },
         { Completions, "'request_id':'a\\nb'", "invalid_value", "request_id" },
-        { Completions, "'kv_policy':'streaming-llm'", "kv_policy_not_allowed", "kv_policy" },
+        { Completions, "'kv_policy':'lossy'", "kv_policy_not_allowed", "kv_policy" },
         { Completions, "'kv_policy':7", "kv_policy_not_allowed", "kv_policy" },
         { Completions, "'kv_policy':{'name':'full','sink_tokens':4}", "kv_policy_not_allowed", "kv_policy.sink_tokens" },
         { Completions, "'kv_report':'yes'", "invalid_value", "kv_report" },
