@@ -19,6 +19,8 @@ internal sealed class ScriptedStream : GenerationStream
 
     public IReadOnlyList<TokenLogprobs?>? Prompt { get; init; }
 
+    public override KvUsage KvUsage => default;
+
     public override RequestTimes Times => _times;
 
     public override string? Error => "scripted fault";
