@@ -19,14 +19,16 @@ internal static class BenchmarkShape
     /// <summary>Elements of all matrices that a decode step reads in full (the embedding is read by row only).</summary>
     public static long MatrixElements(ModelConfig config)
     {
-        long attention = (long)config.HiddenSize * config.HeadDim * (2 * config.Heads + 2 * config.KvHeads);
+        long attention = 2L * config.HiddenSize * config.HeadDim * config.Heads, keysValues = 2L * config.HiddenSize * config.HeadDim * config.KvHeads;
         long mlp = 3L * config.HiddenSize * config.IntermediateSize;
-        return config.Layers * (attention + mlp) + (long)config.VocabularySize * config.HiddenSize;
+        return config.Layers * (attention + mlp) + OwnerLayers(config) * keysValues + (long)config.VocabularySize * config.HiddenSize;
     }
 
-    /// <summary>Bytes of K and V of one token in all layers.</summary>
+    /// <summary>Bytes of K and V of one token in all layers that own a cache.</summary>
     public static long KvBytesPerToken(ModelConfig config, int elementSize) =>
-        2L * config.Layers * config.KvHeads * config.HeadDim * elementSize;
+        2L * OwnerLayers(config) * config.KvHeads * config.HeadDim * elementSize;
+
+    private static int OwnerLayers(ModelConfig config) => config.KvSources.Distinct().Count();
 
     private static ModelConfig Llama(int layers, int hidden, int heads, int kvHeads, int intermediate, int vocabulary, int positions) => new()
     {

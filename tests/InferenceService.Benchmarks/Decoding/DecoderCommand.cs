@@ -54,8 +54,9 @@ internal static class DecoderCommand
             IKvPolicy policy = KvPolicyRegistry.Create("full");
             EngineOptions options = Options(config, tokens + generated + 1, sequences.Max(), parsed.GetValue(kvType));
             IWeightSource source = checkpoint is not null ? checkpoint : new RandomWeights(config, seed: 1234, type);
-            DecoderModel decoder = DecoderModel.Load(config, source, backend, policy.Layout(config),
-                new DecoderLimits(options.MaxBatchTokens, options.MaxNumSeqs));
+            KvLayout layout = policy.Layout(config);
+            int logitRows = options.MaxNumSeqs + (layout.IsCyclic ? options.PromptChunkTokens : 0);
+            DecoderModel decoder = DecoderModel.Load(config, source, backend, layout, new DecoderLimits(options.MaxBatchTokens, logitRows));
             await using var engine = new InferenceEngine(decoder, policy, options, TimeProvider.System);
             var run = new DecoderRun(engine, tokens, generated);
             var table = new ResultTable("Sequences", "Prefill tokens/s", "of fp32 peak", "Decode tokens/s", "of read bandwidth", "of fp32 peak");
