@@ -40,10 +40,10 @@ internal sealed class EngineLoop
         Swap = new KvSwap(model.Backend, Cache, sums, options.SwapBytes);
         Meter = new KvMeter(Cache, model.Config);
         _residency = new Residency(Cache, Swap, sums, chunks, model.Config, options.TokenClasses);
-        _scheduler = new Scheduler(Cache, _residency, chunks, Meter, options, model.Limits.MaxLogitRows, time);
+        _compressor = new KvCompressor(Cache, sums);
+        _scheduler = new Scheduler(Cache, _residency, chunks, _compressor, Meter, options, model.Limits.MaxLogitRows, time);
         _runner = new ModelRunner(model, Cache, sums, chunks, options);
         _sampler = new Sampler(model.Config, model.Backend);
-        _compressor = new KvCompressor(Cache, sums);
         _outbox = new Outbox(time);
         PublishStatistics();
     }

@@ -43,8 +43,30 @@ internal sealed class KvCompressor
     /// <exception cref="Exception">Whatever the selector throws, or <see cref="InvalidOperationException"/> for an impossible answer; the sequence must end.</exception>
     public void Compress(SequenceCache cache, KvSelector selector, ReadOnlySpan<int> tokens, int promptTokens, int computedTokens)
     {
-        Observe(cache, selector, tokens, promptTokens, computedTokens);
-        _shared = selector.Gathers ? _cache.SharedBlocks(cache) : 0;
+        _keep.Clear();
+        selector.Select(Observe(cache, cache.Watch.Sums, tokens, promptTokens, computedTokens), _keep);
+        Obey(cache, selector.Gathers ? _cache.SharedBlocks(cache) : 0);
+    }
+
+    /// <summary>The pool is full: asks the selector to give up more than it has to, and obeys.</summary>
+    /// <param name="free">Blocks that may be taken for copies.</param>
+    /// <returns>False when nothing was given up.</returns>
+    /// <exception cref="Exception">As <see cref="Compress"/>.</exception>
+    public bool Yield(SequenceCache cache, KvSelector selector, ReadOnlySpan<int> tokens, int promptTokens, int computedTokens, int free)
+    {
+        int shared = selector.Gathers ? _cache.SharedBlocks(cache) : 0;
+        if (shared > free || (selector.Gathers && cache.HasPackedBlocks))
+            return false;
+        _keep.Clear();
+        if (!selector.Yield(Observe(cache, cache.Sums & AttentionSums.Columns, tokens, promptTokens, computedTokens), _keep))
+            return false;
+        Obey(cache, shared);
+        return true;
+    }
+
+    private void Obey(SequenceCache cache, int shared)
+    {
+        _shared = shared;
         for (int group = 0; group < _keep.Groups; group++)
         {
             (int start, int end) = _keep.Dropped(group);
@@ -57,33 +79,32 @@ internal sealed class KvCompressor
         }
     }
 
-    private void Observe(SequenceCache cache, KvSelector selector, ReadOnlySpan<int> tokens, int promptTokens, int computedTokens)
+    private KvObservation Observe(SequenceCache cache, AttentionSums sums, ReadOnlySpan<int> tokens, int promptTokens, int computedTokens)
     {
         for (int group = 0; group < _lengths.Length; group++)
             _lengths[group] = cache.Tables[group].Length;
-        _keep.Clear();
-        selector.Select(new KvObservation
+        return new KvObservation
         {
             Layout = _cache.Layout,
             Tokens = tokens,
             PromptTokens = promptTokens,
             ComputedTokens = computedTokens,
             Lengths = _lengths,
-            ColumnSums = Read(cache, AttentionSums.Columns, ref _columns),
-            BandSums = Read(cache, AttentionSums.Band, ref _bands),
-            RangeMass = Read(cache, AttentionSums.RangeMass, ref _masses),
+            ColumnSums = Read(cache, sums & AttentionSums.Columns, ref _columns),
+            BandSums = Read(cache, sums & AttentionSums.Band, ref _bands),
+            RangeMass = Read(cache, sums & AttentionSums.RangeMass, ref _masses),
             SumStride = _sums.Slots,
             SlotPositions = cache.SlotPositions,
-        }, _keep);
+        };
     }
 
-    private ReadOnlySpan<float> Read(SequenceCache cache, AttentionSums sums, ref float[] staging)
+    private ReadOnlySpan<float> Read(SequenceCache cache, AttentionSums one, ref float[] staging)
     {
-        if (cache.SumRow < 0 || (cache.Watch.Sums & sums) == 0)
+        if (cache.SumRow < 0 || one == AttentionSums.None)
             return [];
         if (staging.Length == 0)
-            staging = new float[_sums.Elements(sums)];
-        return _sums.Read(sums, cache.SumRow, staging);
+            staging = new float[_sums.Elements(one)];
+        return _sums.Read(one, cache.SumRow, staging);
     }
 
     /// <summary>The last slot takes the place of another: one move, when the block may be written.</summary>

@@ -44,6 +44,19 @@ internal sealed class SequenceCache
     /// <summary>Something was dropped, so token blocks and table blocks no longer correspond.</summary>
     public bool IsCompressed { get; set; }
 
+    /// <summary>Some of its blocks are packed, so that their slots cannot be moved one by one.</summary>
+    public bool HasPackedBlocks
+    {
+        get
+        {
+            foreach (ref readonly BlockTable table in Tables.AsSpan())
+                foreach (int block in table.Blocks)
+                    if (block < 0)
+                        return true;
+            return false;
+        }
+    }
+
     /// <summary>Blocks in all tables; a shared block counts wherever it stands.</summary>
     public int BlockCount
     {

@@ -44,6 +44,15 @@ internal sealed class Batch(int maxSequences)
     /// <summary>Adds a choice that computes nothing and samples from the last row of the sequence added before it.</summary>
     public void AddRider(Sequence rider, bool samples) => _items[_count++] = new BatchItem { Sequence = rider, Samples = samples };
 
+    /// <summary>Tokens of a sequence in this step; 0 = none.</summary>
+    public int TokensOf(Sequence sequence)
+    {
+        foreach (ref readonly BatchItem item in Items)
+            if (item.Sequence == sequence)
+                return item.Count;
+        return 0;
+    }
+
     /// <summary>Takes a sequence out again.</summary>
     public void Remove(Sequence sequence)
     {

@@ -14,6 +14,7 @@ internal sealed class Scheduler
     private readonly KvCache _cache;
     private readonly Residency _residency;
     private readonly PromptChunks _chunks;
+    private readonly KvCompressor _compressor;
     private readonly KvMeter _meter;
     private readonly EngineOptions _options;
     private readonly int _maxLogitRows;
@@ -24,9 +25,9 @@ internal sealed class Scheduler
     private long _step;
 
     /// <summary>A scheduler with nothing to do.</summary>
-    public Scheduler(KvCache cache, Residency residency, PromptChunks chunks, KvMeter meter, EngineOptions options, int maxLogitRows, TimeProvider time)
+    public Scheduler(KvCache cache, Residency residency, PromptChunks chunks, KvCompressor compressor, KvMeter meter, EngineOptions options, int maxLogitRows, TimeProvider time)
     {
-        (_cache, _residency, _chunks, _meter, _options, _maxLogitRows, _time) = (cache, residency, chunks, meter, options, maxLogitRows, time);
+        (_cache, _residency, _chunks, _compressor, _meter, _options, _maxLogitRows, _time) = (cache, residency, chunks, compressor, meter, options, maxLogitRows, time);
         _batch = new Batch(options.MaxNumSeqs);
         Roster = new Roster(options.MaxNumSeqs);
         _turn = new List<Sequence>(options.MaxNumSeqs);
@@ -243,6 +244,8 @@ internal sealed class Scheduler
     {
         while (_cache.BlocksToGrow(sequence.Cache!, count) + reserve > _cache.Blocks.Free - _reserved)
         {
+            if (Yield())
+                continue;
             Sequence victim = Victim(sequence);
             Preempt(victim);
             if (victim == sequence)
@@ -251,6 +254,35 @@ internal sealed class Scheduler
         }
 
         return true;
+    }
+
+    /// <summary>A sequence whose request allows it keeps less, the newest first, before anybody gives way; false when none can.</summary>
+    private bool Yield()
+    {
+        for (int i = Roster.Running.Count - 1; i >= 0; i--)
+        {
+            Sequence sequence = Roster.Running[i];
+            if (sequence.Selector is not { Yields: true } selector || sequence.Computed < sequence.PromptLength)
+                continue;
+            long dropped = _compressor.DroppedSlots;
+            try
+            {
+                if (!_compressor.Yield(sequence.Cache!, selector, sequence.Tokens, sequence.PromptLength, sequence.Computed, _cache.Blocks.Free - _reserved))
+                    continue;
+                _meter.Of(sequence.Generation.Policy).CountDropped(_compressor.DroppedSlots - dropped);
+                // Gathered tables end with their last slot, so one that already has its place in this step grows again, by no more than it gave.
+                if (sequence.ScheduledStep == _step)
+                    _cache.Grow(sequence.Cache!, _batch.TokensOf(sequence));
+                return true;
+            }
+            catch (Exception failure) when (failure is not OutOfMemoryException)
+            {
+                Refuse(sequence, $"KV policy {sequence.Generation.Policy.Name}: {failure.Message}");
+                return true;
+            }
+        }
+
+        return false;
     }
 
     /// <summary>Blocks that the compression after this step may need before it frees any: copies of those that others hold too.</summary>

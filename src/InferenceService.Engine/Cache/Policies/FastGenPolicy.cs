@@ -31,12 +31,13 @@ internal sealed class FastGenPolicy(FastGenPolicy.Choices choices) : IKvPolicy
             KvPolicyOption.Count("sink_tokens", 4, 0, 65_536, "first tokens that count as special"),
             KvPolicyOption.Count("profile_tokens", 64, 0, 1_000_000, "last prompt queries that are profiled; 0 = all, and no cached prefix is reused"),
             KvPolicyOption.Count("protected_window_size", 4, 0, 4096, "newest tokens that are not evicted for little attention"),
+            KvPolicyOption.UnderPressure("the head that loses least takes the next cheaper policy of the chain"),
             KvPolicyOption.Switch("budget_grows", true, "the most attended tokens are a share of the whole text; false: of the prompt"),
         ],
         values => new FastGenPolicy(new Choices(
             values.Number("recovery_target")!.Value, values.Number("local_share")!.Value, values.Number("frequent_share")!.Value,
             values.Count("sink_tokens"), values.Count("profile_tokens"), values.Count("protected_window_size"),
-            values.Switch("budget_grows"))) { Settings = values.ToString() });
+            values.Switch("budget_grows"), values.Switch(KvPolicyOption.UnderPressureName))) { Settings = values.ToString() });
 
     public string Name => Kind.Name;
 
@@ -51,7 +52,9 @@ internal sealed class FastGenPolicy(FastGenPolicy.Choices choices) : IKvPolicy
     public KvSelector NewSelector(in KvSelectorContext context) => new Selector(choices, context);
 
     /// <summary>Option values.</summary>
-    internal sealed record Choices(double Target, double LocalShare, double FrequentShare, int Sinks, int Profiled, int Protected, bool Grows);
+    internal sealed record Choices(double Target, double LocalShare, double FrequentShare, int Sinks, int Profiled, int Protected, bool Grows, bool Yields = false);
+
+    private const int PlanCount = 5;
 
     /// <summary>The chain, cheapest first; each keeps what the one before it keeps.</summary>
     internal enum Plan : byte
@@ -73,6 +76,7 @@ internal sealed class FastGenPolicy(FastGenPolicy.Choices choices) : IKvPolicy
         private readonly int _profiled;
         private readonly Plan[] _plans;
         private readonly int[] _ranked; // [groups] kept tokens that neither class nor window protects
+        private readonly double[] _retained; // [groups, plans] attention that each plan would retain; known only where a head may be asked to keep less
         private readonly FastGenProfile _profile;
         private bool _decided;
         private bool _started;
@@ -84,11 +88,13 @@ internal sealed class FastGenPolicy(FastGenPolicy.Choices choices) : IKvPolicy
             _profiled = choices.Profiled == 0 ? _prompt : Math.Min(choices.Profiled, _prompt);
             _plans = new Plan[context.Layout.Groups];
             _ranked = new int[context.Layout.Groups];
+            _retained = new double[choices.Yields ? context.Layout.Groups * PlanCount : 0];
             _profile = new FastGenProfile();
             if (context.Previous is not Selector { _decided: true } before)
                 return;
             _decided = true;
             before._plans.CopyTo(_plans, 0);
+            before._retained.CopyTo(_retained, 0);
         }
 
         /// <summary>[groups] what each head keeps, once that is decided.</summary>
@@ -144,7 +150,7 @@ internal sealed class FastGenPolicy(FastGenPolicy.Choices choices) : IKvPolicy
             for (int position = 0; position < _prompt; position++)
                 _profile.SetClass(position, IsSpecial(position, seen.Tokens[position]) ? 2 : _classes.IsPunctuation(seen.Tokens[position]) ? 1 : 0);
             if (!_decided)
-                _plans[group] = Choose();
+                _plans[group] = Choose(_choices.Yields ? _retained.AsSpan(group * PlanCount, PlanCount) : []);
             Plan plan = _plans[group];
             if (plan == Plan.Full)
                 return;
@@ -161,20 +167,65 @@ internal sealed class FastGenPolicy(FastGenPolicy.Choices choices) : IKvPolicy
             }
         }
 
-        private Plan Choose()
+        /// <summary>The first plan of the chain that reaches the target.</summary>
+        /// <param name="retained">[plans] filled with what each retains; empty = not asked for, so that the chain may end early.</param>
+        private Plan Choose(Span<double> retained)
         {
-            double target = _choices.Target;
-            if (target >= 1)
-                return Plan.Full;
-            if (_profile.Retained(2) >= target)
-                return Plan.Special;
-            if (_profile.Retained(1) >= target)
-                return Plan.Punctuation;
-            _profile.MarkFrequent(Frequent(_prompt), _prompt);
-            if (_profile.RetainedWithFrequent() >= target)
-                return Plan.Frequent;
-            _profile.MarkFrequent(Frequent(_prompt), _prompt - _window);
-            return _profile.RetainedWithLocal() >= target ? Plan.Local : Plan.Full;
+            Plan chosen = Plan.Full;
+            for (Plan plan = Plan.Full; plan-- > Plan.Special && !retained.IsEmpty;)
+                retained[(int)plan] = Retained(plan);
+            if (!retained.IsEmpty)
+                retained[(int)Plan.Full] = 1;
+            for (Plan plan = Plan.Special; plan < Plan.Full && chosen == Plan.Full && _choices.Target < 1; plan++)
+                if ((retained.IsEmpty ? Retained(plan) : retained[(int)plan]) >= _choices.Target)
+                    chosen = plan;
+            return chosen;
+        }
+
+        private double Retained(Plan plan)
+        {
+            if (plan <= Plan.Punctuation)
+                return _profile.Retained(plan == Plan.Special ? 2 : 1);
+            _profile.MarkFrequent(Frequent(_prompt), plan == Plan.Local ? _prompt - _window : _prompt);
+            return plan == Plan.Local ? _profile.RetainedWithLocal() : _profile.RetainedWithFrequent();
+        }
+
+        public override bool Yields => _choices.Yields;
+
+        public override bool Yield(in KvObservation seen, KeepSet keep)
+        {
+            int cheapest = -1;
+            for (int group = 0; group < _plans.Length && _started; group++)
+                if (_plans[group] > Plan.Special && (cheapest < 0 || Loss(group) < Loss(cheapest)))
+                    cheapest = group;
+            if (cheapest < 0)
+                return false;
+            _plans[cheapest]--;
+            Keep(seen, cheapest, keep);
+            return true;
+        }
+
+        /// <summary>Attention that a head loses with the next cheaper plan, as the prompt showed it.</summary>
+        private double Loss(int group) =>
+            _retained[group * PlanCount + (int)_plans[group]] - _retained[group * PlanCount + (int)_plans[group] - 1];
+
+        /// <summary>Keeps what the head's plan allows of what it holds.</summary>
+        private void Keep(in KvObservation seen, int group, KeepSet keep)
+        {
+            Plan plan = _plans[group];
+            ReadOnlySpan<int> positions = seen.Positions(group);
+            ReadOnlySpan<float> sums = seen.ColumnSums.Slice(group * seen.SumStride, positions.Length);
+            int local = plan == Plan.Local ? seen.ComputedTokens - _window : int.MaxValue;
+            _profile.Rank(positions.Length);
+            for (int slot = 0; slot < positions.Length; slot++)
+                if (positions[slot] < local && !IsClassed(plan, positions[slot], seen.Tokens[positions[slot]]))
+                    _profile.AddRanked(slot, positions[slot], sums[slot]);
+            _ranked[group] = plan < Plan.Frequent ? 0 : Frequent(seen.ComputedTokens);
+            _ranked[group] = _profile.MarkRanked(_ranked[group]);
+            keep.Restrict(group);
+            for (int slot = 0; slot < positions.Length; slot++)
+                if (!_profile.IsDropped(slot))
+                    keep.Keep(group, slot);
         }
 
         /// <summary>A token was appended, in the last slot: keep it or not, and keep to the budget.</summary>

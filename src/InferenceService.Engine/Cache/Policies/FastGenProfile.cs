@@ -9,6 +9,7 @@ internal sealed class FastGenProfile
     private float[] _bands = [];
     private byte[] _kinds = [];
     private long[] _order = [];
+    private int[] _slots = [];
     private int _tokens;
     private double _rows;
 
@@ -21,7 +22,9 @@ internal sealed class FastGenProfile
         _tokens = seen.PromptTokens;
         _rows = (double)rows * seen.Layout.Readers(OwnerOf(seen.Layout, lane / seen.Layout.KvHeads));
         if (_columns.Length < _tokens)
-            (_columns, _bands, _kinds, _order) = (new float[_tokens], new float[_tokens], new byte[_tokens], new long[_tokens]);
+            (_columns, _bands) = (new float[_tokens], new float[_tokens]);
+        if (_kinds.Length < _tokens || _order.Length < _tokens)
+            (_kinds, _order) = (new byte[_tokens], new long[_tokens]);
         seen.ColumnSums.Slice(lane * seen.SumStride, _tokens).CopyTo(_columns);
         seen.BandSums.Slice(lane * seen.SumStride, _tokens).CopyTo(_bands);
     }
@@ -69,6 +72,39 @@ internal sealed class FastGenProfile
 
     /// <summary>The same, and on those in the window before each row.</summary>
     public double RetainedWithLocal() => Retained(withBand: true);
+
+    /// <summary>Begins a ranking of the slots that a head holds: none is dropped yet.</summary>
+    public void Rank(int slots)
+    {
+        if (_kinds.Length < slots || _order.Length < slots)
+            (_kinds, _order) = (new byte[2 * slots], new long[2 * slots]);
+        if (_slots.Length < slots)
+            _slots = new int[2 * slots];
+        _tokens = 0;
+        _kinds.AsSpan(0, slots).Clear();
+    }
+
+    /// <summary>A slot that must earn its place; of equal sums the lower position wins.</summary>
+    public void AddRanked(int slot, int position, float sum)
+    {
+        _kinds[slot] = FrequentBit;
+        _slots[_tokens] = slot;
+        _order[_tokens++] = ((long)(int.MaxValue - BitConverter.SingleToInt32Bits(sum)) << 32) | (uint)position;
+    }
+
+    /// <summary>All but the most attended of the slots added are dropped.</summary>
+    /// <returns>Slots that stay.</returns>
+    public int MarkRanked(int most)
+    {
+        Array.Sort(_order, _slots, 0, _tokens);
+        int staying = Math.Min(most, _tokens);
+        for (int i = 0; i < staying; i++)
+            _kinds[_slots[i]] = 0;
+        return staying;
+    }
+
+    /// <summary>The slot did not earn its place.</summary>
+    public bool IsDropped(int slot) => _kinds[slot] == FrequentBit;
 
     private double Retained(bool withBand)
     {

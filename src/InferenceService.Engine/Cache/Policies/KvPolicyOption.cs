@@ -47,6 +47,12 @@ public sealed record KvPolicyOption
     public static KvPolicyOption Switch(string name, bool byDefault, string meaning) =>
         new() { Name = name, Meaning = meaning, Default = byDefault ? 1 : 0, Low = 0, High = 1, IsInteger = true, Words = ["false", "true"] };
 
+    /// <summary>Name of <see cref="UnderPressure"/>.</summary>
+    internal const string UnderPressureName = "under_pressure";
+
+    /// <summary>May a request keep less than it has to while the pool is full? Off by default: what it says then depends on the company it has.</summary>
+    internal static KvPolicyOption UnderPressure(string what) => Switch(UnderPressureName, false, $"when the pool is full {what}, before anybody is preempted");
+
     /// <summary>What a value may be, for messages: "0 to 4096", "mean or min".</summary>
     public string Range => Words.IsEmpty ? string.Create(CultureInfo.InvariantCulture, $"{Low} to {High}") : string.Join(" or ", Words);
 

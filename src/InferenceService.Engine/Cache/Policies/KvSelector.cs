@@ -25,6 +25,13 @@ public abstract class KvSelector
     /// <param name="seen">Lengths, positions and sums of the sequence.</param>
     /// <param name="keep">Filled by the selector; a group it does not touch keeps everything.</param>
     public abstract void Select(in KvObservation seen, KeepSet keep);
+
+    /// <summary>Its request allows it to drop more than it has to when the pool is full.</summary>
+    public virtual bool Yields => false;
+
+    /// <summary>The pool is full: gives up what costs least. Called between steps, after the prompt; what is given up stays given up.</summary>
+    /// <returns>False when there is nothing left to give up.</returns>
+    public virtual bool Yield(in KvObservation seen, KeepSet keep) => false;
 }
 
 /// <summary>What attention must report about some rows. <c>default</c>: nothing.</summary>

@@ -30,6 +30,7 @@ internal sealed class SimLayerKvPolicy(SimLayerKvPolicy.Choices choices) : IKvPo
             KvPolicyOption.Count("sink_tokens", 4, 0, 65_536, "first tokens that a lazy layer keeps"),
             KvPolicyOption.Count("recent_tokens", 1020, 1, 1_000_000, "last tokens that a lazy layer keeps"),
             KvPolicyOption.Count("observed_tokens", 32, 1, 1024, "last queries of the prompt that decide; at most recent_tokens"),
+            KvPolicyOption.UnderPressure("the next laziest layer becomes lazy"),
             KvPolicyOption.Switch("slide", true, "lazy layers keep the last tokens in decode too; false: they grow"),
         ],
         values =>
@@ -37,7 +38,8 @@ internal sealed class SimLayerKvPolicy(SimLayerKvPolicy.Choices choices) : IKvPo
             int recent = values.Count("recent_tokens"), observed = values.Count("observed_tokens");
             return new SimLayerKvPolicy(new Choices(
                 values.Word("mode") == "share" ? values.Number("full_share") : null, values.Number("lazy_threshold"),
-                values.Count("sink_tokens"), recent, Math.Min(observed, recent), values.Switch("slide"))) { Settings = values.ToString() };
+                values.Count("sink_tokens"), recent, Math.Min(observed, recent), values.Switch("slide"),
+                values.Switch(KvPolicyOption.UnderPressureName))) { Settings = values.ToString() };
         });
 
     public string Name => Kind.Name;
@@ -64,7 +66,7 @@ internal sealed class SimLayerKvPolicy(SimLayerKvPolicy.Choices choices) : IKvPo
     }
 
     /// <summary>Option values; FullShare null = by threshold, Threshold null = the family's.</summary>
-    internal sealed record Choices(double? FullShare, double? Threshold, int Sinks, int Recent, int Observed, bool Slides);
+    internal sealed record Choices(double? FullShare, double? Threshold, int Sinks, int Recent, int Observed, bool Slides, bool Yields = false);
 
     /// <summary>The plan of one sequence: which layers are lazy, once that is decided.</summary>
     internal sealed class Selector : KvSelector
@@ -73,6 +75,7 @@ internal sealed class SimLayerKvPolicy(SimLayerKvPolicy.Choices choices) : IKvPo
         private readonly double _threshold;
         private readonly int _decideAt;
         private readonly bool[] _lazy;
+        private readonly double[] _share;
         private bool _decided;
         private bool _dropped;
 
@@ -83,10 +86,12 @@ internal sealed class SimLayerKvPolicy(SimLayerKvPolicy.Choices choices) : IKvPo
             _threshold = choices.Threshold ?? FamilyThreshold(context.Model);
             _decideAt = context.PromptTokens > apart ? context.PromptTokens : apart + choices.Observed;
             _lazy = new bool[context.Layout.OwnerLayers];
+            _share = new double[context.Layout.OwnerLayers];
             if (context.Previous is not Selector { _decided: true } before)
                 return;
             _decided = true;
             before._lazy.CopyTo(_lazy, 0);
+            before._share.CopyTo(_share, 0);
         }
 
         /// <summary>[layers that own a cache] lazy ones; all false before the decision.</summary>
@@ -94,7 +99,7 @@ internal sealed class SimLayerKvPolicy(SimLayerKvPolicy.Choices choices) : IKvPo
 
         public override AttentionSums Sums => _decided ? AttentionSums.None : AttentionSums.RangeMass;
 
-        public override int FreshPromptTokens => _choices.Observed;
+        public override int FreshPromptTokens => _decided ? 0 : _choices.Observed;
 
         public override KvWatch Watch(int computed, int tokens)
         {
@@ -111,6 +116,26 @@ internal sealed class SimLayerKvPolicy(SimLayerKvPolicy.Choices choices) : IKvPo
             if (!_decided)
                 Decide(seen);
             _dropped = true;
+            Drop(seen, keep);
+        }
+
+        public override bool Yields => _choices.Yields;
+
+        public override bool Yield(in KvObservation seen, KeepSet keep)
+        {
+            int next = -1;
+            for (int layer = 0; layer < _lazy.Length && _decided; layer++)
+                if (!_lazy[layer] && (next < 0 || _share[layer] > _share[next]))
+                    next = layer;
+            if (next < 0)
+                return false;
+            _lazy[next] = true;
+            Drop(seen, keep);
+            return true;
+        }
+
+        private void Drop(in KvObservation seen, KeepSet keep)
+        {
             int groupsPerLayer = keep.Groups / _lazy.Length;
             for (int group = 0; group < keep.Groups; group++)
             {
@@ -124,7 +149,7 @@ internal sealed class SimLayerKvPolicy(SimLayerKvPolicy.Choices choices) : IKvPo
         {
             Debug.Assert(seen.ComputedTokens == _decideAt, "Every token after the prompt is a step of its own.");
             _decided = true;
-            Span<double> share = stackalloc double[_lazy.Length];
+            double[] share = _share;
             int owner = 0;
             for (int layer = 0; layer < seen.Layout.SourceLayer.Length; layer++)
                 if (seen.Layout.SourceLayer[layer] == layer)

@@ -25,7 +25,7 @@ public sealed class KvPolicyRegistryTests
     [InlineData("streaming-llm", "", "sink_tokens=4,recent_tokens=1020")]
     [InlineData("streaming-llm", "sink_tokens=2", "sink_tokens=2,recent_tokens=1020")]
     [InlineData("sim-layer-kv", "mode=share full_share=0.75",
-        "mode=share,lazy_threshold=auto,full_share=0.75,sink_tokens=4,recent_tokens=1020,observed_tokens=32,slide=true")]
+        "mode=share,lazy_threshold=auto,full_share=0.75,sink_tokens=4,recent_tokens=1020,observed_tokens=32,under_pressure=false,slide=true")]
     public void Settings_spell_every_value(string policy, string values, string settings)
     {
         IKvPolicy made = Create(policy, values);
