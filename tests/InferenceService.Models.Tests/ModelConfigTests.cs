@@ -221,21 +221,26 @@ public sealed class ModelConfigTests
     [Fact]
     public void A_byte_order_mark_is_skipped() => Assert.Equal(64, Read('\uFEFF' + Least).HiddenSize);
 
-    [Fact]
-    public void Damage_at_random_is_refused_or_harmless_but_never_anything_else()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Damage_at_random_is_refused_or_harmless_but_never_anything_else(bool shares)
     {
         const int seed = 99;
         var random = new Random(seed);
-        byte[] whole = Encoding.UTF8.GetBytes(With("SmolLM3", ("rope_scaling", """{"rope_type":"yarn","factor":4.0,"beta_fast":32}"""),
-            ("no_rope_layers", "[1,0,1,1]"), ("eos_token_id", "[1,2]"), ("layer_types", """["full_attention","sliding_attention","full_attention","full_attention"]"""),
-            ("sliding_window", "8"), ("use_sliding_window", "true")));
+        byte[] whole = Encoding.UTF8.GetBytes(shares
+            ? With("LCKVLlama", ("layer_types", "\"0_2s_2_3s\""), ("model_type", "\"lckv-llama\""), ("forward_passes", "7"), ("backward_passes", "2"),
+                ("sliding_window", "8"), ("force_nodiag", "true"), ("use_sequential", "false"), ("target_layer", "2"), ("num_encoders", "8"))
+            : With("SmolLM3", ("rope_scaling", """{"rope_type":"yarn","factor":4.0,"beta_fast":32}"""),
+                ("no_rope_layers", "[1,0,1,1]"), ("eos_token_id", "[1,2]"), ("layer_types", """["full_attention","sliding_attention","full_attention","full_attention"]"""),
+                ("sliding_window", "8"), ("use_sliding_window", "true")));
         int refused = 0;
         for (int i = 0; i < 2000; i++)
         {
             byte[] damaged = Fuzz.Damage(whole, random);
             try
             {
-                ModelConfig.FromJson(damaged, []);
+                _ = KvLayout.Of(ModelConfig.FromJson(damaged, []), KvGrouping.Head);
             }
             catch (CheckpointException)
             {
