@@ -51,9 +51,8 @@ internal sealed class ModelRunner
     private void Add(ref BatchItem item)
     {
         Sequence sequence = item.Sequence;
-        sequence.Cache!.Watch = sequence.Selector?.Watch(item.Start, item.Count) ?? default;
         item.FirstLogit = _logits + _input.Add(
-            sequence.Tokens.Slice(item.Start, item.Count), item.Start, item.LogitRows, sequence.Cache, sequence.Generation.Policy.Mask);
+            sequence.Tokens.Slice(item.Start, item.Count), item.Start, item.LogitRows, sequence.Cache!, sequence.Generation.Policy.Mask);
     }
 
     private void Forward()

@@ -109,7 +109,7 @@ internal sealed class Scheduler
         if (count == 0 || (completes && IsPaused(sequence)))
             return;
         int reserve = CompressionReserve(sequence, count);
-        if (!MakeRoom(sequence, count, reserve))
+        if (!MakeRoom(sequence, count, reserve) || !Watch(sequence, count))
             return;
         _cache.Grow(sequence.Cache!, count);
         _reserved += reserve;
@@ -118,6 +118,21 @@ internal sealed class Scheduler
         sequence.ScheduledStep = _step;
         if (completes && sequence.Generation.PromptOwner == sequence)
             ShareTurn(sequence, samples);
+    }
+
+    /// <summary>Asks the selector what to observe; one that throws ends its own sequence.</summary>
+    private bool Watch(Sequence sequence, int count)
+    {
+        try
+        {
+            sequence.Cache!.Watch = sequence.Selector?.Watch(sequence.Computed, count) ?? default;
+            return true;
+        }
+        catch (Exception failure) when (failure is not OutOfMemoryException)
+        {
+            Refuse(sequence, $"KV policy {sequence.Generation.Policy.Name}: {failure.Message}");
+            return false;
+        }
     }
 
     /// <summary>Tokens of the sequence's next range: all that remain, within budget, chunk size and logit rows. 0 = not this step.</summary>
@@ -245,7 +260,12 @@ internal sealed class Scheduler
         while (_cache.BlocksToGrow(sequence.Cache!, count) + reserve > _cache.Blocks.Free - _reserved)
         {
             if (Yield())
+            {
+                if (sequence.State != SequenceState.Running)
+                    return false; // its own selector failed
                 continue;
+            }
+
             Sequence victim = Victim(sequence);
             Preempt(victim);
             if (victim == sequence)
@@ -270,16 +290,25 @@ internal sealed class Scheduler
                 if (!_compressor.Yield(sequence.Cache!, selector, sequence.Tokens, sequence.PromptLength, sequence.Computed, _cache.Blocks.Free - _reserved))
                     continue;
                 _meter.Of(sequence.Generation.Policy).CountDropped(_compressor.DroppedSlots - dropped);
-                // Gathered tables end with their last slot, so one that already has its place in this step grows again, by no more than it gave.
-                if (sequence.ScheduledStep == _step)
-                    _cache.Grow(sequence.Cache!, _batch.TokensOf(sequence));
-                return true;
             }
             catch (Exception failure) when (failure is not OutOfMemoryException)
             {
+                if (sequence.ScheduledStep == _step)
+                    _batch.Remove(sequence);
                 Refuse(sequence, $"KV policy {sequence.Generation.Policy.Name}: {failure.Message}");
                 return true;
             }
+
+            // Gathered tables end with their last slot, so one that already has its place in this step grows again, by no more than it
+            // gave; and a head that now ranks its slots must be observed.
+            if (sequence.ScheduledStep == _step)
+            {
+                _cache.Grow(sequence.Cache!, _batch.TokensOf(sequence));
+                if (!Watch(sequence, _batch.TokensOf(sequence)))
+                    _batch.Remove(sequence);
+            }
+
+            return true;
         }
 
         return false;

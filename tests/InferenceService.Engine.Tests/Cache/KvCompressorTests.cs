@@ -220,11 +220,13 @@ public sealed class KvCompressorTests
         run.AssertNothingOwned();
     }
 
-    [Fact]
-    public void A_policy_that_throws_ends_its_own_request_only()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_policy_that_throws_ends_its_own_request_only(bool whenWatching)
     {
         using var model = new TinyModel();
-        using var run = new EngineRun(model, EngineRun.Options(model), new ThrowingPolicy());
+        using var run = new EngineRun(model, EngineRun.Options(model), new ThrowingPolicy(whenWatching));
         GenerationStream failing = run.Submit(EngineRun.Request(Prompt, 20));
         GenerationStream healthy = run.Submit(EngineRun.Request(Prompt, 20) with { KvPolicy = new FullKvPolicy() });
         run.Finish();
@@ -253,16 +255,18 @@ public sealed class KvCompressorTests
         run.AssertNothingOwned();
     }
 
-    private sealed class ThrowingPolicy : IKvPolicy
+    private sealed class ThrowingPolicy(bool whenWatching) : IKvPolicy
     {
         public string Name => "throwing";
 
         public KvLayout Layout(ModelConfig model) => KvLayout.Of(model, KvGrouping.Model);
 
-        public KvSelector NewSelector(in KvSelectorContext context) => new Selector();
+        public KvSelector NewSelector(in KvSelectorContext context) => new Selector(whenWatching);
 
-        private sealed class Selector : KvSelector
+        private sealed class Selector(bool whenWatching) : KvSelector
         {
+            public override KvWatch Watch(int computed, int tokens) => whenWatching ? throw new InvalidOperationException("no answer") : default;
+
             public override void Select(in KvObservation seen, KeepSet keep) => throw new InvalidOperationException("no answer");
         }
     }
