@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using InferenceService.Compute;
 using InferenceService.Engine.Cache.Policies;
 using InferenceService.Models;
 
@@ -73,6 +74,8 @@ internal sealed class Door
 
     private SubmitResult? RefusePolicy(IKvPolicy policy)
     {
+        if (RefusePacking(policy) is string reason)
+            return new SubmitResult(null, Refusal.PolicyNotAllowed, reason);
         if (policy == _engine.DefaultPolicy)
             return null;
         try
@@ -87,6 +90,22 @@ internal sealed class Door
         {
             return new SubmitResult(null, Refusal.PolicyNotAllowed, refusal.Message);
         }
+    }
+
+    private string? RefusePacking(IKvPolicy policy)
+    {
+        KvPacking packing = policy.Packing;
+        int bits = _engine.Options.KvPackedBits;
+        if (packing.IsNone)
+            return null;
+        if (packing.Bits != bits)
+        {
+            return $"KV policy '{policy.Name}' asks for K and V of {packing.Bits} bits; "
+                + (bits == 0 ? "this model's cache was loaded without quantised blocks" : $"this model's cache was loaded for {bits}");
+        }
+
+        bool whole = packing.Residual > 0 && packing.Residual % KvBlockFormat.PackedGroup == 0;
+        return whole ? null : $"KV policy '{policy.Name}' keeps {packing.Residual} tokens exact; allowed: multiples of {KvBlockFormat.PackedGroup}";
     }
 
     private SubmitResult Closed() => _loop.State == EngineState.Dead

@@ -20,6 +20,7 @@ internal sealed class EngineLoop
     private readonly ModelRunner _runner;
     private readonly Sampler _sampler;
     private readonly KvCompressor _compressor;
+    private readonly KvPacker _packer;
     private readonly Outbox _outbox;
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private int _state = (int)EngineState.Running;
@@ -33,7 +34,7 @@ internal sealed class EngineLoop
     {
         (_inbox, _time) = (inbox, time);
         KvLayout layout = model.Layout;
-        var format = new KvBlockFormat(options.KvType, options.BlockSize, model.Config.HeadDim, layout.LanesPerGroup);
+        KvBlockFormat format = EngineSizes.Format(model, options);
         Cache = new KvCache(model.Backend, layout, format, blocks, options.PrefixCaching, KvContent.Describe(model, format, options.PromptChunkTokens));
         var chunks = new PromptChunks(layout, options.PromptChunkTokens, options.BlockSize);
         var sums = new SumStore(model.Backend, layout.OwnerLayers * layout.KvHeads, options.MaxModelLength, options.MaxNumSeqs);
@@ -41,7 +42,8 @@ internal sealed class EngineLoop
         Meter = new KvMeter(Cache, model.Config);
         _residency = new Residency(Cache, Swap, sums, chunks, model.Config, options.TokenClasses);
         _compressor = new KvCompressor(Cache, sums);
-        _scheduler = new Scheduler(Cache, _residency, chunks, _compressor, Meter, options, model.Limits.MaxLogitRows, time);
+        _packer = new KvPacker(Cache);
+        _scheduler = new Scheduler(Cache, _residency, _packer, chunks, _compressor, Meter, options, model.Limits.MaxLogitRows, time);
         _runner = new ModelRunner(model, Cache, sums, chunks, options);
         _sampler = new Sampler(model.Config, model.Backend);
         _outbox = new Outbox(time);
@@ -56,6 +58,9 @@ internal sealed class EngineLoop
 
     /// <summary>Counts by KV policy.</summary>
     public KvMeter Meter { get; }
+
+    /// <summary>Blocks quantised so far.</summary>
+    public long PackedBlocks => _packer.PackedBlocks;
 
     /// <summary>Last published counters.</summary>
     public StatisticsBoard Statistics { get; } = new();
@@ -96,6 +101,7 @@ internal sealed class EngineLoop
         {
             StepTokens.Observe(batch.Tokens);
             Tensor logits = _runner.Run(batch); // pack, forward
+            PackShared(batch);                  // packed once for all choices
             _scheduler.Share(batch);            // further choices of a computed prompt
             _sampler.Sample(batch, logits);     // one token for every sequence whose tokens are all computed
             Compress(batch);                    // the policy answers, the cache obeys
@@ -214,14 +220,14 @@ internal sealed class EngineLoop
         foreach (ref readonly BatchItem item in batch.Items)
         {
             Sequence sequence = item.Sequence;
-            if (sequence.Selector is null || sequence.Finish != FinishReason.None)
-                continue;
-            if (sequence.Computed < sequence.PromptLength && sequence.Generation.Policy.Mask.IsNone)
+            if (sequence.Finish != FinishReason.None)
                 continue;
             long dropped = _compressor.DroppedSlots;
+            bool promptComplete = sequence.Computed >= sequence.PromptLength;
             try
             {
-                _compressor.Compress(sequence.Cache!, sequence.Selector, sequence.Tokens, sequence.PromptLength, sequence.Computed);
+                if (sequence.Selector is not null && (promptComplete || !sequence.Generation.Policy.Mask.IsNone))
+                    _compressor.Compress(sequence.Cache!, sequence.Selector, sequence.Tokens, sequence.PromptLength, sequence.Computed);
             }
             catch (Exception failure) when (failure is not OutOfMemoryException)
             {
@@ -230,7 +236,19 @@ internal sealed class EngineLoop
 
             if (_compressor.DroppedSlots != dropped)
                 Meter.Of(sequence.Generation.Policy).CountDropped(_compressor.DroppedSlots - dropped);
+
+            if (promptComplete && sequence.Finish == FinishReason.None)
+                _packer.Pack(sequence.Cache!, sequence.Packing, sequence.Selector);
         }
+    }
+
+    /// <summary>What every choice of a prompt would pack alike is packed before they share it; a selector decides for each choice first.</summary>
+    private void PackShared(Batch batch)
+    {
+        ReadOnlySpan<BatchItem> items = batch.Items;
+        for (int i = 1; i < items.Length; i++)
+            if (items[i].IsRider && !items[i - 1].IsRider && items[i - 1].Sequence.Selector is null)
+                _packer.Pack(items[i - 1].Sequence.Cache!, items[i - 1].Sequence.Packing, selector: null);
     }
 
     private void ReleaseDoor()

@@ -44,6 +44,9 @@ public sealed record EngineOptions
     /// <summary>Element type of K and V in the pool: f32, f16 or bf16.</summary>
     public DType KvType { get; init; } = DType.F32;
 
+    /// <summary>Bits of packed blocks, 4 or 8, for requests whose policy asks for them; 0 = none may. <see cref="BlockSize"/> is then a multiple of 32.</summary>
+    public int KvPackedBits { get; init; }
+
     /// <summary>Reuse full prompt blocks between requests.</summary>
     public bool PrefixCaching { get; init; } = true;
 

@@ -26,18 +26,35 @@ internal static class EngineSizes
 
         if (model.Layout.IsCyclic)
             CheckPromptChunk(limits, options);
-        var format = new KvBlockFormat(options.KvType, options.BlockSize, model.Config.HeadDim, model.Layout.LanesPerGroup);
-        long blocks = options.KvCacheBytes / format.BlockBytes;
-        if (blocks < model.Layout.Groups)
+        if (options.KvPackedBits is not (0 or 4 or 8))
+            throw new ArgumentException($"KvPackedBits is {options.KvPackedBits}; allowed: 0, 4, 8.", nameof(options));
+        if (options.KvPackedBits > 0 && options.BlockSize % KvBlockFormat.PackedGroup != 0)
         {
             throw new ArgumentException(
-                $"KvCacheBytes is {options.KvCacheBytes}; one block of {options.BlockSize} tokens needs at least {(long)format.BlockBytes * model.Layout.Groups}.",
+                $"BlockSize is {options.BlockSize}; with KvPackedBits {options.KvPackedBits} it must be a multiple of {KvBlockFormat.PackedGroup}.",
                 nameof(options));
         }
 
-        // Global slots (block × BlockSize + offset) are 32-bit in SlotMove.
+        KvBlockFormat format = Format(model, options);
+        long blocks = options.KvCacheBytes / format.BlockBytes;
+        int spare = SpareBlocks(options);
+        if (blocks < model.Layout.Groups + spare)
+        {
+            throw new ArgumentException(
+                $"KvCacheBytes is {options.KvCacheBytes}; one block of {options.BlockSize} tokens needs at least {(long)format.BlockBytes * (model.Layout.Groups + spare)}.",
+                nameof(options));
+        }
+
+        // Global slots (block × BlockSize + offset) are 32-bit in SlotMove; a block has fewer children than slots.
         return (int)Math.Min(blocks, int.MaxValue / options.BlockSize);
     }
+
+    /// <summary>Layout of a block.</summary>
+    public static KvBlockFormat Format(DecoderModel model, EngineOptions options) =>
+        new(options.KvType, options.BlockSize, model.Config.HeadDim, model.Layout.LanesPerGroup, options.KvPackedBits);
+
+    /// <summary>Blocks that one sequence may not fill, because packing takes one before it gives any back.</summary>
+    public static int SpareBlocks(EngineOptions options) => options.KvPackedBits == 0 ? 0 : 1;
 
     /// <summary>The options with the context length cut to what the checkpoint allows.</summary>
     public static EngineOptions Clamp(DecoderModel model, EngineOptions options) =>

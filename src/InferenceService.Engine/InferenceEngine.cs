@@ -1,3 +1,4 @@
+using InferenceService.Compute;
 using InferenceService.Engine.Cache.Policies;
 using InferenceService.Models;
 
@@ -43,6 +44,9 @@ public sealed class InferenceEngine : IAsyncDisposable
     /// <summary>Sizes and bounds.</summary>
     public EngineOptions Options { get; }
 
+    /// <summary>Layout of a block of the pool.</summary>
+    public KvBlockFormat BlockFormat => _loop.Cache.Format;
+
     /// <summary>Policy of requests that name none.</summary>
     public IKvPolicy DefaultPolicy { get; }
 
@@ -73,7 +77,7 @@ public sealed class InferenceEngine : IAsyncDisposable
     /// <summary>Most tokens (prompt and output) of one sequence that the pool can hold under a policy. Only a mask makes it more than a whole prompt needs.</summary>
     public int MaxTokensUnder(IKvPolicy policy)
     {
-        int groupBlocks = _blocks / Model.Layout.Groups, most = Options.MaxModelLength;
+        int groupBlocks = (_blocks - EngineSizes.SpareBlocks(Options)) / Model.Layout.Groups, most = Options.MaxModelLength;
         return policy.Mask.PeakBlocks(most, Options.BlockSize) <= groupBlocks ? most : Math.Min(most, groupBlocks * Options.BlockSize);
     }
 

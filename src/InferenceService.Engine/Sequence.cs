@@ -84,6 +84,15 @@ internal sealed class Sequence
     /// <summary>Its policy's state; null: everything is kept.</summary>
     public KvSelector? Selector { get; set; }
 
+    /// <summary>How its old blocks are quantised.</summary>
+    public KvPacking Packing => Generation.Policy.Packing;
+
+    /// <summary>
+    /// What a token after the prompt says depends on what was dropped or packed when its turn came, so that such tokens are recomputed
+    /// one by one. Under a mask nothing is dropped that any row would see.
+    /// </summary>
+    public bool GoesTokenByToken => !Packing.IsNone || (Selector is not null && Generation.Policy.Mask.IsNone);
+
     /// <summary>The selector it had before its cache was lost, until it gets a new one: decisions it took stand.</summary>
     public KvSelector? PreviousSelector { get; set; }
 

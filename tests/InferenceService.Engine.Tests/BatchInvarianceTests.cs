@@ -138,13 +138,15 @@ public sealed class BatchInvarianceTests
     }
 
     /// <summary>What the storms of one property went through together: a single one may be lucky.</summary>
-    private sealed class Weather
+    internal sealed class Weather
     {
         public long Preemptions { get; set; }
 
         public long PrefixHits { get; set; }
 
         public int Cancelled { get; set; }
+
+        public long PackedBlocks { get; set; }
 
         public void AssertRough(bool hitsPrefixes = true)
         {
@@ -154,9 +156,11 @@ public sealed class BatchInvarianceTests
         }
     }
 
-    private static EngineRun.Output[][] RunAlone(TinyModel model, GenerationRequest[] requests, IKvPolicy policy)
+    private static EngineRun.Output[][] RunAlone(TinyModel model, GenerationRequest[] requests, IKvPolicy policy) =>
+        RunAlone(model, requests, policy, EngineRun.Options(model) with { PrefixCaching = false });
+
+    internal static EngineRun.Output[][] RunAlone(TinyModel model, GenerationRequest[] requests, IKvPolicy policy, EngineOptions options)
     {
-        EngineOptions options = EngineRun.Options(model) with { PrefixCaching = false };
         using var run = new EngineRun(model, options, policy);
         return [.. requests.Select(request => Enumerable.Range(0, request.Choices)
             .Select(choice => run.Run(request with { Choices = 1, Sampling = SeedOf(request.Sampling, choice) })[0]).ToArray())];
@@ -168,7 +172,7 @@ public sealed class BatchInvarianceTests
     private static EngineOptions StormOptions(TinyModel model, int? chunk, int poolTokens = 120) =>
         EngineRun.Options(model, poolTokens) with { MaxChunkTokens = chunk, MaxBatchTokens = 48, MaxNumSeqs = 6 };
 
-    private static void Storm(
+    internal static void Storm(
         TinyModel model, GenerationRequest[] requests, EngineRun.Output[][] alone, IKvPolicy policy, EngineOptions options, Random random,
         Weather weather)
     {
@@ -192,6 +196,7 @@ public sealed class BatchInvarianceTests
         }
 
         run.AssertNothingOwned();
+        weather.PackedBlocks += run.Engine.Loop.PackedBlocks;
         weather.Preemptions += run.Engine.Statistics.Preemptions;
         weather.PrefixHits += run.Engine.Statistics.PrefixHitTokens;
         for (int i = 0; i < requests.Length; i++)
@@ -227,7 +232,7 @@ public sealed class BatchInvarianceTests
         })];
     }
 
-    private static SamplingParams NewSampling(Random random) => new()
+    internal static SamplingParams NewSampling(Random random) => new()
     {
         Temperature = 0.5f + random.NextSingle(),
         TopP = random.Next(2) == 0 ? 1 : 0.9f,

@@ -13,9 +13,11 @@ internal sealed class TinyModel : IDisposable
 
     public TinyModel(
         KvGrouping grouping = KvGrouping.Model, ulong seed = 5, int maxRows = 256, int maxLogitRows = 64, int eos = -1, int[]? kvSources = null, int kvHeads = 2,
-        int[]? windows = null)
+        int[]? windows = null, int headDim = 4, int maxPositions = 256)
     {
-        Config = kvSources is null ? NewConfig(eos, kvHeads) : Sharing(NewConfig(eos, kvHeads), kvSources, windows);
+        ModelConfig plain = NewConfig(eos, kvHeads) with { HeadDim = headDim, MaxPositions = maxPositions };
+        plain = plain with { Rope = plain.Rope with { RotaryDim = headDim } };
+        Config = kvSources is null ? plain : Sharing(plain, kvSources, windows);
         Weights = new RandomWeights(Config, seed, DType.F32);
         Decoder = DecoderModel.Load(Config, Weights, _backend, KvLayout.Of(Config, grouping), new DecoderLimits(maxRows, maxLogitRows));
     }

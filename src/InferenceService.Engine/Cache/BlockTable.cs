@@ -2,7 +2,7 @@ using System.Diagnostics;
 
 namespace InferenceService.Engine.Cache;
 
-/// <summary>One group's block ids, how many of their slots are in use, and the gap of dead slots among them.</summary>
+/// <summary>One group's entries (block e ≥ 0, or packed child ~e), how many of their slots are in use, and the gap of dead slots among them.</summary>
 /// <remarks>Slot i lies in block Blocks[i / blockSize] at i % blockSize. A struct in an array of its sequence: no object a group.</remarks>
 internal struct BlockTable
 {
@@ -11,7 +11,7 @@ internal struct BlockTable
     /// <summary>An empty table with room for <paramref name="capacity"/> blocks.</summary>
     public BlockTable(int capacity) => _blocks = capacity == 0 ? [] : new int[capacity];
 
-    /// <summary>Block ids in slot order.</summary>
+    /// <summary>Entries in slot order.</summary>
     public readonly ReadOnlySpan<int> Blocks => _blocks.AsSpan(0, Count);
 
     /// <summary>Blocks held.</summary>
@@ -44,6 +44,10 @@ internal struct BlockTable
 
     /// <summary>Global slot (block × block size + offset) of a slot.</summary>
     public readonly int GlobalSlot(int slot, int blockSize) => _blocks[slot / blockSize] * blockSize + slot % blockSize;
+
+    /// <summary>Block <paramref name="index"/> holds only live slots.</summary>
+    public readonly bool IsLive(int index, int blockSize) =>
+        GapLength == 0 || GapStart >= (index + 1) * blockSize || GapStart + GapLength <= index * blockSize;
 
     /// <summary>Adds a block at the end.</summary>
     public void Append(int block)

@@ -30,7 +30,7 @@ internal sealed class KvCache
     {
         (_backend, Layout, Format, _content) = (backend, layout, format, content);
         Memory = backend.Allocate(DType.U8, blocks, format.BlockBytes);
-        Blocks = new BlockPool(blocks);
+        Blocks = new BlockPool(blocks, format.ChildrenPerBlock);
         _prefixes = prefixCaching ? new PrefixIndex(layout.Groups, blocks) : null;
     }
 
@@ -84,6 +84,20 @@ internal sealed class KvCache
             Forget(Blocks.Entry(block));
         return block;
     }
+
+    /// <summary>Takes one packed child, which nobody else holds; at most one block is taken for it.</summary>
+    /// <returns>Its number; its entry is the complement.</returns>
+    public int TakeChild()
+    {
+        if (!Blocks.HasSplit)
+            Blocks.Split(Take());
+        return Blocks.TakeChild();
+    }
+
+    /// <summary>The memory that an entry of a table names.</summary>
+    public Tensor MemoryOf(int entry) => entry >= 0
+        ? Memory.RowRange(entry, 1)
+        : Memory.RowRange(~entry / Format.ChildrenPerBlock, 1).ColumnRange(~entry % Format.ChildrenPerBlock * Format.ChildBytes, Format.ChildBytes);
 
     /// <summary>Drops the prefix entry, if any, that names this block.</summary>
     public void Forget(int entry)
@@ -144,13 +158,13 @@ internal sealed class KvCache
         cache.Advance(firstBlock * Format.BlockSize, keys.Length * Format.BlockSize);
     }
 
-    /// <summary>Offers the sequence's full blocks to later sequences; their content never changes again.</summary>
+    /// <summary>Offers the sequence's full blocks to later sequences; their content never changes again. Once a block was packed no more are offered.</summary>
     /// <param name="cache">Without a mask not compressed, otherwise nothing is offered: what a token says then depends on what was dropped before it.</param>
     /// <param name="keys">Keys of its token blocks, in order; blocks beyond its length are ignored.</param>
     /// <param name="mask">What a row of the sequence sees: a drop of what it hides changes nothing.</param>
     public void OfferPrefix(SequenceCache cache, ReadOnlySpan<UInt128> keys, KvMask mask = default)
     {
-        if (_prefixes is null || (cache.IsCompressed && mask.IsNone))
+        if (_prefixes is null || cache.IsPacked || (cache.IsCompressed && mask.IsNone))
             return;
         ref readonly BlockTable first = ref cache.Tables[0];
         int full = Math.Min(keys.Length, first.Length / Format.BlockSize + first.HoleBlocks);
@@ -197,13 +211,13 @@ internal sealed class KvCache
                 Forget(Blocks.Entry(block));
     }
 
-    /// <summary>Blocks of the sequence that others hold too: what a compression may have to copy before it writes.</summary>
+    /// <summary>Full blocks of the sequence that others hold too: what a compression may have to copy before it writes.</summary>
     public int SharedBlocks(SequenceCache cache)
     {
         int shared = 0;
         foreach (ref readonly BlockTable table in cache.Tables.AsSpan())
             foreach (int block in table.Blocks)
-                shared += Blocks.References(block) > 1 ? 1 : 0;
+                shared += block >= 0 && Blocks.References(block) > 1 ? 1 : 0;
         return shared;
     }
 
@@ -214,17 +228,20 @@ internal sealed class KvCache
             _backend.MoveSlots(CollectionsMarshal.AsSpan(moves), Memory, Format);
     }
 
+    /// <summary>Quantises full blocks into children.</summary>
+    public void PackBlocks(List<BlockPack> packs) => _backend.PackBlocks(CollectionsMarshal.AsSpan(packs), Memory, Format);
+
     /// <summary>Checks the invariants of the pool against the tables of all living sequences.</summary>
     /// <exception cref="InvalidOperationException">One is broken.</exception>
     public void AssertConsistent(IEnumerable<SequenceCache> sequences)
     {
-        int[] occurrences = new int[Blocks.Total];
+        int[] occurrences = new int[Blocks.Total], children = new int[Blocks.Total * Format.ChildrenPerBlock];
         foreach (SequenceCache cache in sequences)
         {
             foreach (BlockTable table in cache.Tables)
             {
                 foreach (int block in table.Blocks)
-                    occurrences[block]++;
+                    (block < 0 ? ref children[~block] : ref occurrences[block])++;
                 if (table.Length > table.Count * Format.BlockSize || table.GapStart + table.GapLength > table.Length)
                     throw new InvalidOperationException($"{table.Length} slots with a gap of {table.GapLength} do not fit {table.Count} blocks.");
             }
@@ -232,7 +249,7 @@ internal sealed class KvCache
             cache.AssertPositions();
         }
 
-        Blocks.AssertConsistent(occurrences);
+        Blocks.AssertConsistent(occurrences, children);
     }
 
     [Conditional("DEBUG")]

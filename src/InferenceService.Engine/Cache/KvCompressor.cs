@@ -55,7 +55,7 @@ internal sealed class KvCompressor
     public bool Yield(SequenceCache cache, KvSelector selector, ReadOnlySpan<int> tokens, int promptTokens, int computedTokens, int free)
     {
         int shared = selector.Gathers ? _cache.SharedBlocks(cache) : 0;
-        if (shared > free || (selector.Gathers && cache.HasPackedBlocks))
+        if (shared > free || (selector.Gathers && cache.IsPacked))
             return false;
         _keep.Clear();
         if (!selector.Yield(Observe(cache, cache.Sums & AttentionSums.Columns, tokens, promptTokens, computedTokens), _keep))
@@ -114,6 +114,8 @@ internal sealed class KvCompressor
         int last = table.Length - 1, blockSize = _cache.Format.BlockSize;
         if (slot > last || table.GapLength > 0)
             throw new InvalidOperationException($"Slot {slot} of group {group} cannot be evicted: {table.Length} slots, a gap of {table.GapLength}.");
+        if (table.Blocks[slot / blockSize] < 0)
+            throw new InvalidOperationException($"Slot {slot} of group {group} is packed and cannot be evicted alone.");
         if (slot < last && !_cache.Blocks.IsWritable(table.Blocks[slot / blockSize]))
         {
             _survivors.Clear();
@@ -195,6 +197,7 @@ internal sealed class KvCompressor
 
         Span<int> kept = Kept(survivors.Length);
         PlanGather(survivors, kept);
+        CheckInPlace(table, group, kept, _cache.Format.BlockSize);
         MoveIntoPlace(ref table, kept);
         for (int slot = 0; slot < kept.Length; slot++)
             positions[slot] = positions[kept[slot]];
@@ -215,6 +218,19 @@ internal sealed class KvCompressor
                 kept[slot] = survivors[staying++];
             else
                 kept[slot] = survivors[moving++];
+        }
+    }
+
+    /// <summary>Packed slots are read as they are and never moved: what a selector gathers must not be packed (<see cref="KvSelector.MayPack"/>).</summary>
+    private static void CheckInPlace(in BlockTable table, int group, ReadOnlySpan<int> kept, int blockSize)
+    {
+        for (int index = 0; index < table.Count; index++)
+        {
+            int slot = index * blockSize, end = slot + blockSize;
+            while (table.Blocks[index] < 0 && slot < end && slot < kept.Length && kept[slot] == slot)
+                slot++;
+            if (table.Blocks[index] < 0 && slot < end)
+                throw new InvalidOperationException($"Slot {slot} of group {group} is packed and cannot be moved or dropped alone.");
         }
     }
 

@@ -15,21 +15,29 @@ internal sealed class KvSwap(IBackend backend, KvCache cache, SumStore sums, lon
     /// <summary>Copies a sequence out and releases its blocks; null when the budget does not allow it and nothing was changed.</summary>
     public SwappedKv? TrySwapOut(SequenceCache sequence)
     {
-        int blockBytes = cache.Format.BlockBytes, blocks = 0;
+        long memoryBytes = 0;
         foreach (ref readonly BlockTable table in sequence.Tables.AsSpan())
-            blocks += InUse(table);
-        long bytes = (long)blocks * blockBytes + (sequence.SumRow >= 0 ? (long)sums.SavedElements(sequence.Sums) * sizeof(float) : 0);
-        if (Used + bytes > budgetBytes || (long)blocks * blockBytes > Array.MaxLength)
+            for (int index = 0; index < InUse(table); index++)
+                memoryBytes += Bytes(table.Blocks[index]);
+        long bytes = memoryBytes + (sequence.SumRow >= 0 ? (long)sums.SavedElements(sequence.Sums) * sizeof(float) : 0);
+        if (Used + bytes > budgetBytes || memoryBytes > Array.MaxLength)
             return null;
 
-        byte[] memory = new byte[blocks * blockBytes];
+        byte[] memory = new byte[memoryBytes];
         var tables = new BlockTable[sequence.Tables.Length];
-        int next = 0;
+        int at = 0;
         for (int group = 0; group < tables.Length; group++)
         {
             ref BlockTable table = ref sequence.Tables[group];
-            for (int index = 0; index < InUse(table); index++, next++)
-                backend.Download(cache.Memory.RowRange(table.Blocks[index], 1), memory.AsSpan(next * blockBytes, blockBytes));
+            tables[group] = new BlockTable(InUse(table));
+            for (int index = 0; index < InUse(table); index++)
+            {
+                int entry = table.Blocks[index];
+                backend.Download(cache.MemoryOf(entry), memory.AsSpan(at, Bytes(entry)));
+                tables[group].Append(entry);
+                at += Bytes(entry);
+            }
+
             tables[group].Length = table.Length;
             tables[group].SetGap(table.GapStart, table.GapLength);
         }
@@ -42,24 +50,26 @@ internal sealed class KvSwap(IBackend backend, KvCache cache, SumStore sums, lon
             sequence.SumRow = -1;
         }
 
-        bool compressed = sequence.IsCompressed;
+        (bool compressed, bool packed) = (sequence.IsCompressed, sequence.IsPacked);
         cache.Release(sequence);
         Used += bytes;
-        return new SwappedKv(memory, tables, saved, blocks, bytes, compressed);
+        return new SwappedKv(memory, tables, saved, BlocksToReturn(tables), bytes, compressed, packed);
     }
 
     /// <summary>Copies a sequence back into fresh blocks; the caller has checked that <see cref="SwappedKv.Blocks"/> are free.</summary>
     public void SwapIn(SwappedKv swapped, SequenceCache sequence)
     {
-        int blockBytes = cache.Format.BlockBytes, next = 0;
+        int at = 0;
         for (int group = 0; group < swapped.Tables.Length; group++)
         {
             ref readonly BlockTable saved = ref swapped.Tables[group];
             ref BlockTable table = ref sequence.Tables[group];
-            for (int index = 0; index * cache.Format.BlockSize < saved.Length; index++, next++)
+            foreach (int old in saved.Blocks)
             {
-                table.Append(cache.Take());
-                backend.Upload(swapped.Memory.AsSpan(next * blockBytes, blockBytes), cache.Memory.RowRange(table.Blocks[index], 1));
+                int entry = old < 0 ? ~cache.TakeChild() : cache.Take();
+                table.Append(entry);
+                backend.Upload(swapped.Memory.AsSpan(at, Bytes(entry)), cache.MemoryOf(entry));
+                at += Bytes(entry);
             }
 
             table.Length = saved.Length;
@@ -73,21 +83,43 @@ internal sealed class KvSwap(IBackend backend, KvCache cache, SumStore sums, lon
         }
 
         // Whether its blocks were offered before no longer matters: these copies stay private.
-        (sequence.IsCompressed, sequence.OfferedBlocks) = (swapped.IsCompressed, int.MaxValue);
+        (sequence.IsCompressed, sequence.IsPacked, sequence.OfferedBlocks) = (swapped.IsCompressed, swapped.IsPacked, int.MaxValue);
         Discard(swapped);
     }
 
     /// <summary>Frees the host memory of a sequence that will not come back, or has come back.</summary>
     public void Discard(SwappedKv swapped) => Used -= swapped.Bytes;
 
+    private int BlocksToReturn(BlockTable[] tables)
+    {
+        int blocks = 0, children = 0;
+        foreach (ref readonly BlockTable table in tables.AsSpan())
+            foreach (int entry in table.Blocks)
+                (entry < 0 ? ref children : ref blocks)++;
+        return blocks + (children == 0 ? 0 : (children + cache.Format.ChildrenPerBlock - 1) / cache.Format.ChildrenPerBlock);
+    }
+
+    private int Bytes(int entry) => entry < 0 ? cache.Format.ChildBytes : cache.Format.BlockBytes;
+
     private int InUse(in BlockTable table) => (table.Length + cache.Format.BlockSize - 1) / cache.Format.BlockSize;
 }
 
 /// <summary>One sequence's K and V in host memory.</summary>
-/// <param name="Memory">[blocks, blockBytes] all groups' blocks, in table order.</param>
-/// <param name="Tables">[groups] lengths and gaps; no block ids.</param>
+/// <param name="Memory">All groups' blocks and packed children, in table order.</param>
+/// <param name="Tables">[groups] lengths and gaps; of the entries only which are packed still means something.</param>
 /// <param name="Sums">Attention sums; null = not observed.</param>
-/// <param name="Blocks">Blocks needed to come back.</param>
+/// <param name="Blocks">Blocks needed, at most, to come back.</param>
 /// <param name="Bytes">Counted against the budget.</param>
 /// <param name="IsCompressed">Something had been dropped.</param>
-internal sealed record SwappedKv(byte[] Memory, BlockTable[] Tables, float[]? Sums, int Blocks, long Bytes, bool IsCompressed);
+/// <param name="IsPacked">Something had been packed.</param>
+internal sealed record SwappedKv(byte[] Memory, BlockTable[] Tables, float[]? Sums, int Blocks, long Bytes, bool IsCompressed, bool IsPacked)
+{
+    /// <summary>Blocks needed besides to compute the next token.</summary>
+    public int BlocksToGrow(int blockSize)
+    {
+        int blocks = 0;
+        foreach (ref readonly BlockTable table in Tables.AsSpan())
+            blocks += table.BlocksMissing(1, blockSize);
+        return blocks;
+    }
+}

@@ -4,7 +4,7 @@ using InferenceService.Engine.Cache.Policies;
 namespace InferenceService.Engine.Cache;
 
 /// <summary>What one sequence holds of the cache: a block table per group, and positions where slots and text may part ways.</summary>
-/// <remarks>Changed only by <see cref="KvCache"/>, <see cref="KvCompressor"/> and <see cref="KvSwap"/>. Engine thread only.</remarks>
+/// <remarks>Changed only by <see cref="KvCache"/>, <see cref="KvCompressor"/>, <see cref="KvPacker"/> and <see cref="KvSwap"/>. Engine thread only.</remarks>
 internal sealed class SequenceCache
 {
     /// <summary>Position of a slot that holds nothing.</summary>
@@ -44,18 +44,8 @@ internal sealed class SequenceCache
     /// <summary>Something was dropped, so token blocks and table blocks no longer correspond.</summary>
     public bool IsCompressed { get; set; }
 
-    /// <summary>Some of its blocks are packed, so that their slots cannot be moved one by one.</summary>
-    public bool HasPackedBlocks
-    {
-        get
-        {
-            foreach (ref readonly BlockTable table in Tables.AsSpan())
-                foreach (int block in table.Blocks)
-                    if (block < 0)
-                        return true;
-            return false;
-        }
-    }
+    /// <summary>A block was packed, so that what a later token says depends on which were packed before it.</summary>
+    public bool IsPacked { get; set; }
 
     /// <summary>Blocks in all tables; a shared block counts wherever it stands.</summary>
     public int BlockCount
@@ -113,7 +103,7 @@ internal sealed class SequenceCache
 
         OfferedBlocks = parent.OfferedBlocks;
         Watch = parent.Watch;
-        IsCompressed = parent.IsCompressed;
+        (IsCompressed, IsPacked) = (parent.IsCompressed, parent.IsPacked);
     }
 
     /// <summary>Empties all tables; references are the caller's business.</summary>
@@ -121,7 +111,7 @@ internal sealed class SequenceCache
     {
         foreach (ref BlockTable table in Tables.AsSpan())
             table.Clear();
-        (OfferedBlocks, IsCompressed) = (0, false);
+        (OfferedBlocks, IsCompressed, IsPacked) = (0, false, false);
     }
 
     /// <summary>Checks that positions are unique in each group and that exactly the gap holds nothing.</summary>

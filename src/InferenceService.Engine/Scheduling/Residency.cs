@@ -10,7 +10,7 @@ namespace InferenceService.Engine.Scheduling;
 /// A sequence that keeps everything is dropped on preemption and recomputed: a row's bits do not depend on chunking, and what is
 /// still in the prefix cache costs nothing. A sequence with a selector is copied to host memory as it is, because what it kept
 /// depends on every step so far; beyond the budget it is replayed from the start, prompt first, then one generated token a step
-/// with a new selector, which repeats every decision. Engine thread only.
+/// with a new selector, which repeats every decision. So is one whose blocks are packed. Engine thread only.
 /// </remarks>
 internal sealed class Residency(KvCache cache, KvSwap swap, SumStore sums, PromptChunks chunks, ModelConfig model, TokenClasses classes)
 {
@@ -56,7 +56,7 @@ internal sealed class Residency(KvCache cache, KvSwap swap, SumStore sums, Promp
     {
         SequenceCache held = sequence.Cache!;
         // One that computed nothing yet (a choice put back before it shared its prompt) has nothing to copy; it enters as a new one.
-        if (sequence.Selector is not null && sequence.Computed > 0)
+        if ((sequence.Selector is not null || held.IsPacked) && sequence.Computed > 0)
         {
             sequence.Swapped = swap.TrySwapOut(held);
             if (sequence.Swapped is not null)
@@ -116,8 +116,7 @@ internal sealed class Residency(KvCache cache, KvSwap swap, SumStore sums, Promp
 
     private bool TryReturn(Sequence sequence, SwappedKv swapped, int leave)
     {
-        // One more block a group, for the token that it returns to compute.
-        if (swapped.Blocks + cache.Layout.Groups > cache.Blocks.Free - leave)
+        if (swapped.Blocks + swapped.BlocksToGrow(cache.Format.BlockSize) > cache.Blocks.Free - leave)
             return false;
         swap.SwapIn(swapped, sequence.Cache!);
         sequence.Swapped = null;
@@ -125,13 +124,13 @@ internal sealed class Residency(KvCache cache, KvSwap swap, SumStore sums, Promp
     }
 
     /// <summary>
-    /// All known tokens but those found; under a selector those of the prompt, because what follows depends on what it drops; under a
+    /// All known tokens but those found; those of the prompt, where what follows depends on what was dropped or packed; under a
     /// mask one chunk, because a row sees the same whenever what is hidden from it was dropped.
     /// </summary>
     private int FirstTokens(Sequence sequence, int found)
     {
         KvMask mask = sequence.Generation.Policy.Mask;
-        int known = sequence.Selector is null || !mask.IsNone ? sequence.TokenCount : sequence.PromptLength;
+        int known = sequence.GoesTokenByToken ? sequence.PromptLength : sequence.TokenCount;
         return Math.Min(known - found, mask.ChunkTokens(cache.Format.BlockSize));
     }
 
@@ -141,9 +140,9 @@ internal sealed class Residency(KvCache cache, KvSwap swap, SumStore sums, Promp
         if (!cache.HasPrefixes || sequence.Generation.NeedsPromptLogprobs)
             return 0;
         sequence.ExtendPrefixKeys(cache.Format.BlockSize);
-        int last = sequence.Selector is null || !sequence.Generation.Policy.Mask.IsNone
-            ? sequence.TokenCount - 1
-            : sequence.PromptLength - Math.Max(1, sequence.Selector.FreshPromptTokens);
+        int last = sequence.GoesTokenByToken
+            ? sequence.PromptLength - Math.Max(1, sequence.Selector?.FreshPromptTokens ?? 0)
+            : sequence.TokenCount - 1;
         int usable = chunks.Shareable(sequence, Math.Max(0, last)) / cache.Format.BlockSize;
         return cache.AttachPrefix(held, sequence.PrefixKeys[..usable], sequence.Generation.Policy.Mask, chunks.UnitBlocks(sequence.Generation.Policy.Mask));
     }

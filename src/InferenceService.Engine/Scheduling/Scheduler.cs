@@ -13,6 +13,7 @@ internal sealed class Scheduler
 {
     private readonly KvCache _cache;
     private readonly Residency _residency;
+    private readonly KvPacker _packer;
     private readonly PromptChunks _chunks;
     private readonly KvCompressor _compressor;
     private readonly KvMeter _meter;
@@ -25,9 +26,12 @@ internal sealed class Scheduler
     private long _step;
 
     /// <summary>A scheduler with nothing to do.</summary>
-    public Scheduler(KvCache cache, Residency residency, PromptChunks chunks, KvCompressor compressor, KvMeter meter, EngineOptions options, int maxLogitRows, TimeProvider time)
+    public Scheduler(
+        KvCache cache, Residency residency, KvPacker packer, PromptChunks chunks, KvCompressor compressor, KvMeter meter, EngineOptions options, int maxLogitRows,
+        TimeProvider time)
     {
-        (_cache, _residency, _chunks, _compressor, _meter, _options, _maxLogitRows, _time) = (cache, residency, chunks, compressor, meter, options, maxLogitRows, time);
+        (_cache, _residency, _packer, _chunks, _compressor, _meter) = (cache, residency, packer, chunks, compressor, meter);
+        (_options, _maxLogitRows, _time) = (options, maxLogitRows, time);
         _batch = new Batch(options.MaxNumSeqs);
         Roster = new Roster(options.MaxNumSeqs);
         _turn = new List<Sequence>(options.MaxNumSeqs);
@@ -165,7 +169,7 @@ internal sealed class Scheduler
         KvMask mask = sequence.Generation.Policy.Mask;
         if (!mask.IsNone)
             count = Math.Min(count, mask.ChunkTokens(_cache.Format.BlockSize));
-        else if (sequence.Selector is not null)
+        if (sequence.GoesTokenByToken)
             count = Math.Min(count, Math.Max(1, sequence.PromptLength - sequence.Computed));
         return count;
     }
@@ -181,7 +185,7 @@ internal sealed class Scheduler
         {
             if (sibling == owner || sibling.State != SequenceState.Waiting || sibling.GeneratedCount > 0 || sibling.Swapped is not null)
                 continue;
-            int reserve = owner.Selector is not { Gathers: true } ? 0 : owner.Cache!.BlockCount;
+            int reserve = RiderReserve(owner);
             if (Roster.IsFull || _cache.Blocks.Free - _reserved < reserve)
                 return;
             if (!Prepare(sibling))
@@ -206,8 +210,7 @@ internal sealed class Scheduler
                 continue;
             }
 
-            // Each running sequence may soon need a block a group; taking the last ones would only preempt somebody.
-            int leave = _reserved + Roster.Running.Count * _cache.Layout.Groups;
+            int leave = _reserved + BlocksSoon();
             if (_residency.TryEnter(sequence, leave, out string? error))
             {
                 Start(sequence, ownsPrompt: sequence.GeneratedCount == 0);
@@ -224,6 +227,18 @@ internal sealed class Scheduler
                 return;
             }
         }
+    }
+
+    /// <summary>
+    /// Blocks that the running sequences may soon need, so that taking the last ones would only preempt somebody: one a group; of those
+    /// that are packed already a child a group, because they give a full block back about when they need one.
+    /// </summary>
+    private int BlocksSoon()
+    {
+        int packed = 0;
+        for (int i = 0; i < Roster.Running.Count; i++)
+            packed += Roster.Running[i].Cache!.IsPacked && Roster.Running[i].Selector is not { Gathers: true } ? 1 : 0;
+        return (Roster.Running.Count - packed) * _cache.Layout.Groups + _packer.BlocksFor(packed * _cache.Layout.Groups);
     }
 
     private void Start(Sequence sequence, bool ownsPrompt)
@@ -315,8 +330,20 @@ internal sealed class Scheduler
     }
 
     /// <summary>Blocks that the compression after this step may need before it frees any: copies of those that others hold too.</summary>
-    private int CompressionReserve(Sequence sequence, int count) =>
-        sequence.Selector is { Gathers: true } && sequence.Computed + count >= sequence.PromptLength ? _cache.SharedBlocks(sequence.Cache!) : 0;
+    private int CompressionReserve(Sequence sequence, int count)
+    {
+        if (sequence.Computed + count < sequence.PromptLength)
+            return 0;
+        int copies = sequence.Selector is { Gathers: true } ? _cache.SharedBlocks(sequence.Cache!) : 0;
+        return copies + _packer.Reserve(sequence.Cache!, count, sequence.Packing);
+    }
+
+    /// <summary>The same for a choice that shares all blocks of its prompt's owner. Without a selector the owner packs before it shares.</summary>
+    private int RiderReserve(Sequence owner)
+    {
+        int blocks = owner.Cache!.BlockCount, copies = owner.Selector is { Gathers: true } ? blocks : 0;
+        return owner.Selector is null ? 0 : copies + _packer.ReserveShared(blocks, owner.Packing);
+    }
 
     private Sequence Victim(Sequence inNeed)
     {

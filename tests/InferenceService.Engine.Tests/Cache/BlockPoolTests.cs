@@ -108,6 +108,72 @@ public sealed class BlockPoolTests
     });
 
     [Fact]
+    public void Children_come_from_split_blocks_first_and_the_last_one_gives_the_block_back()
+    {
+        var pool = new BlockPool(3, childrenPerBlock: 2);
+        Assert.Throws<InvalidOperationException>(() => pool.TakeChild());
+        int parent = pool.Take();
+        pool.Split(parent);
+        int first = pool.TakeChild(), second = pool.TakeChild();
+        Assert.Equal((parent, parent, false), (first / 2, second / 2, pool.HasSplit));
+        int other = pool.Take();
+        pool.Split(other);
+        pool.TakeChild();
+        pool.Release(~first);
+        Assert.Equal(first, pool.TakeChild()); // the block that was split last and has room
+        pool.AddReference(~second);
+        pool.Release(~second);
+        pool.Release(~first);
+        Assert.Equal(1, pool.Free);
+        pool.Release(~second);
+        Assert.Equal((2, 1), (pool.Free, pool.Children));
+        Assert.Throws<InvalidOperationException>(() => pool.Release(~second));
+        Assert.False(pool.IsWritable(~(other * 2)));
+    }
+
+    [Fact]
+    public void Blocks_and_children_add_up() => Property.Check(100, seed =>
+    {
+        var random = new Random(seed);
+        int each = 1 + random.Next(7);
+        var pool = new BlockPool(1 + random.Next(12), each);
+        int[] blocks = new int[pool.Total], children = new int[pool.Total * each];
+        for (int step = 0; step < 300; step++)
+        {
+            int child = random.Next(children.Length), block = random.Next(blocks.Length);
+            switch (random.Next(5))
+            {
+                case 0 when pool.HasSplit || pool.Free > 0:
+                    if (!pool.HasSplit)
+                        pool.Split(pool.Take());
+                    child = pool.TakeChild();
+                    Assert.Equal(0, children[child]);
+                    children[child] = 1;
+                    break;
+                case 1 when children[child] > 0:
+                    pool.AddReference(~child);
+                    children[child]++;
+                    break;
+                case 2 or 3 when children[child] > 0:
+                    pool.Release(~child);
+                    children[child]--;
+                    break;
+                case 4 when pool.Free > 0:
+                    blocks[pool.Take()]++;
+                    break;
+                case 4 when blocks[block] > 0:
+                    pool.Release(block);
+                    blocks[block]--;
+                    break;
+            }
+
+            pool.AssertConsistent(blocks, children);
+            int split = Enumerable.Range(0, pool.Total).Count(b => children.AsSpan(b * each, each).ContainsAnyExcept(0));
+            Assert.Equal(split + blocks.Count(count => count > 0), pool.Used);
+        }
+    });
+
+    [Fact]
     public void A_broken_count_is_noticed()
     {
         var pool = new BlockPool(2);

@@ -37,7 +37,8 @@ internal sealed class FastGenPolicy(FastGenPolicy.Choices choices) : IKvPolicy
         values => new FastGenPolicy(new Choices(
             values.Number("recovery_target")!.Value, values.Number("local_share")!.Value, values.Number("frequent_share")!.Value,
             values.Count("sink_tokens"), values.Count("profile_tokens"), values.Count("protected_window_size"),
-            values.Switch("budget_grows"), values.Switch(KvPolicyOption.UnderPressureName))) { Settings = values.ToString() });
+            values.Switch("budget_grows"), values.Switch(KvPolicyOption.UnderPressureName)))
+        { Settings = values.ToString() });
 
     public string Name => Kind.Name;
 
@@ -115,6 +116,8 @@ internal sealed class FastGenPolicy(FastGenPolicy.Choices choices) : IKvPolicy
         public override int FreshPromptTokens => _profiled;
 
         public override bool Gathers => true;
+
+        public override bool MayPack(int group) => _plans[group] is Plan.Full or Plan.Special or Plan.Punctuation; // of these only the newest slot ever goes
 
         public override KvWatch Watch(int computed, int tokens)
         {

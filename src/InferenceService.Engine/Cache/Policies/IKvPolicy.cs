@@ -22,6 +22,9 @@ public interface IKvPolicy
     /// </summary>
     KvMask Mask => default;
 
+    /// <summary>In how many bits does it keep what survives? <c>default</c>: as computed.</summary>
+    KvPacking Packing => default;
+
     /// <summary>What survives? Null: everything. One selector per sequence, so a paper may keep state.</summary>
     KvSelector? NewSelector(in KvSelectorContext context);
 }

@@ -6,14 +6,15 @@ namespace InferenceService.Engine.Cache.Policies;
 public sealed class KvPolicyKind
 {
     private readonly Func<KvPolicyValues, IKvPolicy> _create;
+    private readonly ImmutableArray<KvPolicyOption> _own;
 
     /// <summary>States a kind.</summary>
     /// <param name="name">Name in configuration, requests and metrics.</param>
     /// <param name="meaning">What it keeps, in one line.</param>
-    /// <param name="options">Its options.</param>
+    /// <param name="options">Its options, besides those of <see cref="PackedKvPolicy"/>, which every policy has.</param>
     /// <param name="create">Makes an instance; may refuse values that do not fit each other.</param>
     internal KvPolicyKind(string name, string meaning, ImmutableArray<KvPolicyOption> options, Func<KvPolicyValues, IKvPolicy> create) =>
-        (Name, Meaning, Options, _create) = (name, meaning, options, create);
+        (Name, Meaning, Options, _own, _create) = (name, meaning, [.. options, .. PackedKvPolicy.Options], options, create);
 
     /// <summary>Name in configuration, requests and metrics.</summary>
     public string Name { get; }
@@ -32,7 +33,7 @@ public sealed class KvPolicyKind
         foreach (string name in values?.Keys ?? [])
             if (!Options.Any(option => option.Name == name))
                 throw new KvPolicyException(name, $"{Name} has no such option; known: {(Options.IsEmpty ? "none" : string.Join(", ", Options.Select(option => option.Name)))}.");
-        return _create(new KvPolicyValues(Options, values));
+        return PackedKvPolicy.Of(_create(new KvPolicyValues(_own, values)), new KvPolicyValues(PackedKvPolicy.Options, values));
     }
 }
 

@@ -15,6 +15,12 @@ public abstract class KvSelector
     /// <summary>It may restrict groups to lists of survivors, so that shared blocks may have to be copied.</summary>
     public virtual bool Gathers => false;
 
+    /// <summary>
+    /// Full blocks of a group may be quantised (<see cref="KvPacking"/>): it only drops ranges of them, or nothing. A group from which
+    /// single slots go later must keep full precision, because K shares its scales along the slots. Asked after <see cref="Select"/>.
+    /// </summary>
+    public virtual bool MayPack(int group) => !Gathers;
+
     /// <summary>What attention must report about the rows of positions [<paramref name="computed"/>, computed + <paramref name="tokens"/>).</summary>
     public virtual KvWatch Watch(int computed, int tokens) => default;
 

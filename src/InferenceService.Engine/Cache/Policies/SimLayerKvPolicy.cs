@@ -39,7 +39,8 @@ internal sealed class SimLayerKvPolicy(SimLayerKvPolicy.Choices choices) : IKvPo
             return new SimLayerKvPolicy(new Choices(
                 values.Word("mode") == "share" ? values.Number("full_share") : null, values.Number("lazy_threshold"),
                 values.Count("sink_tokens"), recent, Math.Min(observed, recent), values.Switch("slide"),
-                values.Switch(KvPolicyOption.UnderPressureName))) { Settings = values.ToString() };
+                values.Switch(KvPolicyOption.UnderPressureName)))
+            { Settings = values.ToString() };
         });
 
     public string Name => Kind.Name;
@@ -98,6 +99,8 @@ internal sealed class SimLayerKvPolicy(SimLayerKvPolicy.Choices choices) : IKvPo
         public ReadOnlySpan<bool> Lazy => _lazy;
 
         public override AttentionSums Sums => _decided ? AttentionSums.None : AttentionSums.RangeMass;
+
+        public override bool MayPack(int group) => _decided; // what decides must see exact keys
 
         public override int FreshPromptTokens => _decided ? 0 : _choices.Observed;
 

@@ -13,7 +13,7 @@ public sealed class KvPolicyRegistryTests
     [InlineData("sim-layer-kv", "lazy_threshold=NaN", "lazy_threshold", "lazy_threshold must be -1 to 2, got \"NaN\".")]
     [InlineData("sim-layer-kv", "mode=lazy", "mode", "mode must be threshold or share, got \"lazy\".")]
     [InlineData("sim-layer-kv", "slide=1", "slide", "slide must be false or true, got \"1\".")]
-    [InlineData("full", "recent_tokens=5", "recent_tokens", "full has no such option; known: none.")]
+    [InlineData("full", "recent_tokens=5", "recent_tokens", "full has no such option; known: key_bits, value_bits, residual_tokens.")]
     public void What_cannot_be_made_is_named_with_its_range(string policy, string values, string? option, string message)
     {
         KvPolicyException refusal = Assert.Throws<KvPolicyException>(() => Create(policy, values));
