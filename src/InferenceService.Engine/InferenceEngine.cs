@@ -74,7 +74,10 @@ public sealed class InferenceEngine : IAsyncDisposable
     /// <summary>Most tokens (prompt and output) of one sequence that the pool can hold under the default policy.</summary>
     public int MaxSequenceTokens => MaxTokensUnder(DefaultPolicy);
 
-    /// <summary>Most tokens (prompt and output) of one sequence that the pool can hold under a policy. Only a mask makes it more than a whole prompt needs.</summary>
+    /// <summary>
+    /// Most tokens (prompt and output) of one sequence that the pool can hold under a policy. A mask bounds what is ever held; other
+    /// policies need room for the whole prompt first.
+    /// </summary>
     public int MaxTokensUnder(IKvPolicy policy)
     {
         int groupBlocks = (_blocks - EngineSizes.SpareBlocks(Options)) / Model.Layout.Groups, most = Options.MaxModelLength;

@@ -32,7 +32,8 @@ internal sealed class KvMeter(KvCache cache, ModelConfig config)
             kept += table.LiveSlots;
         long bytes = sequence.Swapped is SwappedKv swapped ? (long)swapped.Blocks * cache.Format.BlockBytes : OwnBytes(sequence, held);
         int blockSize = cache.Format.BlockSize;
-        int blocks = (sequence.Computed + blockSize - 1) / blockSize - (sequence.Choice == 0 ? 0 : Math.Min(sequence.Computed, sequence.PromptLength) / blockSize);
+        int shared = sequence.Choice == 0 ? 0 : Math.Min(sequence.Computed, sequence.PromptLength) / blockSize;
+        int blocks = (sequence.Computed + blockSize - 1) / blockSize - shared;
         long full = 2L * config.Layers * config.KvHeads * config.HeadDim * cache.Format.Type.Size() * blockSize * blocks;
         var usage = new KvUsage(sequence.Generation.Policy.Name, sequence.Computed, kept / tables.Length, bytes, full);
         sequence.Generation.AddKvUsage(usage);

@@ -137,6 +137,25 @@ public sealed class BatchInvarianceTests
         weather.AssertRough();
     }
 
+    [Theory]
+    [InlineData(0, 0, 2, 2)]
+    [InlineData(0, 2, 2, 3)]
+    public void Nor_does_one_of_every_policy_over_caches_that_layers_share(params int[] sources)
+    {
+        var weather = new Weather();
+        Property.Check(3, seed =>
+        {
+            using var model = new TinyModel(KvGrouping.Head, eos: 7, kvSources: sources);
+            var random = new Random(seed);
+            string[] labels = [.. PolicyCases.Labels];
+            GenerationRequest[] requests = [.. NewRequests(random).Select(request => request with { KvPolicy = PolicyCases.Create(labels[random.Next(labels.Length)]) })];
+            EngineRun.Output[][] alone = RunAlone(model, requests, new FullKvPolicy());
+            EngineOptions options = StormOptions(model, null) with { SwapBytes = random.Next(2) * 1_000_000 };
+            Storm(model, requests, alone, new FullKvPolicy(), options, new Random(seed + 1), weather);
+        });
+        weather.AssertRough();
+    }
+
     /// <summary>What the storms of one property went through together: a single one may be lucky.</summary>
     internal sealed class Weather
     {

@@ -1,6 +1,6 @@
 using InferenceService.Engine.Cache.Policies;
-using InferenceService.Engine.Tests.Cache.Policies;
 using InferenceService.Engine.Sampling;
+using InferenceService.Engine.Tests.Cache.Policies;
 using InferenceService.Models;
 
 namespace InferenceService.Engine.Tests;

@@ -38,7 +38,10 @@ internal sealed class KvCompressor
     /// <summary>Tokens dropped so far, summed over groups.</summary>
     public long DroppedSlots { get; private set; }
 
-    /// <summary>Asks the selector about a sequence of <paramref name="tokens"/> and obeys. Call after every step that ends the prompt or extends the sequence.</summary>
+    /// <summary>
+    /// Asks the selector about a sequence of <paramref name="tokens"/> and obeys. Call after every step that ends the prompt or extends
+    /// the sequence.
+    /// </summary>
     /// <remarks>As many blocks must be free as <see cref="KvCache.SharedBlocks"/> says, because those are copied before any is freed.</remarks>
     /// <exception cref="Exception">Whatever the selector throws, or <see cref="InvalidOperationException"/> for an impossible answer; the sequence must end.</exception>
     public void Compress(SequenceCache cache, KvSelector selector, ReadOnlySpan<int> tokens, int promptTokens, int computedTokens)

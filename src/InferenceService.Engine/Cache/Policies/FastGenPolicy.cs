@@ -262,14 +262,17 @@ internal sealed class FastGenPolicy(FastGenPolicy.Choices choices) : IKvPolicy
         {
             ReadOnlySpan<int> positions = seen.Positions(group);
             ReadOnlySpan<float> sums = seen.ColumnSums.Slice(group * seen.SumStride, positions.Length);
-            int weakest = -1;
+            (int weakest, float least) = (-1, float.PositiveInfinity);
             for (int slot = 0; slot < positions.Length; slot++)
             {
+                // Nearly every slot ends here, and every lane of every sequence comes by in every step.
+                if (sums[slot] > least)
+                    continue;
                 int position = positions[slot];
-                if (position >= before || (weakest >= 0 && (sums[slot] > sums[weakest] || (sums[slot] == sums[weakest] && position < positions[weakest]))))
+                if (position >= before || (sums[slot] == least && weakest >= 0 && position < positions[weakest]))
                     continue;
                 if (!IsClassed(Plan.Punctuation, position, seen.Tokens[position]))
-                    weakest = slot;
+                    (weakest, least) = (slot, sums[slot]);
             }
 
             return weakest;

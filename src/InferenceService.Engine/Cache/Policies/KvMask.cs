@@ -1,3 +1,5 @@
+using System.Globalization;
+
 namespace InferenceService.Engine.Cache.Policies;
 
 /// <summary>What a row sees: the first slots and the last ones, its own included. <c>default</c>: everything before it.</summary>
@@ -10,7 +12,8 @@ public readonly record struct KvMask(int Sinks, int Window, int SinkPositionCap)
     public bool IsNone => Window == 0;
 
     /// <summary>What tells content computed under this mask from other content; empty without a mask.</summary>
-    public string Content => IsNone ? "" : string.Create(System.Globalization.CultureInfo.InvariantCulture, $"sinks {Sinks}, window {Window}, cap {SinkPositionCap}");
+    public string Content =>
+        IsNone ? "" : string.Create(CultureInfo.InvariantCulture, $"sinks {Sinks}, window {Window}, cap {SinkPositionCap}");
 
     /// <summary>Most prompt tokens of one step, so that memory stays bounded; unbounded without a mask.</summary>
     public int ChunkTokens(int blockSize) => IsNone ? int.MaxValue : Math.Max(blockSize, Window);

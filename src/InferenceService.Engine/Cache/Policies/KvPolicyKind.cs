@@ -32,9 +32,11 @@ public sealed class KvPolicyKind
     {
         foreach (string name in values?.Keys ?? [])
             if (!Options.Any(option => option.Name == name))
-                throw new KvPolicyException(name, $"{Name} has no such option; known: {(Options.IsEmpty ? "none" : string.Join(", ", Options.Select(option => option.Name)))}.");
+                throw new KvPolicyException(name, $"{Name} has no such option; known: {KnownOptions()}.");
         return PackedKvPolicy.Of(_create(new KvPolicyValues(_own, values)), new KvPolicyValues(PackedKvPolicy.Options, values));
     }
+
+    private string KnownOptions() => Options.IsEmpty ? "none" : string.Join(", ", Options.Select(option => option.Name));
 }
 
 /// <summary>The option values of one policy, checked. Immutable.</summary>
