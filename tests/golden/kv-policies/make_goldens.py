@@ -33,7 +33,7 @@ SHAPES = {
     "g2": dict(hidden_size=64, intermediate_size=64, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2, head_dim=32),
     "g4": dict(hidden_size=48, intermediate_size=48, num_hidden_layers=6, num_attention_heads=8, num_key_value_heads=2, head_dim=16),
 }
-SEEDS = {"g1": 2, "g2": 42, "g4": 2}
+SEEDS = {"g1": 2, "g2": 68, "g4": 2}
 # What a kv head likes to look at: (special, punctuation, local, heavy hitters, contents), each a gain in units of the score
 LIKES = {
     "special": (11.0, 0.0, 0.0, 0.0, 0.6),
