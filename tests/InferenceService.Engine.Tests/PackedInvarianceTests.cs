@@ -52,6 +52,23 @@ public sealed class PackedInvarianceTests
         Assert.True(weather.PackedBlocks > 100, $"{weather.PackedBlocks} blocks were packed.");
     }
 
+    [Theory]
+    [InlineData(4, 0)]
+    [InlineData(8, int.MaxValue)]
+    public void Nor_does_one_over_packed_caches_that_layers_share(int bits, long swapBytes)
+    {
+        var weather = new BatchInvarianceTests.Weather();
+        Property.Check(2, seed =>
+        {
+            using var model = new TinyModel(eos: 7, kvSources: [0, 2, 2, 3], headDim: HeadDim);
+            GenerationRequest[] requests = NewRequests(new Random(seed), 24, _ => null);
+            EngineOptions options = Options(model, bits, 14, null) with { PromptChunkTokens = BlockSize, SwapBytes = swapBytes };
+            Storm(model, requests, KvPolicyRegistry.Create("lckv", Bits(bits)), options, seed, weather);
+        });
+        weather.AssertRough();
+        Assert.True(weather.PackedBlocks > 50, $"{weather.PackedBlocks} blocks were packed.");
+    }
+
     [Fact]
     public void Choices_of_one_prompt_share_its_packed_blocks()
     {
