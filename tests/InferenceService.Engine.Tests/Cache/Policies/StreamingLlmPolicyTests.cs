@@ -35,6 +35,21 @@ public sealed class StreamingLlmPolicyTests
     }
 
     [Fact]
+    public void Far_beyond_the_pool_a_stream_holds_what_it_held()
+    {
+        using var model = new TinyModel(maxPositions: 10_000);
+        EngineOptions options = EngineRun.Options(model, poolTokens: 64) with { MaxModelLength = 10_000, StreamCapacity = 10_000 };
+        using var run = new EngineRun(model, options, new StreamingLlmPolicy(4, 12));
+        GenerationStream stream = run.Submit(EngineRun.Request(EngineRun.Prompt(20, 3), 4000));
+        var blocks = new HashSet<int>();
+        for (int step = 0; run.Engine.Loop.Step(); step++)
+            if (step is > 100 and < 3900)
+                blocks.Add(run.Engine.Loop.Cache.Blocks.Used);
+        Assert.Equal([4, 5], blocks.Order()); // a window of 13 in blocks of 4 touches 4 of them, seldom all of a fifth
+        Assert.Equal(4000, EngineRun.Read(stream)[0].Tokens.Count);
+    }
+
+    [Fact]
     public void A_prompt_equals_the_same_tokens_decoded()
     {
         using var model = new TinyModel();
