@@ -28,6 +28,7 @@ internal sealed class EngineLoop
     private int _resetPrefixes;
     private long _steps;
     private long _busyTicks;
+    private long _samplerTicks;
 
     /// <summary>Allocates the pool and everything that works on it. Options are checked by the caller.</summary>
     public EngineLoop(DecoderModel model, EngineOptions options, int blocks, Inbox inbox, TimeProvider time)
@@ -44,7 +45,7 @@ internal sealed class EngineLoop
         _compressor = new KvCompressor(Cache, sums);
         _packer = new KvPacker(Cache);
         _scheduler = new Scheduler(Cache, _residency, _packer, chunks, _compressor, Meter, options, model.Limits.MaxLogitRows, time);
-        _runner = new ModelRunner(model, Cache, sums, chunks, options);
+        _runner = new ModelRunner(model, Cache, sums, chunks, options, time);
         _sampler = new Sampler(model.Config, model.Backend);
         _outbox = new Outbox(time);
         PublishStatistics();
@@ -103,7 +104,7 @@ internal sealed class EngineLoop
             Tensor logits = _runner.Run(batch); // pack, forward
             PackShared(batch);                  // packed once for all choices
             _scheduler.Share(batch);            // further choices of a computed prompt
-            _sampler.Sample(batch, logits);     // one token for every sequence whose tokens are all computed
+            Sample(batch, logits);              // one token for every sequence whose tokens are all computed
             Compress(batch);                    // the policy answers, the cache obeys
             _scheduler.Retire();                // the finished give their blocks back
             _steps++;
@@ -215,6 +216,13 @@ internal sealed class EngineLoop
         _scheduler.Failed.Clear();
     }
 
+    private void Sample(Batch batch, Tensor logits)
+    {
+        long start = _time.GetTimestamp();
+        _sampler.Sample(batch, logits);
+        _samplerTicks += _time.GetTimestamp() - start;
+    }
+
     private void Compress(Batch batch)
     {
         foreach (ref readonly BatchItem item in batch.Items)
@@ -279,5 +287,6 @@ internal sealed class EngineLoop
     private void PublishStatistics() => Statistics.Publish(new EngineStatistics(
         _scheduler.Roster.Running.Count, _scheduler.Roster.Waiting.Count, Cache.Blocks.Total, Cache.Blocks.Used, Cache.Blocks.Cached,
         _scheduler.Preemptions, _residency.PrefixQueryTokens, _residency.PrefixHitTokens, _scheduler.PromptTokens,
-        _outbox.GeneratedTokens, _steps, _time.GetTimestamp(), _time.GetElapsedTime(0, _busyTicks).TotalSeconds));
+        _outbox.GeneratedTokens, _steps, _time.GetTimestamp(), _time.GetElapsedTime(0, _busyTicks).TotalSeconds,
+        _time.GetElapsedTime(0, _busyTicks - _runner.ModelTicks - _samplerTicks).TotalSeconds));
 }

@@ -14,9 +14,10 @@ namespace InferenceService.Engine;
 /// <param name="Steps">Steps taken.</param>
 /// <param name="LastStepTimestamp">Monotonic time of the last loop iteration.</param>
 /// <param name="StepSeconds">Time spent in steps, since start.</param>
+/// <param name="HostSeconds">Of this, outside model and sampler: scheduling, packing, compressing, retiring.</param>
 public readonly record struct EngineStatistics(
     int Running, int Waiting, int BlocksTotal, int BlocksUsed, int BlocksCached, long Preemptions, long PrefixQueryTokens,
-    long PrefixHitTokens, long PromptTokens, long GeneratedTokens, long Steps, long LastStepTimestamp, double StepSeconds);
+    long PrefixHitTokens, long PromptTokens, long GeneratedTokens, long Steps, long LastStepTimestamp, double StepSeconds, double HostSeconds);
 
 /// <summary>State of the engine thread.</summary>
 public enum EngineState

@@ -294,6 +294,7 @@ public sealed class EngineLoopTests
         EngineStatistics statistics = run.Engine.Statistics;
         Assert.Equal((26L, 16L, 6L), (statistics.PromptTokens, statistics.GeneratedTokens, statistics.Steps));
         Assert.True(statistics.StepSeconds > 0);
+        Assert.InRange(statistics.HostSeconds, 0, statistics.StepSeconds);
         Assert.Equal(run.Engine.Loop.Cache.Blocks.Total, statistics.BlocksTotal);
     }
 

@@ -12,7 +12,7 @@ public sealed class StatisticsBoardTests
         {
             started.Release();
             for (long i = 1; i <= last; i++)
-                board.Publish(new EngineStatistics((int)i, (int)i, (int)i, (int)i, (int)i, i, i, i, i, i, i, i, i));
+                board.Publish(new EngineStatistics((int)i, (int)i, (int)i, (int)i, (int)i, i, i, i, i, i, i, i, i, i));
         });
         writer.Start();
         await started.WaitAsync();

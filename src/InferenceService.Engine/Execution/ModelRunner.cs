@@ -14,15 +14,19 @@ internal sealed class ModelRunner
     private readonly SumStore _sums;
     private readonly PromptChunks _chunks;
     private readonly StepInput _input;
+    private readonly TimeProvider _time;
     private int _logits;
 
     /// <summary>Buffers for the largest step.</summary>
-    public ModelRunner(DecoderModel model, KvCache cache, SumStore sums, PromptChunks chunks, EngineOptions options)
+    public ModelRunner(DecoderModel model, KvCache cache, SumStore sums, PromptChunks chunks, EngineOptions options, TimeProvider time)
     {
-        (_model, _cache, _sums, _chunks) = (model, cache, sums, chunks);
+        (_model, _cache, _sums, _chunks, _time) = (model, cache, sums, chunks, time);
         _input = new StepInput(model.Backend, cache.Layout.Groups, options.MaxNumSeqs, options.MaxBatchTokens, model.Limits.MaxLogitRows,
             endsEarly: model.Layout.LastOwner < model.Config.Layers - 1);
     }
+
+    /// <summary>Time spent in the model since start, in ticks of the clock; packing and committing are not part of it.</summary>
+    public long ModelTicks { get; private set; }
 
     /// <summary>Runs the batch; afterwards K and V of all its tokens are in the cache and its full blocks are offered for reuse.</summary>
     /// <returns>f32 [logit rows, vocabulary], valid until the next call.</returns>
@@ -61,6 +65,7 @@ internal sealed class ModelRunner
             return;
         _input.Upload();
         KvBatch kv = _input.Kv(_cache.Memory, _cache.Format);
+        long start = _time.GetTimestamp();
         _model.Forward(new ForwardInput
         {
             TokenIds = _input.TokenIds,
@@ -72,6 +77,7 @@ internal sealed class ModelRunner
             LogitKv = _input.LogitKv(kv),
             Probe = Probe(),
         });
+        ModelTicks += _time.GetTimestamp() - start;
         _logits += _input.LogitRows.Length;
         _input.Clear();
     }
