@@ -3,6 +3,7 @@ using System.CommandLine.Invocation;
 using InferenceService.Benchmarks.Decoding;
 using InferenceService.Benchmarks.Load;
 using InferenceService.Benchmarks.Machine;
+using InferenceService.Benchmarks.Policies;
 using InferenceService.Benchmarks.Tokenization;
 
 var root = new RootCommand("Benchmarks of InferenceService. Every result names machine and commit; --out appends it to a Markdown file.")
@@ -12,6 +13,11 @@ var root = new RootCommand("Benchmarks of InferenceService. Every result names m
     DecoderCommand.Create(),
     LoadCommand.Create(),
     OverloadCommand.Create(),
+    QualityCommand.Create(),
+    MemoryCommand.Create(),
+    ThroughputCommand.Create(),
+    StreamCommand.Create(),
+    ControlCommand.Create(),
 };
 ParseResult parsed = root.Parse(args);
 if (parsed.Action is ParseErrorAction wrong)
