@@ -9,8 +9,8 @@ internal static class OptionRules
     public static void OneOf(Option<string> option, IReadOnlyList<string> allowed) => Check(option, allowed.Contains, $"one of {string.Join(", ", allowed)}");
 
     /// <summary>One of these values, in any case.</summary>
-    public static void OneOf<T>(Option<T> option, params T[] allowed) where T : struct, Enum =>
-        Parse(option, allowed.ToDictionary(value => value.ToString(), StringComparer.OrdinalIgnoreCase));
+    public static void OneOf<T>(Option<T> option, params T[] allowed) where T : struct =>
+        Parse(option, allowed.ToDictionary(value => value.ToString()!, StringComparer.OrdinalIgnoreCase));
 
     /// <summary>Whole numbers from 1.</summary>
     public static void AtLeastOne(params Option<int>[] options)

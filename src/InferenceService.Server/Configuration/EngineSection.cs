@@ -1,4 +1,5 @@
 using System.ComponentModel.DataAnnotations;
+using InferenceService.Compute;
 
 namespace InferenceService.Server.Configuration;
 
@@ -29,9 +30,14 @@ internal sealed record EngineSection
     /// <remarks>A running stream waits while a step reads so much of somebody else's prompt; a CPU gains nothing from longer chunks.</remarks>
     public int StepTokens => MaxNumBatchedTokens ?? Math.Max(512, MaxNumSeqs);
 
-    /// <summary>Tokens a KV block. Range 1–1024, default 16.</summary>
+    /// <summary>Tokens a KV block. Range 1–1024, default 16; rounded up to a multiple of 32 for a model whose KV cache is int8 or int4.</summary>
     [Range(1, 1024)]
     public int BlockSize { get; init; } = 16;
+
+    /// <summary><see cref="BlockSize"/> in force for a model, whose quantisation groups do not cross blocks.</summary>
+    /// <param name="packedBits">Bits of its packed blocks; 0 = none.</param>
+    public int BlockSizeFor(int packedBits) =>
+        packedBits == 0 ? BlockSize : (BlockSize + KvBlockFormat.PackedGroup - 1) / KvBlockFormat.PackedGroup * KvBlockFormat.PackedGroup;
 
     /// <summary>Reuse full prompt blocks between requests. Default true.</summary>
     public bool PrefixCaching { get; init; } = true;

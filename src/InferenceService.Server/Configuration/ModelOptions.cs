@@ -48,8 +48,8 @@ internal sealed record ModelOptions
 /// <summary>Section <c>Models:N:KvCache</c>.</summary>
 internal sealed record KvCacheOptions
 {
-    /// <summary>Element type of K and V. Default auto: the checkpoint's.</summary>
-    [OneOf("auto", "float32", "float16", "bfloat16", NotYet = ["fp8", "fp8_e4m3", "fp8_e5m2", "int8", "int4"])]
+    /// <summary>Element type of K and V; int8 and int4: old tokens in so many bits, the newest as the checkpoint. Default auto: the checkpoint's.</summary>
+    [OneOf("auto", "float32", "float16", "bfloat16", "int8", "int4", NotYet = ["fp8", "fp8_e4m3", "fp8_e5m2"])]
     public string Dtype { get; init; } = "auto";
 
     /// <summary>Retention policy by name. Default full.</summary>

@@ -35,7 +35,7 @@ internal static class ServerFlags
         new("--max-model-len", FlagKind.Value, "Models:0:MaxModelLen", "Prompt and output together, in tokens (32k = 32,000, 32K = 32,768)."),
         new("--dtype", FlagKind.Value, "Models:0:Dtype", "auto, float32, float16, bfloat16: weights are served as stored."),
         new("--quantization", FlagKind.Value, "Models:0:Quantization", "none; int8 and int4 come later."),
-        new("--kv-cache-dtype", FlagKind.Value, "Models:0:KvCache:Dtype", "auto, float32, float16, bfloat16."),
+        new("--kv-cache-dtype", FlagKind.Value, "Models:0:KvCache:Dtype", "auto, float32, float16, bfloat16; int8, int4: old tokens quantised."),
         new("--kv-policy", FlagKind.Value, "Models:0:KvCache:Policy", "What the KV cache keeps: full."),
         new("--generation-config", FlagKind.Value, "Models:0:GenerationConfig", "auto uses the checkpoint's sampling defaults, none ignores them."),
         new("--chat-template", FlagKind.Value, "Models:0:ChatTemplate", "Template file, or template text."),

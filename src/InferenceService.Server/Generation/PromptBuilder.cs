@@ -1,5 +1,4 @@
 using InferenceService.Engine;
-using InferenceService.Engine.Cache.Policies;
 using InferenceService.Engine.Sampling;
 using InferenceService.Server.Api;
 using InferenceService.Server.Api.ChatCompletions;
@@ -87,7 +86,7 @@ internal sealed class PromptBuilder(ServedModel model)
             IgnoreEos = fields.IgnoreEos,
             Priority = fields.Priority,
             CacheSalt = fields.CacheSalt,
-            KvPolicy = fields.KvPolicy is { } policy && policy != model.KvPolicy ? KvPolicyRegistry.Create(policy) : null,
+            KvPolicy = fields.KvPolicy is { } policy && policy != model.KvPolicy ? ModelPlan.CreatePolicy(policy, model.Engine.Options.KvPackedBits) : null,
         };
     }
 

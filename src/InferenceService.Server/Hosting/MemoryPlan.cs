@@ -24,6 +24,9 @@ internal sealed record MemoryDemand
     /// <summary>Tokens a block.</summary>
     public required int BlockSize { get; init; }
 
+    /// <summary>Bits of packed blocks; 0 = none.</summary>
+    public int PackedBits { get; init; }
+
     /// <summary>Most sequences in a batch.</summary>
     public required int MaxNumSeqs { get; init; }
 
@@ -77,19 +80,20 @@ internal sealed record MemoryPlan
         int wanted = demand.MaxModelLength ?? demand.Config.MaxPositions;
         if (wanted > demand.Config.MaxPositions)
             throw new CheckpointException($"--max-model-len: {wanted} exceeds the checkpoint's own {demand.Config.MaxPositions} positions.");
-        int blockBytes = checked(new KvBlockFormat(demand.KvType, demand.BlockSize, demand.Config.HeadDim, demand.Layout.LanesPerGroup).BlockBytes);
+        int blockBytes = checked(new KvBlockFormat(demand.KvType, demand.BlockSize, demand.Config.HeadDim, demand.Layout.LanesPerGroup, demand.PackedBits).BlockBytes);
         int groups = demand.Layout.Groups;
         long workspace = Workspace(demand);
-        long useful = (long)demand.MaxNumSeqs * BlocksFor(wanted, demand.BlockSize) * groups;
+        long useful = (long)demand.MaxNumSeqs * BlocksFor(wanted, demand.BlockSize) * groups + (demand.PackedBits == 0 ? 0 : 1);
         long bytes = demand.KvCacheBytes ?? (long)(PoolShare * Math.Max(0, demand.AvailableBytes - demand.WeightBytes - workspace));
         long affordable = bytes / blockBytes;
         // An explicit size is taken as given: blocks beyond the running sequences still hold prefixes.
         long blocks = Math.Min(demand.KvCacheBytes is null ? Math.Min(affordable, useful) : affordable, int.MaxValue / demand.BlockSize);
-        long perGroup = blocks / groups;
+        long spare = demand.PackedBits == 0 ? 0 : 1; // packing takes a block before it gives any back
+        long perGroup = (blocks - spare) / groups;
         if (perGroup < 1)
         {
             throw new CheckpointException(
-                $"The KV pool of {bytes} bytes holds no sequence: one block a group takes {(long)groups * blockBytes} bytes; raise --kv-cache-memory-bytes.");
+                $"The KV pool of {bytes} bytes holds no sequence: one block a group takes {(groups + spare) * blockBytes} bytes; raise --kv-cache-memory-bytes.");
         }
 
         int length = (int)Math.Min(wanted, perGroup * demand.BlockSize);

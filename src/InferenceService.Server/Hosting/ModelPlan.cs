@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
 using InferenceService.Compute;
@@ -46,6 +47,12 @@ internal sealed class ModelPlan : IDisposable
     /// <summary>Element type of K and V.</summary>
     public required DType KvType { get; init; }
 
+    /// <summary>Bits of old K and V; 0 = as <see cref="KvType"/>.</summary>
+    public required int PackedBits { get; init; }
+
+    /// <summary>Tokens a block.</summary>
+    public required int BlockSize { get; init; }
+
     /// <summary>Element type of the weights.</summary>
     public required DType WeightType { get; init; }
 
@@ -86,7 +93,8 @@ internal sealed class ModelPlan : IDisposable
     public static ModelPlan Open(ModelOptions options, EngineSection engine, ProcessEnvironment environment, long availableBytes, long? poolBytes)
     {
         ModelFolder folder = ModelFolder.Find(options.Path, environment.HubCache);
-        IKvPolicy policy = KvPolicyRegistry.Create(options.KvCache.Policy);
+        int packedBits = PackedBitsOf(options.KvCache.Dtype), blockSize = engine.BlockSizeFor(packedBits);
+        IKvPolicy policy = CreatePolicy(options.KvCache.Policy, packedBits);
         var warnings = new List<string>();
         Checkpoint checkpoint = Checkpoint.Open(folder.Path);
         try
@@ -97,7 +105,7 @@ internal sealed class ModelPlan : IDisposable
                 warnings.Add($"tokenizer.json knows {tokenizer.VocabularySize} ids, the model only {config.VocabularySize}; prompts with higher ids are refused.");
             DType weights = CheckWeightType(options.Dtype, checkpoint);
             KvLayout layout = policy.Layout(config);
-            int promptChunk = layout.IsCyclic ? PromptChunkOf(engine) : 0;
+            int promptChunk = layout.IsCyclic ? PromptChunkOf(engine.StepTokens, blockSize) : 0;
             int logitRows = layout.IsCyclic ? engine.MaxNumSeqs + promptChunk : Math.Max(engine.MaxNumSeqs, Math.Min(MinLogitRows, engine.StepTokens));
             var limits = new DecoderLimits(engine.StepTokens, logitRows);
             DType kvType = ParseType(options.KvCache.Dtype) ?? weights;
@@ -112,6 +120,8 @@ internal sealed class ModelPlan : IDisposable
                 Limits = limits,
                 PromptChunk = promptChunk,
                 KvType = kvType,
+                PackedBits = packedBits,
+                BlockSize = blockSize,
                 WeightType = weights,
                 Memory = MemoryPlan.For(new MemoryDemand
                 {
@@ -120,7 +130,8 @@ internal sealed class ModelPlan : IDisposable
                     WeightBytes = checkpoint.WeightBytes,
                     Limits = limits,
                     KvType = kvType,
-                    BlockSize = engine.BlockSize,
+                    BlockSize = blockSize,
+                    PackedBits = packedBits,
                     MaxNumSeqs = engine.MaxNumSeqs,
                     MaxModelLength = options.MaxModelLen,
                     KvCacheBytes = poolBytes,
@@ -145,8 +156,9 @@ internal sealed class ModelPlan : IDisposable
         MaxNumSeqs = engine.MaxNumSeqs,
         MaxBatchTokens = engine.StepTokens,
         MaxModelLength = Memory.MaxModelLength,
-        BlockSize = engine.BlockSize,
-        PromptChunkTokens = PromptChunk > 0 ? PromptChunk : engine.BlockSize,
+        BlockSize = BlockSize,
+        KvPackedBits = PackedBits,
+        PromptChunkTokens = PromptChunk > 0 ? PromptChunk : BlockSize,
         KvCacheBytes = Memory.PoolBytes,
         KvType = KvType,
         TokenClasses = Classes(),
@@ -158,14 +170,25 @@ internal sealed class ModelPlan : IDisposable
     };
 
     /// <summary>64 tokens in whole blocks, or fewer where a step takes fewer.</summary>
-    private static int PromptChunkOf(EngineSection engine)
+    private static int PromptChunkOf(int stepTokens, int blockSize)
     {
         const int tokens = 64;
-        return engine.BlockSize <= engine.StepTokens
-            ? Math.Max(engine.BlockSize, Math.Min(tokens, engine.StepTokens) / engine.BlockSize * engine.BlockSize)
-            : throw new CheckpointException($"--max-num-batched-tokens: {engine.StepTokens} is less than a block of {engine.BlockSize}; "
+        return blockSize <= stepTokens
+            ? Math.Max(blockSize, Math.Min(tokens, stepTokens) / blockSize * blockSize)
+            : throw new CheckpointException($"--max-num-batched-tokens: {stepTokens} is less than a block of {blockSize}; "
                 + "prompts of a model whose layers read from above go in whole blocks.");
     }
+
+    /// <summary>A policy with its default options, except that it packs what the cache was made for.</summary>
+    public static IKvPolicy CreatePolicy(string name, int packedBits) => KvPolicyRegistry.Create(
+        name, packedBits == 0 ? null : new Dictionary<string, string> { ["key_bits"] = packedBits.ToString(CultureInfo.InvariantCulture) });
+
+    private static int PackedBitsOf(string kvType) => kvType switch
+    {
+        "int4" => 4,
+        "int8" => 8,
+        _ => 0,
+    };
 
     /// <summary>Closes the checkpoint; only when it was not loaded.</summary>
     public void Dispose() => Checkpoint.Dispose();

@@ -18,8 +18,9 @@ internal static class PlanReport
         string heads = $"{config.Heads} heads, {config.KvHeads} KV heads";
         console.Fact("architecture", $"{config.Architecture}, {config.Layers} layers, hidden {config.HiddenSize}, {heads}, vocabulary {config.VocabularySize}");
         console.Fact("weights", Text($"{Parameters(plan)} parameters, {HumanValues.Bytes(memory.WeightBytes)} as {ModelPlan.Name(plan.WeightType)}"));
-        string blocks = Text($"{memory.Blocks} blocks of {configuration.Engine.BlockSize} tokens, {memory.Tokens} tokens");
-        console.Fact("kv pool", $"{HumanValues.Bytes(memory.PoolBytes)} as {ModelPlan.Name(plan.KvType)}: {blocks}, policy {plan.Policy.Name}");
+        string blocks = Text($"{memory.Blocks} blocks of {plan.BlockSize} tokens, {memory.Tokens} tokens");
+        string packed = plan.PackedBits == 0 ? "" : Text($", old tokens in {plan.PackedBits} bits");
+        console.Fact("kv pool", $"{HumanValues.Bytes(memory.PoolBytes)} as {ModelPlan.Name(plan.KvType)}{packed}: {blocks}, policy {plan.Policy.Name}");
         console.Fact("workspaces", HumanValues.Bytes(memory.WorkspaceBytes));
         string atOnce = Text($"{memory.Concurrency:0.0} sequences of that length fit at once, up to {configuration.Engine.MaxNumSeqs} run");
         console.Fact("context", Text($"{memory.MaxModelLength} tokens; {atOnce}"));

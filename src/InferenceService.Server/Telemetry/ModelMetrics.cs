@@ -1,4 +1,3 @@
-using InferenceService.Compute;
 using InferenceService.Engine;
 using InferenceService.Server.Hosting;
 
@@ -109,8 +108,7 @@ internal sealed class ModelMetrics(ServedModel model, TimeProvider time)
             TimePerOutputToken.Observe(decode / (request.LongestChoice - 1));
     }
 
-    private static long BytesOf(InferenceEngine engine) =>
-        new KvBlockFormat(engine.Options.KvType, engine.Options.BlockSize, engine.Model.Config.HeadDim, engine.Model.Layout.LanesPerGroup).BlockBytes;
+    private static long BytesOf(InferenceEngine engine) => engine.BlockFormat.BlockBytes;
 
     private double Seconds(long from, long to) => from == 0 || to == 0 ? double.NaN : time.GetElapsedTime(from, to).TotalSeconds;
 }

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 using InferenceService.Benchmarks.Machine;
 using InferenceService.Benchmarks.Reports;
 using InferenceService.Compute;
@@ -19,6 +20,7 @@ internal static class DecoderCommand
         var shape = new Option<string>("--shape") { Description = "Random weights instead: tiny, small or tinyllama.", DefaultValueFactory = _ => "small" };
         var weights = new Option<DType>("--weights") { Description = "Element type of random weights.", DefaultValueFactory = _ => DType.BF16 };
         var kvType = new Option<DType>("--kv-type") { Description = "Element type of the KV cache.", DefaultValueFactory = _ => DType.BF16 };
+        var kvBits = new Option<int>("--kv-bits") { Description = "Bits of old keys and values: 16 (as the type), 8 or 4.", DefaultValueFactory = _ => 16 };
         var threads = new Option<int>("--threads") { Description = "Worker threads.", DefaultValueFactory = _ => Environment.ProcessorCount };
         var prompt = new Option<int>("--prompt") { Description = "Prompt tokens.", DefaultValueFactory = _ => 512 };
         var generate = new Option<int>("--generate") { Description = "Generated tokens.", DefaultValueFactory = _ => 128 };
@@ -33,12 +35,13 @@ internal static class DecoderCommand
         OptionRules.OneOf(shape, BenchmarkShape.Names);
         OptionRules.OneOf(weights, DType.F32, DType.F16, DType.BF16);
         OptionRules.OneOf(kvType, DType.F32, DType.F16, DType.BF16);
+        OptionRules.OneOf(kvBits, 16, 8, 4);
         OptionRules.AtLeastOne(threads, prompt, generate, rounds);
         OptionRules.EachAtLeastOne(batches);
         OptionRules.Folder(model);
         var command = new Command("decoder", "Prefill and decode tokens/s with the fraction of measured peak and bandwidth.")
         {
-            model, shape, weights, kvType, threads, prompt, generate, batches, rounds, output,
+            model, shape, weights, kvType, kvBits, threads, prompt, generate, batches, rounds, output,
         };
         command.SetAction(async (parsed, cancellation) =>
         {
@@ -51,8 +54,9 @@ internal static class DecoderCommand
             DType type = checkpoint is null ? parsed.GetValue(weights) : config.StatedType ?? DType.BF16;
             int tokens = parsed.GetValue(prompt), generated = parsed.GetValue(generate);
             int[] sequences = parsed.GetRequiredValue(batches);
-            IKvPolicy policy = KvPolicyRegistry.Create("full");
-            EngineOptions options = Options(config, tokens + generated + 1, sequences.Max(), parsed.GetValue(kvType));
+            int bits = parsed.GetValue(kvBits);
+            IKvPolicy policy = KvPolicyRegistry.Create("full", new Dictionary<string, string> { ["key_bits"] = bits.ToString(CultureInfo.InvariantCulture) });
+            EngineOptions options = Options(config, tokens + generated + 1, sequences.Max(), parsed.GetValue(kvType), bits == 16 ? 0 : bits);
             IWeightSource source = checkpoint is not null ? checkpoint : new RandomWeights(config, seed: 1234, type);
             KvLayout layout = policy.Layout(config);
             int logitRows = options.MaxNumSeqs + (layout.IsCyclic ? options.PromptChunkTokens : 0);
@@ -94,19 +98,21 @@ internal static class DecoderCommand
 
             string name = folder is null ? parsed.GetRequiredValue(shape) : Path.GetFileName(Path.TrimEndingDirectorySeparator(folder));
             ResultFile.Publish(
-                $"decoder {name}, {type} weights, {options.KvType} KV, prompt {tokens}, generate {generated}, {parsed.GetValue(threads)} threads; "
+                $"decoder {name}, {type} weights, {options.KvType} KV{(bits == 16 ? "" : $" (old in {bits} bits)")}, prompt {tokens}, generate {generated}, {parsed.GetValue(threads)} threads; "
                 + $"machine reads {roofline.BytesPerSecond / 1e9:F1} GB/s, computes {roofline.FlopsPerSecond / 1e9:F0} GFLOP/s",
                 table, parsed.GetValue(output));
         });
         return command;
     }
 
-    private static EngineOptions Options(ModelConfig config, int length, int sequences, DType kvType) => new()
+    private static EngineOptions Options(ModelConfig config, int length, int sequences, DType kvType, int packedBits) => new()
     {
         MaxModelLength = Math.Min(config.MaxPositions, length),
         MaxNumSeqs = sequences,
         KvType = kvType,
-        KvCacheBytes = (long)sequences * (length + 64) * BenchmarkShape.KvBytesPerToken(config, kvType.Size()),
+        BlockSize = packedBits == 0 ? 16 : KvBlockFormat.PackedGroup,
+        KvPackedBits = packedBits,
+        KvCacheBytes = (long)sequences * (length + 64 + (packedBits == 0 ? 0 : length / 4)) * BenchmarkShape.KvBytesPerToken(config, kvType.Size()),
         PrefixCaching = false,
     };
 }

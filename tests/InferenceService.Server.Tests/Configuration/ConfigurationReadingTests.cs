@@ -113,7 +113,7 @@ public sealed class ConfigurationReadingTests
     [InlineData("--dtype: \"float8\" is not one of auto, float32, float16, bfloat16; did you mean float32?", "--dtype", "float8")]
     [InlineData("--device: \"cuda\" is not supported by this version yet (supported: cpu)", "--device", "cuda")]
     [InlineData("--quantization: \"int4\" is not supported by this version yet (supported: none)", "--quantization", "int4")]
-    [InlineData("--kv-cache-dtype: \"fp8\" is not supported by this version yet (supported: auto, float32, float16, bfloat16)", "--kv-cache-dtype", "fp8")]
+    [InlineData("--kv-cache-dtype: \"fp8\" is not supported by this version yet (supported: auto, float32, float16, bfloat16, int8, int4)", "--kv-cache-dtype", "fp8")]
     [InlineData("--tensor-parallel-size: 2 is not supported by this version yet (supported: 1)", "--tensor-parallel-size", "2")]
     [InlineData("--no-enable-chunked-prefill (Engine:ChunkedPrefill) is not supported: long prompts always share steps with running requests", "--no-enable-chunked-prefill")]
     [InlineData("--max-num-batched-tokens: 4 is less than the 16 sequences of a batch (Engine:MaxNumSeqs)", "--max-num-batched-tokens", "4")]

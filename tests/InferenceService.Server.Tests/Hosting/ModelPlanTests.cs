@@ -1,4 +1,5 @@
 using InferenceService.Compute;
+using InferenceService.Engine;
 using InferenceService.Models;
 using InferenceService.Server.Configuration;
 using InferenceService.Server.Hosting;
@@ -78,6 +79,21 @@ public sealed class ModelPlanTests
         Assert.Equal(0.5f, used.Defaults.Temperature);
         using ModelPlan ignored = Open(new ModelOptions { Path = folder, GenerationConfig = "none" });
         Assert.Null(ignored.Defaults.Temperature);
+    }
+
+    [Theory]
+    [InlineData("int4", 4)]
+    [InlineData("int8", 8)]
+    public void A_quantised_cache_has_blocks_of_32_and_a_policy_that_packs(string type, int bits)
+    {
+        using ModelPlan plain = Open(new ModelOptions { Path = TinyModel.Folder });
+        using ModelPlan plan = Open(new ModelOptions { Path = TinyModel.Folder, KvCache = new KvCacheOptions { Dtype = type } });
+        EngineOptions options = plan.EngineOptions(new EngineSection(), new AdmissionOptions());
+        Assert.Equal((bits, 32, plain.KvType), (options.KvPackedBits, options.BlockSize, options.KvType));
+        Assert.Equal(bits, plan.Policy.Packing.Bits);
+        Assert.Equal(0, plan.Memory.PoolBytes % new KvBlockFormat(plan.KvType, 32, plan.Checkpoint.Config.HeadDim, plan.Layout.LanesPerGroup, bits).BlockBytes);
+        Assert.NotEqual(plain.Fingerprint, plan.Fingerprint);
+        Assert.True(plain.Policy.Packing.IsNone);
     }
 
     [Fact]
