@@ -33,7 +33,7 @@ def conversations(row):
     for c in row["conversations"]:
         for role, text in c["turns"]:
             cut = " (cut at 400 tokens)" if c["finish"] == "length" and text == c["turns"][-1][1] else ""
-            quoted = "> " + text.strip().replace("\n", "\n> ") if role == "assistant" else "**" + text.replace("\n", " / ") + "**"
+            quoted = "\n".join(f"> {line}".rstrip() for line in text.strip().split("\n")) if role == "assistant" else "**" + text.replace("\n", " / ") + "**"
             out.append(quoted + (f"\n>\n> [{cut.strip()}]" if cut else ""))
     return "\n\n".join(out)
 
