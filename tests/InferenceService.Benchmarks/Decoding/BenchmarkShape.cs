@@ -5,14 +5,15 @@ namespace InferenceService.Benchmarks.Decoding;
 /// <summary>Llama shapes for runs without a checkpoint, filled with seeded random weights.</summary>
 internal static class BenchmarkShape
 {
-    public static IReadOnlyList<string> Names { get; } = ["tiny", "small", "tinyllama"];
+    public static IReadOnlyList<string> Names { get; } = ["tiny", "small", "tinyllama", "deep"];
 
-    /// <summary>tiny 3.7M, small 110M, tinyllama 1.1B parameters.</summary>
+    /// <summary>tiny 3.7M, small 110M, tinyllama 1.1B parameters; deep: 32 narrow layers with heads of 128, the cache of a 7B model in small.</summary>
     public static ModelConfig Config(string name) => name switch
     {
         "tiny" => Llama(layers: 4, hidden: 256, heads: 4, kvHeads: 2, intermediate: 688, vocabulary: 4096, positions: 2048),
         "small" => Llama(layers: 12, hidden: 768, heads: 12, kvHeads: 4, intermediate: 2048, vocabulary: 32000, positions: 4096),
         "tinyllama" => Llama(layers: 22, hidden: 2048, heads: 32, kvHeads: 4, intermediate: 5632, vocabulary: 32000, positions: 4096),
+        "deep" => Llama(layers: 32, hidden: 512, heads: 4, kvHeads: 2, intermediate: 1024, vocabulary: 4096, positions: 16384),
         _ => throw new ArgumentException($"--shape '{name}' is not one of: {string.Join(", ", Names)}."),
     };
 

@@ -1,10 +1,9 @@
 using System.CommandLine;
 using System.Diagnostics;
 using InferenceService.Benchmarks.Reports;
+using InferenceService.Compute;
 using InferenceService.Engine;
-using InferenceService.Engine.Cache.Policies;
 using InferenceService.Engine.Sampling;
-using InferenceService.Text.Tokenization;
 
 namespace InferenceService.Benchmarks.Policies;
 
@@ -23,15 +22,14 @@ internal static class ControlCommand
         Command command = common.Command("control", "Share of a decode step spent outside the model, and the cost of a table for every head.", sequences, generate, rounds);
         command.SetAction(async (parsed, cancellation) =>
         {
-            string folder = parsed.GetRequiredValue(common.Model);
             int count = parsed.GetValue(sequences), generated = parsed.GetValue(generate), prompt = parsed.GetValue(common.Context);
-            TokenClasses classes = PolicyOptions.Classes(Tokenizer.Load(folder));
+            using PolicyModel model = common.Open(parsed, prompt + generated + 1);
             // fast-gen that recovers everything keeps all slots, so it reads what full reads, through a table for every head.
-            PolicySetting[] settings = [.. common.Settings(parsed), PolicySetting.Parse("fast-gen:recovery_target=1,profile_tokens=1")];
+            PolicySetting[] settings = [.. common.Settings(parsed, model), PolicySetting.Parse("fast-gen:recovery_target=1,profile_tokens=1")];
             Measured[] all = [.. settings.Select(setting => new Measured(setting))];
             for (int round = 0; round < parsed.GetValue(rounds); round++)
                 foreach (Measured one in all)
-                    await MeasureAsync(folder, one, common, parsed, classes, count, prompt, generated, cancellation);
+                    await MeasureAsync(model, one, parsed.GetValue(common.KvType), count, prompt, generated, cancellation);
 
             var table = new ResultTable("Policy", "Step, ms", "of baseline", "Outside the model, µs a step", "of the step");
             foreach (Measured one in all)
@@ -42,20 +40,19 @@ internal static class ControlCommand
             }
 
             ResultFile.Publish(
-                $"control {Path.GetFileName(Path.TrimEndingDirectorySeparator(folder))}, {count} sequences, {prompt} + {generated} tokens each",
+                $"control {model.Name}, {count} sequences, {prompt} + {generated} tokens each",
                 table, parsed.GetValue(common.Out));
         });
         return command;
     }
 
     private static async Task MeasureAsync(
-        string folder, Measured measured, PolicyOptions common, ParseResult parsed, TokenClasses classes, int count, int prompt, int generated,
-        CancellationToken cancellation)
+        PolicyModel model, Measured measured, DType kvType, int count, int prompt, int generated, CancellationToken cancellation)
     {
         const long poolBytes = 1L << 30;
-        await using PolicyEngine engine = PolicyEngine.Open(folder, measured.Setting, poolBytes, parsed.GetValue(common.KvType), classes);
+        await using PolicyEngine engine = PolicyEngine.Open(model, measured.Setting, poolBytes, kvType);
         var random = new Random(3);
-        int vocabulary = engine.Engine.Model.Config.VocabularySize;
+        int vocabulary = model.Config.VocabularySize;
         Task<List<GeneratedToken>>[] readers = [.. Enumerable.Range(0, count).Select(_ =>
         {
             int[] ids = [.. Enumerable.Range(0, prompt).Select(_ => random.Next(vocabulary))];

@@ -1,9 +1,7 @@
 using System.CommandLine;
 using InferenceService.Benchmarks.Reports;
 using InferenceService.Engine;
-using InferenceService.Engine.Cache.Policies;
 using InferenceService.Engine.Sampling;
-using InferenceService.Text.Tokenization;
 
 namespace InferenceService.Benchmarks.Policies;
 
@@ -16,36 +14,33 @@ internal static class MemoryCommand
     public static Command Create()
     {
         var common = new PolicyOptions();
-        var text = new Option<string>("--text") { Description = "UTF-8 prose.", Required = true };
         var lengths = new Option<int[]>("--lengths")
         {
             Description = "Prompt lengths.",
             AllowMultipleArgumentsPerToken = true,
             DefaultValueFactory = _ => [128, 256, 512, 768, 1024, 1536, 1984],
         };
-        Command command = common.Command("memory", "Pool bytes of one sequence against its length, for each KV policy.", text, lengths);
+        Command command = common.Command("memory", "Pool bytes of one sequence against its length, for each KV policy.", lengths);
         command.SetAction(async (parsed, cancellation) =>
         {
-            string folder = parsed.GetRequiredValue(common.Model);
-            Tokenizer tokenizer = Tokenizer.Load(folder);
-            TokenClasses classes = PolicyOptions.Classes(tokenizer);
-            int[] prose = tokenizer.Encode(File.ReadAllText(parsed.GetRequiredValue(text)), addSpecialTokens: false);
             int[] asked = parsed.GetRequiredValue(lengths);
-            var table = new ResultTable(["Policy", .. asked.Select(length => $"{length} tokens"), "of baseline at the longest"]);
+            using PolicyModel model = common.Open(parsed, asked.Max() + Generated);
+            int[] prose = model.Prose(parsed.GetValue(common.Text), asked.Max());
+            var table = new ResultTable(["Policy", .. asked.Select(length => $"{length} tokens"), "ratio at the longest"]);
             var chart = new LineChart("Pool bytes of one sequence", "tokens", "bytes a token");
             double baseline = 0;
-            foreach (PolicySetting setting in common.Settings(parsed))
+            foreach (PolicySetting setting in common.Settings(parsed, model))
             {
-                await using PolicyEngine engine = PolicyEngine.Open(folder, setting, PoolBytes, parsed.GetValue(common.KvType), classes);
+                await using PolicyEngine engine = PolicyEngine.Open(model, setting, PoolBytes, parsed.GetValue(common.KvType));
                 var bytes = new List<long>();
                 foreach (int length in asked)
                     bytes.Add(await MeasureAsync(engine, prose.AsMemory(0, Math.Min(length, prose.Length)), cancellation));
                 baseline = baseline == 0 ? bytes[^1] : baseline;
-                table.Add([setting.Label, .. bytes.Select(count => $"{count:N0}"), $"{bytes[^1] / baseline:P1}"]);
+                table.Add([setting.Label, .. bytes.Select(count => $"{count:N0}"), $"{baseline / bytes[^1]:F2}×"]);
                 chart.Add(setting.Label, asked.Zip(bytes, (length, count) => ((double)length, (double)count / (length + Generated))));
             }
 
-            ResultFile.Publish($"memory {Path.GetFileName(Path.TrimEndingDirectorySeparator(folder))}, bytes owned {Generated} tokens after the prompt", table, parsed.GetValue(common.Out));
+            ResultFile.Publish($"memory {model.Name}, bytes owned {Generated} tokens after the prompt", table, parsed.GetValue(common.Out));
             if (parsed.GetValue(common.Plot) is string prefix)
                 chart.Save(prefix + "-memory.svg");
         });

@@ -4,20 +4,18 @@ using InferenceService.Engine;
 using InferenceService.Engine.Cache.Policies;
 using InferenceService.Engine.Sampling;
 using InferenceService.Models;
-using InferenceService.Models.Checkpoints;
 
 namespace InferenceService.Benchmarks.Policies;
 
-/// <summary>A checkpoint served by one engine under one policy setting, in this process, with a pool of a fixed number of bytes.</summary>
+/// <summary>A model served by one engine under one policy setting, in this process, with a pool of a fixed number of bytes.</summary>
 internal sealed class PolicyEngine : IAsyncDisposable
 {
     private const int MostSequences = 128;
+    private const int MostTokens = 1024;
 
     private readonly CpuBackend _backend;
-    private readonly Checkpoint _checkpoint;
 
-    private PolicyEngine(CpuBackend backend, Checkpoint checkpoint, InferenceEngine engine) =>
-        (_backend, _checkpoint, Engine) = (backend, checkpoint, engine);
+    private PolicyEngine(CpuBackend backend, InferenceEngine engine) => (_backend, Engine) = (backend, engine);
 
     /// <summary>The engine.</summary>
     public InferenceEngine Engine { get; }
@@ -30,34 +28,31 @@ internal sealed class PolicyEngine : IAsyncDisposable
         return (long)(tokens + format.BlockSize - 1) / format.BlockSize * layout.Groups * format.BlockBytes;
     }
 
-    /// <summary>Loads a checkpoint folder under a setting.</summary>
-    /// <param name="folder">Checkpoint.</param>
+    /// <summary>Loads a model under a setting.</summary>
+    /// <param name="model">Weights; they must outlive the engine.</param>
     /// <param name="setting">Policy and packing.</param>
     /// <param name="poolBytes">Bytes of the KV pool.</param>
     /// <param name="kvType">Element type of blocks that are not packed.</param>
-    /// <param name="classes">Token classes of the checkpoint's tokenizer.</param>
-    /// <param name="blockSize">Tokens a block.</param>
-    public static PolicyEngine Open(string folder, PolicySetting setting, long poolBytes, DType kvType, TokenClasses classes, int blockSize = 32)
+    public static PolicyEngine Open(PolicyModel model, PolicySetting setting, long poolBytes, DType kvType)
     {
         var backend = new CpuBackend(Environment.ProcessorCount);
-        Checkpoint checkpoint = Checkpoint.Open(folder);
         IKvPolicy policy = setting.Create();
-        KvLayout layout = policy.Layout(checkpoint.Config);
         var options = new EngineOptions
         {
-            MaxModelLength = checkpoint.Config.MaxPositions,
+            MaxModelLength = model.Config.MaxPositions,
             MaxNumSeqs = MostSequences,
-            MaxBatchTokens = 1024,
-            BlockSize = blockSize,
+            MaxBatchTokens = MostTokens,
+            BlockSize = KvBlockFormat.PackedGroup,
             KvType = kvType,
             KvPackedBits = setting.PackedBits,
             KvCacheBytes = poolBytes,
             PrefixCaching = false,
-            TokenClasses = classes,
+            TokenClasses = model.Classes,
             Seed = 1,
         };
-        DecoderModel model = DecoderModel.Load(checkpoint.Config, checkpoint, backend, layout, new DecoderLimits(options.MaxBatchTokens, MostSequences));
-        return new PolicyEngine(backend, checkpoint, new InferenceEngine(model, policy, options, TimeProvider.System));
+        DecoderModel decoder = DecoderModel.Load(
+            model.Config, model.Weights, backend, policy.Layout(model.Config), new DecoderLimits(MostTokens, MostSequences + options.PromptChunkTokens));
+        return new PolicyEngine(backend, new InferenceEngine(decoder, policy, options, TimeProvider.System));
     }
 
     /// <summary>Submits one request; a refusal is an error of the benchmark's own settings.</summary>
@@ -88,7 +83,6 @@ internal sealed class PolicyEngine : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await Engine.DisposeAsync();
-        _checkpoint.Dispose();
         _backend.Dispose();
     }
 }

@@ -1,16 +1,22 @@
 using System.CommandLine;
+using InferenceService.Benchmarks.Decoding;
 using InferenceService.Benchmarks.Reports;
 using InferenceService.Compute;
-using InferenceService.Engine.Cache.Policies;
-using InferenceService.Models.Checkpoints;
-using InferenceService.Text.Tokenization;
 
 namespace InferenceService.Benchmarks.Policies;
 
 /// <summary>What the three policy commands have in common on their command line.</summary>
 internal sealed class PolicyOptions
 {
-    public Option<string> Model { get; } = new("--model") { Description = "Checkpoint folder.", Required = true };
+    public Option<string?> Model { get; } = new("--model") { Description = "Checkpoint folder." };
+
+    public Option<string> Shape { get; } = new("--shape")
+    {
+        Description = $"Seeded random weights instead: {string.Join(", ", BenchmarkShape.Names)}.",
+        DefaultValueFactory = _ => "tiny",
+    };
+
+    public Option<string?> Text { get; } = new("--text") { Description = "UTF-8 prose that the model was not trained on; random ids when absent." };
 
     public Option<string[]> Policies { get; } = new("--policies")
     {
@@ -30,25 +36,23 @@ internal sealed class PolicyOptions
     /// <summary>A command with these options and more.</summary>
     public Command Command(string name, string description, params Option[] more)
     {
-        var command = new Command(name, description) { Model, Policies, Context, KvType, Out, Plot };
+        var command = new Command(name, description) { Model, Shape, Text, Policies, Context, KvType, Out, Plot };
         foreach (Option option in more)
             command.Options.Add(option);
         return command;
     }
 
+    /// <summary>What to serve.</summary>
+    public PolicyModel Open(ParseResult parsed, int positions) => new(parsed.GetValue(Model), parsed.GetRequiredValue(Shape), positions);
+
     /// <summary>The settings that the command line asks for, the baseline first.</summary>
-    public IReadOnlyList<PolicySetting> Settings(ParseResult parsed)
+    public IReadOnlyList<PolicySetting> Settings(ParseResult parsed, PolicyModel model)
     {
-        using Checkpoint checkpoint = Checkpoint.Open(parsed.GetRequiredValue(Model));
-        bool crossLayer = checkpoint.Config.Architecture.StartsWith("LCKV", StringComparison.Ordinal);
         string[] asked = parsed.GetRequiredValue(Policies);
-        IReadOnlyList<PolicySetting> standard = PolicySetting.Standard(parsed.GetValue(Context), crossLayer);
+        IReadOnlyList<PolicySetting> standard = PolicySetting.Standard(parsed.GetValue(Context), model.IsCrossLayer);
         if (asked is ["all"])
             return standard;
         PolicySetting[] settings = [.. asked.Select(PolicySetting.Parse)];
-        return settings.Any(setting => setting.IsBaseline) ? settings : [standard[0], .. settings];
+        return settings[0].IsBaseline ? settings : [standard[0], .. settings];
     }
-
-    /// <summary>Ids of special and of punctuation tokens, as the server derives them.</summary>
-    public static TokenClasses Classes(Tokenizer tokenizer) => new(TokenKinds.Special(tokenizer), TokenKinds.Punctuation(tokenizer));
 }

@@ -1,6 +1,5 @@
 using System.CommandLine;
 using InferenceService.Benchmarks.Reports;
-using InferenceService.Engine.Cache.Policies;
 using InferenceService.Text.Tokenization;
 
 namespace InferenceService.Benchmarks.Policies;
@@ -13,7 +12,6 @@ internal static class QualityCommand
     public static Command Create()
     {
         var common = new PolicyOptions();
-        var text = new Option<string>("--text") { Description = "UTF-8 prose that the model was not trained on.", Required = true };
         var continued = new Option<int>("--continue") { Description = "Tokens of each text that are scored after the prompt.", DefaultValueFactory = _ => 128 };
         var windows = new Option<int>("--windows") { Description = "Texts to score.", DefaultValueFactory = _ => 16 };
         var cases = new Option<string?>("--cases") { Description = "Retrieval cases (JSON lines of distance, prompt, answer; .gz allowed); pass keys in --text when absent." };
@@ -24,28 +22,26 @@ internal static class QualityCommand
             DefaultValueFactory = _ => [64, 256, 512, 1024, 1536],
         };
         var each = new Option<int>("--each") { Description = "Pass keys a distance.", DefaultValueFactory = _ => 20 };
-        Command command = common.Command("quality", "Perplexity, retrieval and bytes of each KV policy.", text, continued, windows, cases, distances, each);
+        Command command = common.Command("quality", "Perplexity, retrieval and bytes of each KV policy.", continued, windows, cases, distances, each);
         command.SetAction(async (parsed, cancellation) =>
         {
-            string folder = parsed.GetRequiredValue(common.Model);
             int context = parsed.GetValue(common.Context);
-            Tokenizer tokenizer = Tokenizer.Load(folder);
-            TokenClasses classes = PolicyOptions.Classes(tokenizer);
-            int[] prose = tokenizer.Encode(File.ReadAllText(parsed.GetRequiredValue(text)), addSpecialTokens: false);
+            using PolicyModel model = common.Open(parsed, context + 64);
+            int[] prose = model.Prose(parsed.GetValue(common.Text), context * parsed.GetValue(windows));
             List<int[]> scored = ScoredText.Windows(prose, context, parsed.GetValue(windows));
-            List<RetrievalCase> asked = parsed.GetValue(cases) is string file
-                ? RetrievalCase.Read(file, tokenizer)
+            List<RetrievalCase> asked = model.Tokenizer is not Tokenizer tokenizer ? []
+                : parsed.GetValue(cases) is string file ? RetrievalCase.Read(file, tokenizer)
                 : RetrievalCase.PassKeys(tokenizer, prose, parsed.GetRequiredValue(distances), parsed.GetValue(each));
 
             var rows = new List<Row>();
-            foreach (PolicySetting setting in common.Settings(parsed))
+            foreach (PolicySetting setting in common.Settings(parsed, model))
             {
-                await using PolicyEngine engine = PolicyEngine.Open(folder, setting, PoolBytes, parsed.GetValue(common.KvType), classes);
+                await using PolicyEngine engine = PolicyEngine.Open(model, setting, PoolBytes, parsed.GetValue(common.KvType));
                 ScoredText.Score score = await ScoredText.MeasureAsync(engine, scored, parsed.GetValue(continued), cancellation);
                 rows.Add(new Row(setting, score, await RetrievalCase.MeasureAsync(engine, asked, cancellation)));
             }
 
-            string title = $"quality {Path.GetFileName(Path.TrimEndingDirectorySeparator(folder))}, {scored.Count} texts of {context} tokens, the last {parsed.GetValue(continued)} scored; "
+            string title = $"quality {model.Name}, {scored.Count} texts of {context} tokens, the last {parsed.GetValue(continued)} scored; "
                 + $"{asked.Count} questions";
             ResultFile.Publish(title, Table(rows), parsed.GetValue(common.Out));
             if (parsed.GetValue(common.Plot) is string prefix)
@@ -79,7 +75,7 @@ internal static class QualityCommand
             Row[] ordered = [.. family.OrderBy(row => row.Score.BytesPerSequence)];
             double Share(Row row) => 100 * row.Score.BytesPerSequence / rows[0].Score.BytesPerSequence;
             loss.Add(family.Key, ordered.Select(row => (Share(row), 100 * (row.Score.Perplexity / rows[0].Score.Perplexity - 1))));
-            recall.Add(family.Key, ordered.Select(row => (Share(row), 100 * row.Right.Values.Average())));
+            recall.Add(family.Key, ordered.Select(row => (Share(row), 100 * row.Right.Values.DefaultIfEmpty(double.NaN).Average())));
         }
 
         loss.Save(prefix + "-perplexity.svg");

@@ -1,10 +1,9 @@
 using System.CommandLine;
 using System.Diagnostics;
 using InferenceService.Benchmarks.Reports;
+using InferenceService.Compute;
 using InferenceService.Engine;
-using InferenceService.Engine.Cache.Policies;
 using InferenceService.Engine.Sampling;
-using InferenceService.Text.Tokenization;
 
 namespace InferenceService.Benchmarks.Policies;
 
@@ -14,37 +13,34 @@ internal static class ThroughputCommand
     public static Command Create()
     {
         var common = new PolicyOptions();
-        var text = new Option<string>("--text") { Description = "UTF-8 prose; prompts are cut from it.", Required = true };
         var pool = new Option<double>("--pool-sequences") { Description = "Pool bytes, in sequences of full length under the baseline.", DefaultValueFactory = _ => 6 };
         var poolBytes = new Option<long?>("--pool-bytes") { Description = "Pool bytes; instead of --pool-sequences, to hold two checkpoints against each other." };
         var requests = new Option<int>("--requests") { Description = "Requests, all sent at once.", DefaultValueFactory = _ => 64 };
         var generate = new Option<int>("--generate") { Description = "Tokens to generate a request.", DefaultValueFactory = _ => 256 };
         var rounds = new Option<int>("--rounds") { Description = "Rounds over all policies; medians are reported.", DefaultValueFactory = _ => 3 };
-        Command command = common.Command("throughput", "Requests in flight and tokens/s of each KV policy at equal pool bytes.", text, pool, poolBytes, requests, generate, rounds);
+        Command command = common.Command("throughput", "Requests in flight and tokens/s of each KV policy at equal pool bytes.", pool, poolBytes, requests, generate, rounds);
         command.SetAction(async (parsed, cancellation) =>
         {
-            string folder = parsed.GetRequiredValue(common.Model);
             int prompt = parsed.GetValue(common.Context), generated = parsed.GetValue(generate), count = parsed.GetValue(requests);
-            Tokenizer tokenizer = Tokenizer.Load(folder);
-            TokenClasses classes = PolicyOptions.Classes(tokenizer);
-            int[] prose = tokenizer.Encode(File.ReadAllText(parsed.GetRequiredValue(text)), addSpecialTokens: false);
+            using PolicyModel model = common.Open(parsed, prompt + generated + 1);
+            int[] prose = model.Prose(parsed.GetValue(common.Text), 8 * prompt);
             List<int[]> prompts = Prompts(prose, prompt, count);
-            IReadOnlyList<PolicySetting> settings = common.Settings(parsed);
+            IReadOnlyList<PolicySetting> settings = common.Settings(parsed, model);
             long bytes = parsed.GetValue(poolBytes)
-                ?? await PoolBytesAsync(folder, settings[0], parsed, common, classes, prompt + generated, parsed.GetValue(pool));
+                ?? await PoolBytesAsync(model, settings[0], parsed.GetValue(common.KvType), prompt + generated, parsed.GetValue(pool));
 
             Measured[] all = [.. settings.Select(setting => new Measured(setting))];
             for (int round = 0; round < parsed.GetValue(rounds); round++)
             {
                 foreach (Measured one in all)
                 {
-                    await using PolicyEngine engine = PolicyEngine.Open(folder, one.Setting, bytes, parsed.GetValue(common.KvType), classes);
+                    await using PolicyEngine engine = PolicyEngine.Open(model, one.Setting, bytes, parsed.GetValue(common.KvType));
                     await MeasureAsync(engine, prompts, generated, one, cancellation);
                 }
             }
 
             ResultFile.Publish(
-                $"throughput {Path.GetFileName(Path.TrimEndingDirectorySeparator(folder))}, pool of {bytes:N0} bytes, {count} requests of {prompt} + {generated} tokens at once",
+                $"throughput {model.Name}, pool of {bytes:N0} bytes, {count} requests of {prompt} + {generated} tokens at once",
                 Table(all), parsed.GetValue(common.Out));
             if (parsed.GetValue(common.Plot) is string prefix)
                 Plot(all, prefix);
@@ -58,10 +54,9 @@ internal static class ThroughputCommand
         return [.. Enumerable.Range(0, count).Select(_ => random.Next(0, Math.Max(1, prose.Length - length))).Select(start => prose[start..Math.Min(prose.Length, start + length)])];
     }
 
-    private static async Task<long> PoolBytesAsync(
-        string folder, PolicySetting baseline, ParseResult parsed, PolicyOptions common, TokenClasses classes, int tokens, double sequences)
+    private static async Task<long> PoolBytesAsync(PolicyModel model, PolicySetting baseline, DType kvType, int tokens, double sequences)
     {
-        await using PolicyEngine engine = PolicyEngine.Open(folder, baseline, 64 << 20, parsed.GetValue(common.KvType), classes);
+        await using PolicyEngine engine = PolicyEngine.Open(model, baseline, 64 << 20, kvType);
         return (long)(engine.FullBytes(tokens) * sequences);
     }
 
