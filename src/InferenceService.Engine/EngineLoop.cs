@@ -13,6 +13,8 @@ internal sealed class EngineLoop
 {
     private static readonly TimeSpan HeartbeatInterval = TimeSpan.FromSeconds(1);
 
+    private static readonly TimeSpan HeldInterval = TimeSpan.FromMilliseconds(100);
+
     private readonly Inbox _inbox;
     private readonly TimeProvider _time;
     private readonly Residency _residency;
@@ -29,6 +31,8 @@ internal sealed class EngineLoop
     private long _steps;
     private long _busyTicks;
     private long _samplerTicks;
+    private long _heldAt;
+    private bool _heldNothing;
 
     /// <summary>Allocates the pool and everything that works on it. Options are checked by the caller.</summary>
     public EngineLoop(DecoderModel model, EngineOptions options, int blocks, Inbox inbox, TimeProvider time)
@@ -284,9 +288,18 @@ internal sealed class EngineLoop
         _outbox.FailAll($"the engine ended with a fault: {fault.GetType().Name}: {fault.Message}");
     }
 
-    private void PublishStatistics() => Statistics.Publish(new EngineStatistics(
-        _scheduler.Roster.Running.Count, _scheduler.Roster.Waiting.Count, Cache.Blocks.Total, Cache.Blocks.Used, Cache.Blocks.Cached,
-        _scheduler.Preemptions, _residency.PrefixQueryTokens, _residency.PrefixHitTokens, _scheduler.PromptTokens,
-        _outbox.GeneratedTokens, _steps, _time.GetTimestamp(), _time.GetElapsedTime(0, _busyTicks).TotalSeconds,
-        _time.GetElapsedTime(0, _busyTicks - _runner.ModelTicks - _samplerTicks).TotalSeconds));
+    private void PublishStatistics()
+    {
+        Statistics.Publish(new EngineStatistics(
+            _scheduler.Roster.Running.Count, _scheduler.Roster.Waiting.Count, Cache.Blocks.Total, Cache.Blocks.Used, Cache.Blocks.Cached,
+            _scheduler.Preemptions, _residency.PrefixQueryTokens, _residency.PrefixHitTokens, _scheduler.PromptTokens,
+            _outbox.GeneratedTokens, _steps, _time.GetTimestamp(), _time.GetElapsedTime(0, _busyTicks).TotalSeconds,
+            _time.GetElapsedTime(0, _busyTicks - _runner.ModelTicks - _samplerTicks).TotalSeconds));
+        // A walk over all tables, so not in every step; but what is gone must not stay on show.
+        if (_scheduler.Roster.IsIdle != _heldNothing || _time.GetElapsedTime(_heldAt) >= HeldInterval)
+        {
+            Meter.NoteHeld(_scheduler.Roster);
+            (_heldNothing, _heldAt) = (_scheduler.Roster.IsIdle, _time.GetTimestamp());
+        }
+    }
 }

@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using InferenceService.Compute;
 using InferenceService.Engine.Cache;
 using InferenceService.Engine.Cache.Policies;
+using InferenceService.Engine.Scheduling;
 using InferenceService.Models;
 
 namespace InferenceService.Engine;
@@ -11,15 +12,20 @@ namespace InferenceService.Engine;
 /// <param name="config">What keeping everything would take.</param>
 internal sealed class KvMeter(KvCache cache, ModelConfig config)
 {
-    private readonly ConcurrentDictionary<string, KvPolicyCounters> _counters = new(
-        KvPolicyRegistry.Names.Select(name => KeyValuePair.Create(name, new KvPolicyCounters(name, cache.Layout.Groups))), StringComparer.Ordinal);
+    private readonly KvPolicyCounters[] _known = [.. KvPolicyRegistry.Names.Select(name => new KvPolicyCounters(name, cache.Layout.Groups))];
+    private readonly ConcurrentDictionary<string, KvPolicyCounters> _others = new(StringComparer.Ordinal);
 
     /// <summary>Counters of every policy that is known or was used. Any thread.</summary>
-    public IEnumerable<KvPolicyCounters> All => _counters.Values;
+    public IEnumerable<KvPolicyCounters> All => _known.Concat(_others.Values);
 
     /// <summary>Counters of one policy. Any thread.</summary>
-    public KvPolicyCounters Of(IKvPolicy policy) =>
-        _counters.GetOrAdd(policy.Name, static (name, groups) => new KvPolicyCounters(name, groups), cache.Layout.Groups);
+    public KvPolicyCounters Of(IKvPolicy policy)
+    {
+        foreach (KvPolicyCounters counters in _known)
+            if (counters.Name == policy.Name)
+                return counters;
+        return _others.GetOrAdd(policy.Name, static (name, groups) => new KvPolicyCounters(name, groups), cache.Layout.Groups);
+    }
 
     /// <summary>Engine thread, before an ending choice gives its blocks back: adds what it holds to its request and its policy.</summary>
     public void NoteEnd(Sequence sequence)
@@ -40,6 +46,31 @@ internal sealed class KvMeter(KvCache cache, ModelConfig config)
         Of(sequence.Generation.Policy).CountEnd(usage);
     }
 
+    /// <summary>Engine thread, a few times a second: what living sequences hold, by policy.</summary>
+    public void NoteHeld(Roster roster)
+    {
+        foreach (KvPolicyCounters counters in _known)
+        {
+            long device = 0, host = 0;
+            for (int i = 0; i < roster.Running.Count; i++)
+                device += roster.Running[i].Generation.Policy.Name == counters.Name ? HeldBytes(roster.Running[i]) : 0;
+            for (int i = 0; i < roster.Waiting.Count; i++)
+                host += roster.Waiting[i].Swapped is SwappedKv swapped && roster.Waiting[i].Generation.Policy.Name == counters.Name ? (long)swapped.Blocks * cache.Format.BlockBytes : 0;
+            counters.SetHeld(device, host);
+        }
+    }
+
+    private long HeldBytes(Sequence sequence)
+    {
+        long bytes = 0;
+        foreach (ref readonly BlockTable table in sequence.Cache is SequenceCache held ? held.Tables.AsSpan() : default)
+            foreach (int entry in table.Blocks)
+                bytes += entry < 0 ? ChildBytes : cache.Format.BlockBytes;
+        return bytes;
+    }
+
+    private int ChildBytes => cache.Format.PackedBits == 0 ? 0 : cache.Format.BlockBytes / cache.Format.ChildrenPerBlock;
+
     /// <summary>Bytes of all blocks but those that another living choice of the request still holds: the last of them counts these.</summary>
     private long OwnBytes(Sequence sequence, SequenceCache held)
     {
@@ -54,11 +85,10 @@ internal sealed class KvMeter(KvCache cache, ModelConfig config)
                     others.Add(entry);
         }
 
-        int childBytes = cache.Format.PackedBits == 0 ? 0 : cache.Format.BlockBytes / cache.Format.ChildrenPerBlock;
         long bytes = 0;
         foreach (ref readonly BlockTable table in held.Tables.AsSpan())
             foreach (int entry in table.Blocks)
-                bytes += others?.Contains(entry) == true ? 0 : entry < 0 ? childBytes : cache.Format.BlockBytes;
+                bytes += others?.Contains(entry) == true ? 0 : entry < 0 ? ChildBytes : cache.Format.BlockBytes;
         return bytes;
     }
 }

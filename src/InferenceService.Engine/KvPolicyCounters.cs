@@ -8,6 +8,8 @@ public sealed class KvPolicyCounters
     private long _droppedSlots;
     private long _bytes;
     private long _bytesFull;
+    private long _deviceBytes;
+    private long _hostBytes;
 
     internal KvPolicyCounters(string name, int groups) => (Name, _groups) = (name, groups);
 
@@ -28,6 +30,18 @@ public sealed class KvPolicyCounters
 
     /// <summary>How many times less; 1 before the first choice ended.</summary>
     public double CompressionRatio => Bytes == 0 ? 1 : (double)BytesFull / Bytes;
+
+    /// <summary>Bytes of the blocks that living sequences held a moment ago; a block that several share counts for each.</summary>
+    public long DeviceBytes => Interlocked.Read(ref _deviceBytes);
+
+    /// <summary>The same of preempted sequences, in host memory.</summary>
+    public long HostBytes => Interlocked.Read(ref _hostBytes);
+
+    internal void SetHeld(long device, long host)
+    {
+        Interlocked.Exchange(ref _deviceBytes, device);
+        Interlocked.Exchange(ref _hostBytes, host);
+    }
 
     internal void CountRequest() => Interlocked.Increment(ref _requests);
 

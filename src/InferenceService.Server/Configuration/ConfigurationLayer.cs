@@ -16,6 +16,8 @@ internal enum LayerKind
 /// <summary>One source of settings: flat keys (<c>Engine:BlockSize</c>, case ignored) and their text.</summary>
 internal sealed class ConfigurationLayer(LayerKind kind, string name, IReadOnlyDictionary<string, string> values)
 {
+    private const string PolicyFileKey = "PolicyFile";
+
     /// <summary>Prefix of environment variables; a double underscore separates sections.</summary>
     public const string EnvironmentPrefix = "INFERENCE__";
 
@@ -31,10 +33,39 @@ internal sealed class ConfigurationLayer(LayerKind kind, string name, IReadOnlyD
     /// <summary>How the user wrote this key here: the flag, the variable, or the file and the key.</summary>
     public string Spell(string key) => Kind switch
     {
+        LayerKind.CommandLine when Values.ContainsKey(PolicyFileOf(key)) => "--kv-policy-file",
         LayerKind.CommandLine => ServerFlags.ByKey(key)?.Name ?? "--host, --port",
         LayerKind.Environment => EnvironmentPrefix + key.Replace(":", "__", StringComparison.Ordinal),
         _ => $"{Name}: {key}",
     };
+
+    /// <summary>The same with the policy files that it names read: each stands for the policy and the options in it.</summary>
+    /// <param name="problems">Gets a line for each file that cannot be used.</param>
+    public ConfigurationLayer WithPolicyFiles(List<string> problems)
+    {
+        string[] keys = [.. Values.Keys.Where(key => key.EndsWith(":KvCache:" + PolicyFileKey, StringComparison.OrdinalIgnoreCase))];
+        if (keys.Length == 0)
+            return this;
+        var all = new Dictionary<string, string>(Values, StringComparer.OrdinalIgnoreCase);
+        foreach (string key in keys)
+        {
+            string section = key[..^PolicyFileKey.Length];
+            if (Values.ContainsKey(section + "Policy") || Values.Keys.Any(other => other.StartsWith(section + "PolicyOptions:", StringComparison.OrdinalIgnoreCase)))
+                problems.Add(Kind == LayerKind.CommandLine ? "--kv-policy and --kv-policy-file exclude each other" : $"{Spell(key)} stands for Policy and PolicyOptions; leave these out");
+            else if (PolicyFile.Read(Values[key], out PolicyFile? file) is { } problem)
+                problems.Add($"{Spell(key)}: {problem}");
+            else
+                file!.AddTo(all, section);
+        }
+
+        return new ConfigurationLayer(Kind, Name, all);
+    }
+
+    private static string PolicyFileOf(string key)
+    {
+        int at = key.IndexOf(":KvCache:Policy", StringComparison.OrdinalIgnoreCase);
+        return at < 0 ? "" : key[..at] + ":KvCache:" + PolicyFileKey;
+    }
 
     /// <summary>It sets this key, or something below it.</summary>
     public bool Mentions(string key) =>

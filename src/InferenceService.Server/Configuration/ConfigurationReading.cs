@@ -44,6 +44,7 @@ internal sealed class ConfigurationReading
 
         layers.Add(ConfigurationLayer.FromEnvironment(environment.Variables));
         layers.Add(commandLine.Layer);
+        layers = layers.ConvertAll(layer => layer.WithPolicyFiles(problems));
         var reader = new OptionsReader(layers);
         var options = (ServerConfiguration)reader.Read(typeof(ServerConfiguration), "");
         reader.ReportUnknown(typeof(ServerConfiguration), IsFramework);

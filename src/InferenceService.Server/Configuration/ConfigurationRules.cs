@@ -1,5 +1,4 @@
 using System.Text.Json;
-using InferenceService.Engine.Cache.Policies;
 
 namespace InferenceService.Server.Configuration;
 
@@ -7,9 +6,6 @@ namespace InferenceService.Server.Configuration;
 internal static class ConfigurationRules
 {
     private const int MaxModels = 8;
-
-    // Names of the policies to come, so that asking for one says so instead of guessing at a misspelling.
-    private static readonly string[] PoliciesToCome = ["streaming-llm", "lckv", "cla", "yoco", "mixattention", "sim-layer-kv", "simlayerkv", "fast-gen", "fastgen"];
 
     /// <summary>Adds a line for each rule that is broken.</summary>
     public static void Check(ServerConfiguration options, List<string> problems, List<string> warnings, IReadOnlyList<ConfigurationLayer> layers)
@@ -40,7 +36,7 @@ internal static class ConfigurationRules
         {
             ModelOptions model = options.Models[i];
             string key = $"Models:{i}";
-            CheckPolicy(model.KvCache.Policy, spell($"{key}:KvCache:Policy"), problems);
+            KvCacheRules.Check(model.KvCache, $"{key}:KvCache", spell, problems);
             foreach (string name in model.Names)
             {
                 if (name.Length is 0 or > 256 || name.Any(char.IsControl))
@@ -52,16 +48,6 @@ internal static class ConfigurationRules
             if (model.ChatTemplateKwargs is { } json && !IsJsonObject(json))
                 problems.Add($"{spell($"{key}:ChatTemplateKwargs")} is not a JSON object");
         }
-    }
-
-    private static void CheckPolicy(string policy, string spelled, List<string> problems)
-    {
-        if (KvPolicyRegistry.Find(policy) is not null)
-            return;
-        string known = string.Join(", ", KvPolicyRegistry.Names);
-        problems.Add(PoliciesToCome.Contains(policy)
-            ? $"{spelled}: \"{policy}\" is not supported by this version yet (supported: {known})"
-            : $"{spelled}: \"{policy}\" is not one of {known}{NearestName.Hint(policy, KvPolicyRegistry.Names)}");
     }
 
     private static void CheckEngine(ServerConfiguration options, List<string> problems, Func<string, string> spell)

@@ -1,4 +1,5 @@
 using System.ComponentModel.DataAnnotations;
+using System.Globalization;
 
 namespace InferenceService.Server.Configuration;
 
@@ -48,10 +49,42 @@ internal sealed record ModelOptions
 /// <summary>Section <c>Models:N:KvCache</c>.</summary>
 internal sealed record KvCacheOptions
 {
-    /// <summary>Element type of K and V; int8 and int4: old tokens in so many bits, the newest as the checkpoint. Default auto: the checkpoint's.</summary>
+    /// <summary>Element type of K and V. Default auto: the checkpoint's. int8 and int4: new tokens as auto, older ones quantised.</summary>
     [OneOf("auto", "float32", "float16", "bfloat16", "int8", "int4", NotYet = ["fp8", "fp8_e4m3", "fp8_e5m2"])]
     public string Dtype { get; init; } = "auto";
 
-    /// <summary>Retention policy by name. Default full.</summary>
+    /// <summary>Bits of quantised blocks; 0 = there are none.</summary>
+    internal int PackedBits => Dtype switch { "int4" => 4, "int8" => 8, _ => 0 };
+
+    /// <summary>Option values of a policy before a request says more: those configured for the model's own, and the bits that the cache is loaded for.</summary>
+    internal Dictionary<string, string> OptionsOf(string policy)
+    {
+        Dictionary<string, string> values = policy == Policy ? new(PolicyOptions) : [];
+        if (PackedBits > 0 && !values.ContainsKey("value_bits"))
+            values.TryAdd("key_bits", PackedBits.ToString(CultureInfo.InvariantCulture));
+        return values;
+    }
+
+    /// <summary>Retention policy of requests that choose none, by name. Default full.</summary>
     public string Policy { get; init; } = "full";
+
+    /// <summary>Its options by name; those left out have the policy's own defaults.</summary>
+    [Refines(nameof(Policy))]
+    public IReadOnlyDictionary<string, string> PolicyOptions { get; init; } = new Dictionary<string, string>();
+
+    /// <summary>A JSON file that stands for <see cref="Policy"/> and <see cref="PolicyOptions"/>: <c>{"name": …, options}</c>, as in a request.</summary>
+    public string? PolicyFile { get; init; }
+
+    /// <summary>Policies that requests may choose besides the default one; none named = every policy that accepts the loaded layout.</summary>
+    public IReadOnlyList<string> AllowedPolicies { get; init; } = [];
+
+    /// <summary>Lowest and highest value that an option may have, whoever sets it: option to <c>low,high</c>; either may be empty.</summary>
+    public IReadOnlyDictionary<string, string> PolicyBounds { get; init; } = new Dictionary<string, string>();
+
+    /// <summary>Which lanes keep and drop together. Default auto: as coarse as <see cref="Policy"/> and <see cref="AllowedPolicies"/> permit.</summary>
+    [OneOf("auto", "model", "layer", "head")]
+    public string Grouping { get; init; } = "auto";
+
+    /// <summary>Every answer's usage tells what it held in the cache, as with <c>kv_report</c>. Default false.</summary>
+    public bool Report { get; init; }
 }

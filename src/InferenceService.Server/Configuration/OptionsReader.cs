@@ -50,7 +50,11 @@ internal sealed class OptionsReader(IReadOnlyList<ConfigurationLayer> layers)
     private void ReadProperty(object options, PropertyInfo property, string key)
     {
         Type type = Nullable.GetUnderlyingType(property.PropertyType) ?? property.PropertyType;
-        if (ElementOf(type) is { } element)
+        if (type == typeof(IReadOnlyDictionary<string, string>))
+        {
+            property.SetValue(options, ReadMap(property, key));
+        }
+        else if (ElementOf(type) is { } element)
         {
             object? list = element == typeof(string) ? ReadStrings(property, key) : ReadRecords(element, property, key);
             if (list is not null)
@@ -104,6 +108,38 @@ internal sealed class OptionsReader(IReadOnlyList<ConfigurationLayer> layers)
         bool secret = property.GetCustomAttribute<SecretAttribute>() is not null;
         Effective.Add(new EffectiveSetting(key, secret ? "***" : string.Join(", ", items), source.Kind == LayerKind.File ? source.Name : source.Spell(key)));
         return items;
+    }
+
+    // Entries merge over the sources; an entry that is itself a list reads as its items joined with commas.
+    private Dictionary<string, string> ReadMap(PropertyInfo property, string key)
+    {
+        var map = new Dictionary<string, string>(StringComparer.Ordinal);
+        string prefix = key + ":";
+        string? sibling = property.GetCustomAttribute<RefinesAttribute>() is { } refines ? prefix[..^(property.Name.Length + 1)] + refines.Sibling : null;
+        string? inForce = sibling is null ? null : LayerOf(sibling)?.Values[sibling], sofar = null;
+        var sources = new Dictionary<string, string>(StringComparer.Ordinal);
+        for (int i = 0; i < layers.Count; i++)
+        {
+            string[] keys = [.. layers[i].Values.Keys.Where(k => k.StartsWith(prefix, StringComparison.OrdinalIgnoreCase)).Order(StringComparer.OrdinalIgnoreCase)];
+            _known.UnionWith(keys);
+            if (sibling is not null)
+                sofar = layers[i].Values.GetValueOrDefault(sibling) ?? sofar;
+            foreach (IGrouping<string, string> entry in keys.GroupBy(k => k[prefix.Length..].Split(':')[0].ToLowerInvariant()))
+            {
+                if (sofar is not null && sofar != inForce)
+                    continue;
+                map[entry.Key] = string.Join(',', entry.Select(k => layers[i].Values[k]));
+                sources[entry.Key] = layers[i].Kind == LayerKind.File ? layers[i].Name : layers[i].Spell(entry.First());
+            }
+        }
+
+        if (map.Count > MaxEntries)
+            Problems.Add($"{key} has {map.Count} entries (at most {MaxEntries})");
+        foreach ((string name, string value) in map)
+            Effective.Add(new EffectiveSetting(Join(key, name), value, sources[name]));
+        if (map.Count == 0)
+            Effective.Add(new EffectiveSetting(key, "", "default"));
+        return map;
     }
 
     private Array? ReadRecords(Type element, PropertyInfo property, string key)
@@ -190,6 +226,8 @@ internal sealed class OptionsReader(IReadOnlyList<ConfigurationLayer> layers)
             }
 
             type = Nullable.GetUnderlyingType(property.PropertyType) ?? property.PropertyType;
+            if (type == typeof(IReadOnlyDictionary<string, string>))
+                return ": it takes entries, not a value";
             if (ElementOf(type) is { } element)
             {
                 type = element;

@@ -30,6 +30,16 @@ internal sealed class SecretAttribute : Attribute;
 [AttributeUsage(AttributeTargets.Property)]
 internal sealed class ReplacedAsAWholeAttribute : Attribute;
 
+/// <summary>
+/// A map that refines a named sibling: entries that a source wrote for another value of the sibling than the one in force do not count.
+/// </summary>
+[AttributeUsage(AttributeTargets.Property)]
+internal sealed class RefinesAttribute(string sibling) : Attribute
+{
+    /// <summary>Property of the same record.</summary>
+    public string Sibling { get; } = sibling;
+}
+
 /// <summary>Property of a record that takes the value when an entry is written as a plain string.</summary>
 [AttributeUsage(AttributeTargets.Property)]
 internal sealed class ScalarFormAttribute : Attribute;

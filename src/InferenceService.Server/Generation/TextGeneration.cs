@@ -78,8 +78,27 @@ internal sealed partial class TextGeneration : IDisposable
         }
     }
 
-    /// <summary>Tokens of a prompt.</summary>
-    public int PromptLength(int prompt) => _order.Prompts[prompt].Ids.Length;
+    /// <summary>What all choices held in the KV cache when they ended; complete after <see cref="SettleAsync"/>.</summary>
+    public KvUsage KvUsage
+    {
+        get
+        {
+            var sum = new KvUsage((_order.Requests[0].KvPolicy ?? _model.Policies.Default).Name, 0, 0, 0, 0);
+            for (int i = 0; i < _streams.Count; i++)
+            {
+                KvUsage one = _streams[i].KvUsage;
+                sum = sum with
+                {
+                    LogicalTokens = sum.LogicalTokens + one.LogicalTokens,
+                    KeptTokens = sum.KeptTokens + one.KeptTokens,
+                    Bytes = sum.Bytes + one.Bytes,
+                    BytesFull = sum.BytesFull + one.BytesFull,
+                };
+            }
+
+            return sum;
+        }
+    }
 
     /// <summary>Log-probabilities of a prompt, when asked for.</summary>
     public IReadOnlyList<TokenLogprobs?>? PromptLogprobs(int prompt) => _streams[prompt].PromptLogprobs;
@@ -92,6 +111,17 @@ internal sealed partial class TextGeneration : IDisposable
         if (outcome == WaitOutcome.Ended && !IsComplete && !IsBroken)
             Break(_cancelled ?? Admission.Failed, "the engine ended the stream without ending its choices");
         return outcome != WaitOutcome.TimedOut;
+    }
+
+    /// <summary>Waits until the engine, too, has ended every choice: one that a stop string ended goes on for a step.</summary>
+    public async ValueTask SettleAsync()
+    {
+        while (await _streams.WaitAsync(Timeout.InfiniteTimeSpan) != WaitOutcome.Ended)
+        {
+            while (_streams.TryRead(out _, out _))
+            {
+            }
+        }
     }
 
     /// <summary>Takes one event and applies it to its choice. False when none is there, or all is over.</summary>

@@ -43,8 +43,8 @@ internal sealed class LoadedModel : IAsyncDisposable
                 Engine = engine,
                 Created = time.GetUtcNow(),
                 MaxModelLength = plan.Memory.MaxModelLength,
-                SystemFingerprint = plan.Fingerprint,
-                KvPolicy = plan.Policy.Name,
+                OutputFacts = plan.OutputFacts,
+                Policies = plan.Policies,
                 Quantization = plan.Options.Quantization,
             };
             return new LoadedModel(model, backend, plan.Checkpoint);

@@ -1,4 +1,5 @@
 using InferenceService.Compute;
+using InferenceService.Engine.Cache.Policies;
 using InferenceService.Models;
 
 namespace InferenceService.Server.Hosting;
@@ -12,6 +13,9 @@ internal sealed record MemoryDemand
     /// <summary>Groups and lanes.</summary>
     public required KvLayout Layout { get; init; }
 
+    /// <summary>The policy of requests that choose none; its mask may bound what a sequence holds.</summary>
+    public required IKvPolicy Policy { get; init; }
+
     /// <summary>Weight bytes as stored.</summary>
     public required long WeightBytes { get; init; }
 
@@ -24,7 +28,7 @@ internal sealed record MemoryDemand
     /// <summary>Tokens a block.</summary>
     public required int BlockSize { get; init; }
 
-    /// <summary>Bits of packed blocks; 0 = none.</summary>
+    /// <summary>Bits of quantised blocks; 0 = there are none.</summary>
     public int PackedBits { get; init; }
 
     /// <summary>Most sequences in a batch.</summary>
@@ -70,8 +74,23 @@ internal sealed record MemoryPlan
     /// <summary>What was asked for, when it had to be reduced.</summary>
     public int? ReducedFrom { get; init; }
 
-    /// <summary>Sequences of the greatest length that fit at once.</summary>
-    public double Concurrency => Tokens / (double)MaxModelLength;
+    /// <summary>Bytes that a token takes while all of it is kept: its slots in every group.</summary>
+    public required long TokenBytes { get; init; }
+
+    /// <summary>Blocks of one group that a sequence of the greatest length holds at most under the default policy.</summary>
+    public required int SequenceBlocks { get; init; }
+
+    /// <summary>What is left of them once old blocks are quantised; children count by their share of a block.</summary>
+    public required double RestingBlocks { get; init; }
+
+    /// <summary>Groups of a sequence.</summary>
+    public required int Groups { get; init; }
+
+    /// <summary>Sequences of the greatest length that fit at once under the default policy, at their peak.</summary>
+    public double Concurrency => IsBounded ? Blocks / Groups / (double)SequenceBlocks : Tokens / (double)MaxModelLength;
+
+    /// <summary>The default policy's mask bounds what a sequence holds, whatever its length.</summary>
+    public required bool IsBounded { get; init; }
 
     /// <summary>Lays out the memory.</summary>
     /// <exception cref="CheckpointException">Not even one sequence of one block fits, or the context exceeds the checkpoint's.</exception>
@@ -80,23 +99,26 @@ internal sealed record MemoryPlan
         int wanted = demand.MaxModelLength ?? demand.Config.MaxPositions;
         if (wanted > demand.Config.MaxPositions)
             throw new CheckpointException($"--max-model-len: {wanted} exceeds the checkpoint's own {demand.Config.MaxPositions} positions.");
-        int blockBytes = checked(new KvBlockFormat(demand.KvType, demand.BlockSize, demand.Config.HeadDim, demand.Layout.LanesPerGroup, demand.PackedBits).BlockBytes);
+        var format = new KvBlockFormat(demand.KvType, demand.BlockSize, demand.Config.HeadDim, demand.Layout.LanesPerGroup, demand.PackedBits);
+        int blockBytes = checked(format.BlockBytes);
+        int spare = demand.PackedBits == 0 ? 0 : 1; // packing takes a block before it gives any back
         int groups = demand.Layout.Groups;
         long workspace = Workspace(demand);
-        long useful = (long)demand.MaxNumSeqs * BlocksFor(wanted, demand.BlockSize) * groups + (demand.PackedBits == 0 ? 0 : 1);
+        int most = demand.Policy.Mask.PeakBlocks(wanted, demand.BlockSize);
+        long useful = (long)demand.MaxNumSeqs * most * groups + spare;
         long bytes = demand.KvCacheBytes ?? (long)(PoolShare * Math.Max(0, demand.AvailableBytes - demand.WeightBytes - workspace));
         long affordable = bytes / blockBytes;
         // An explicit size is taken as given: blocks beyond the running sequences still hold prefixes.
         long blocks = Math.Min(demand.KvCacheBytes is null ? Math.Min(affordable, useful) : affordable, int.MaxValue / demand.BlockSize);
-        long spare = demand.PackedBits == 0 ? 0 : 1; // packing takes a block before it gives any back
         long perGroup = (blocks - spare) / groups;
         if (perGroup < 1)
         {
             throw new CheckpointException(
-                $"The KV pool of {bytes} bytes holds no sequence: one block a group takes {(groups + spare) * blockBytes} bytes; raise --kv-cache-memory-bytes.");
+                $"The KV pool of {bytes} bytes holds no sequence: one block a group takes {((long)groups + spare) * blockBytes} bytes; raise --kv-cache-memory-bytes.");
         }
 
-        int length = (int)Math.Min(wanted, perGroup * demand.BlockSize);
+        int length = most <= perGroup ? wanted : (int)Math.Min(wanted, perGroup * demand.BlockSize);
+        int peak = demand.Policy.Mask.PeakBlocks(length, demand.BlockSize);
         return new MemoryPlan
         {
             WeightBytes = demand.WeightBytes,
@@ -106,8 +128,22 @@ internal sealed record MemoryPlan
             Blocks = (int)blocks,
             Tokens = perGroup * demand.BlockSize,
             MaxModelLength = length,
+            TokenBytes = (long)groups * blockBytes / demand.BlockSize,
+            SequenceBlocks = peak,
+            RestingBlocks = RestingBlocksOf(demand.Policy, format, length, peak),
+            Groups = groups,
+            IsBounded = peak < BlocksFor(length, demand.BlockSize),
             ReducedFrom = length < wanted ? wanted : null,
         };
+    }
+
+    private static double RestingBlocksOf(IKvPolicy policy, KvBlockFormat format, int length, int peak)
+    {
+        if (policy.Packing.IsNone)
+            return peak;
+        int kept = policy.Mask.IsNone ? length : Math.Min(length, policy.Mask.Sinks + policy.Mask.Window);
+        int packed = Math.Max(0, kept - policy.Packing.Residual) / format.BlockSize;
+        return BlocksFor(kept, format.BlockSize) - packed + packed / (double)format.ChildrenPerBlock;
     }
 
     private static long BlocksFor(int tokens, int blockSize) => (tokens + (long)blockSize - 1) / blockSize;

@@ -1,6 +1,3 @@
-using System.Globalization;
-using System.Security.Cryptography;
-using System.Text;
 using InferenceService.Compute;
 using InferenceService.Engine;
 using InferenceService.Engine.Cache.Policies;
@@ -32,8 +29,8 @@ internal sealed class ModelPlan : IDisposable
     /// <summary>Its chat template; null when there is none.</summary>
     public required ChatTemplate? ChatTemplate { get; init; }
 
-    /// <summary>The KV policy.</summary>
-    public required IKvPolicy Policy { get; init; }
+    /// <summary>The KV policy of requests that choose none.</summary>
+    public IKvPolicy Policy => Policies.Default;
 
     /// <summary>Groups and lanes that the policy asks for.</summary>
     public required KvLayout Layout { get; init; }
@@ -47,10 +44,7 @@ internal sealed class ModelPlan : IDisposable
     /// <summary>Element type of K and V.</summary>
     public required DType KvType { get; init; }
 
-    /// <summary>Bits of old K and V; 0 = as <see cref="KvType"/>.</summary>
-    public required int PackedBits { get; init; }
-
-    /// <summary>Tokens a block.</summary>
+    /// <summary>Tokens a KV block.</summary>
     public required int BlockSize { get; init; }
 
     /// <summary>Element type of the weights.</summary>
@@ -71,15 +65,12 @@ internal sealed class ModelPlan : IDisposable
     /// <summary>Worth a warning at start.</summary>
     public required IReadOnlyList<string> Warnings { get; init; }
 
-    /// <summary>Short hash over what decides the output: server version, checkpoint, quantisation, KV policy and types.</summary>
-    public string Fingerprint
-    {
-        get
-        {
-            string facts = $"{ServerVersion.Text}|{Convert.ToHexString(Revision)}|{WeightType}|{Options.Quantization}|{Policy.Name}({Policy.Settings})|{KvType}|{PromptChunk}";
-            return "fp_" + Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(facts)))[..12];
-        }
-    }
+    /// <summary>The KV policies that it can serve.</summary>
+    public required PolicyMenu Policies { get; init; }
+
+    /// <summary>What decides the output besides the request: server version, checkpoint, quantisation and types.</summary>
+    public string OutputFacts =>
+        $"{ServerVersion.Text}|{Convert.ToHexString(Revision)}|{WeightType}|{Options.Quantization}|{KvType}|{Options.KvCache.PackedBits}|{PromptChunk}";
 
     /// <summary>Opens and checks the files of one model.</summary>
     /// <param name="options">The model.</param>
@@ -93,8 +84,6 @@ internal sealed class ModelPlan : IDisposable
     public static ModelPlan Open(ModelOptions options, EngineSection engine, ProcessEnvironment environment, long availableBytes, long? poolBytes)
     {
         ModelFolder folder = ModelFolder.Find(options.Path, environment.HubCache);
-        int packedBits = PackedBitsOf(options.KvCache.Dtype), blockSize = engine.BlockSizeFor(packedBits);
-        IKvPolicy policy = CreatePolicy(options.KvCache.Policy, packedBits);
         var warnings = new List<string>();
         Checkpoint checkpoint = Checkpoint.Open(folder.Path);
         try
@@ -104,8 +93,11 @@ internal sealed class ModelPlan : IDisposable
             if (tokenizer.VocabularySize > config.VocabularySize)
                 warnings.Add($"tokenizer.json knows {tokenizer.VocabularySize} ids, the model only {config.VocabularySize}; prompts with higher ids are refused.");
             DType weights = CheckWeightType(options.Dtype, checkpoint);
-            KvLayout layout = policy.Layout(config);
-            int promptChunk = layout.IsCyclic ? PromptChunkOf(engine.StepTokens, blockSize) : 0;
+            int blockSize = engine.BlockSizeFor(options.KvCache.PackedBits);
+            if (blockSize != engine.BlockSize && engine.BlockSize != new EngineSection().BlockSize)
+                warnings.Add($"--block-size: {engine.BlockSize} is raised to {blockSize}, because --kv-cache-dtype {options.KvCache.Dtype} quantises {KvBlockFormat.PackedGroup} tokens at once.");
+            PolicyMenu policies = PolicyMenu.For(options.KvCache, config, out KvLayout layout);
+            int promptChunk = layout.IsCyclic ? PromptChunkOf(engine, blockSize) : 0;
             int logitRows = layout.IsCyclic ? engine.MaxNumSeqs + promptChunk : Math.Max(engine.MaxNumSeqs, Math.Min(MinLogitRows, engine.StepTokens));
             var limits = new DecoderLimits(engine.StepTokens, logitRows);
             DType kvType = ParseType(options.KvCache.Dtype) ?? weights;
@@ -115,23 +107,23 @@ internal sealed class ModelPlan : IDisposable
                 Checkpoint = checkpoint,
                 Tokenizer = tokenizer,
                 ChatTemplate = ReadTemplate(options, folder.Path, tokenizer, warnings),
-                Policy = policy,
+                Policies = policies,
                 Layout = layout,
                 Limits = limits,
                 PromptChunk = promptChunk,
                 KvType = kvType,
-                PackedBits = packedBits,
                 BlockSize = blockSize,
                 WeightType = weights,
                 Memory = MemoryPlan.For(new MemoryDemand
                 {
                     Config = config,
                     Layout = layout,
+                    Policy = policies.Default,
                     WeightBytes = checkpoint.WeightBytes,
                     Limits = limits,
                     KvType = kvType,
                     BlockSize = blockSize,
-                    PackedBits = packedBits,
+                    PackedBits = options.KvCache.PackedBits,
                     MaxNumSeqs = engine.MaxNumSeqs,
                     MaxModelLength = options.MaxModelLen,
                     KvCacheBytes = poolBytes,
@@ -157,10 +149,10 @@ internal sealed class ModelPlan : IDisposable
         MaxBatchTokens = engine.StepTokens,
         MaxModelLength = Memory.MaxModelLength,
         BlockSize = BlockSize,
-        KvPackedBits = PackedBits,
         PromptChunkTokens = PromptChunk > 0 ? PromptChunk : BlockSize,
         KvCacheBytes = Memory.PoolBytes,
         KvType = KvType,
+        KvPackedBits = Options.KvCache.PackedBits,
         TokenClasses = Classes(),
         PrefixCaching = engine.PrefixCaching,
         Scheduling = engine.SchedulingPolicy == "priority" ? SchedulingPolicy.Priority : SchedulingPolicy.Fcfs,
@@ -170,25 +162,14 @@ internal sealed class ModelPlan : IDisposable
     };
 
     /// <summary>64 tokens in whole blocks, or fewer where a step takes fewer.</summary>
-    private static int PromptChunkOf(int stepTokens, int blockSize)
+    private static int PromptChunkOf(EngineSection engine, int blockSize)
     {
         const int tokens = 64;
-        return blockSize <= stepTokens
-            ? Math.Max(blockSize, Math.Min(tokens, stepTokens) / blockSize * blockSize)
-            : throw new CheckpointException($"--max-num-batched-tokens: {stepTokens} is less than a block of {blockSize}; "
+        return blockSize <= engine.StepTokens
+            ? Math.Max(blockSize, Math.Min(tokens, engine.StepTokens) / blockSize * blockSize)
+            : throw new CheckpointException($"--max-num-batched-tokens: {engine.StepTokens} is less than a block of {blockSize}; "
                 + "prompts of a model whose layers read from above go in whole blocks.");
     }
-
-    /// <summary>A policy with its default options, except that it packs what the cache was made for.</summary>
-    public static IKvPolicy CreatePolicy(string name, int packedBits) => KvPolicyRegistry.Create(
-        name, packedBits == 0 ? null : new Dictionary<string, string> { ["key_bits"] = packedBits.ToString(CultureInfo.InvariantCulture) });
-
-    private static int PackedBitsOf(string kvType) => kvType switch
-    {
-        "int4" => 4,
-        "int8" => 8,
-        _ => 0,
-    };
 
     /// <summary>Closes the checkpoint; only when it was not loaded.</summary>
     public void Dispose() => Checkpoint.Dispose();

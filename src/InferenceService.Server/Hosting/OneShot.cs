@@ -30,6 +30,7 @@ internal static class OneShot
         if (commandLine.PrintConfig)
         {
             PrintSettings(reading, console);
+            PrintCaches(reading.Options, environment, console);
             return ServerRun.Success;
         }
 
@@ -41,6 +42,24 @@ internal static class OneShot
         int width = reading.Effective.Max(setting => setting.Key.Length + setting.Value.Length) + 3;
         foreach (EffectiveSetting setting in reading.Effective)
             console.Line($"{$"{setting.Key} = {setting.Value}".PadRight(Math.Min(width, 60))}  # {setting.Source}");
+    }
+
+    // Sizes follow from the checkpoint; without one there are only the settings.
+    private static void PrintCaches(ServerConfiguration options, ProcessEnvironment environment, StartupConsole console)
+    {
+        try
+        {
+            foreach (ModelPlan plan in ModelCatalog.Plan(options, environment))
+            {
+                foreach ((string name, string text) in PlanReport.KvFacts(plan, options))
+                    console.Line($"# {plan.Names[0]}, {name}: {text}");
+                plan.Dispose();
+            }
+        }
+        catch (Exception exception) when (ServerRun.IsLoadFailure(exception))
+        {
+            console.Line($"# the sizes of the cache cannot be told: {exception.Message.ReplaceLineEndings(" ")}");
+        }
     }
 
     private static int PrintPlan(ServerConfiguration options, ProcessEnvironment environment, StartupConsole console)

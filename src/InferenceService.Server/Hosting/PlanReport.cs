@@ -18,12 +18,9 @@ internal static class PlanReport
         string heads = $"{config.Heads} heads, {config.KvHeads} KV heads";
         console.Fact("architecture", $"{config.Architecture}, {config.Layers} layers, hidden {config.HiddenSize}, {heads}, vocabulary {config.VocabularySize}");
         console.Fact("weights", Text($"{Parameters(plan)} parameters, {HumanValues.Bytes(memory.WeightBytes)} as {ModelPlan.Name(plan.WeightType)}"));
-        string blocks = Text($"{memory.Blocks} blocks of {plan.BlockSize} tokens, {memory.Tokens} tokens");
-        string packed = plan.PackedBits == 0 ? "" : Text($", old tokens in {plan.PackedBits} bits");
-        console.Fact("kv pool", $"{HumanValues.Bytes(memory.PoolBytes)} as {ModelPlan.Name(plan.KvType)}{packed}: {blocks}, policy {plan.Policy.Name}");
+        foreach ((string name, string text) in KvFacts(plan, configuration))
+            console.Fact(name, text);
         console.Fact("workspaces", HumanValues.Bytes(memory.WorkspaceBytes));
-        string atOnce = Text($"{memory.Concurrency:0.0} sequences of that length fit at once, up to {configuration.Engine.MaxNumSeqs} run");
-        console.Fact("context", Text($"{memory.MaxModelLength} tokens; {atOnce}"));
         console.Fact("device", Text($"cpu, {configuration.Cpu.Threads ?? Environment.ProcessorCount} threads, {InstructionSet()}"));
         console.Fact("sampling", Defaults(plan.Defaults));
         if (memory.ReducedFrom is { } wanted)
@@ -35,6 +32,26 @@ internal static class PlanReport
         foreach (string warning in plan.Warnings)
             console.Warning(warning);
     }
+
+    /// <summary>What the cache keeps, how it is grouped, what that takes and how much of it there is.</summary>
+    public static IEnumerable<(string Name, string Text)> KvFacts(ModelPlan plan, ServerConfiguration configuration)
+    {
+        MemoryPlan memory = plan.Memory;
+        string settings = plan.Policy.Settings.Length == 0 ? "" : $" ({plan.Policy.Settings.Replace(",", ", ", StringComparison.Ordinal)})";
+        yield return ("kv policy", $"{plan.Policy.Name}{settings}; requests may choose {string.Join(", ", plan.Policies.Names)}");
+        string groups = Text($"grouped by {PolicyMenu.Word(plan.Layout.Grouping)} ({plan.Layout.Groups} a sequence)");
+        string blocks = Text($"{memory.Blocks} blocks of {plan.BlockSize} tokens, {memory.Tokens} tokens of {memory.TokenBytes} bytes");
+        string type = ModelPlan.Name(plan.KvType) + (plan.Options.KvCache.PackedBits > 0 ? $", old blocks {plan.Options.KvCache.Dtype}" : "");
+        yield return ("kv pool", $"{HumanValues.Bytes(memory.PoolBytes)} as {type}: {blocks}, {groups}");
+        // A policy with a mask holds no more than that; any other holds the whole prompt for a moment, and then maybe less.
+        string least = memory.IsBounded || plan.Policy.Name == "full" ? "" : "at least ";
+        string atOnce = Text($"{least}{memory.Concurrency:0.0} sequences of that length fit at once{Packed(plan)}, up to {configuration.Engine.MaxNumSeqs} run");
+        yield return ("context", Text($"{memory.MaxModelLength} tokens; {atOnce}"));
+    }
+
+    private static string Packed(ModelPlan plan) => plan.Policy.Packing.IsNone
+        ? ""
+        : Text($", {plan.Memory.Blocks / plan.Memory.Groups / plan.Memory.RestingBlocks:0.0} once their old blocks are {plan.Options.KvCache.Dtype}");
 
     private static string Defaults(GenerationDefaults defaults)
     {

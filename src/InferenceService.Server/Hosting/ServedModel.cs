@@ -1,4 +1,7 @@
+using System.Security.Cryptography;
+using System.Text;
 using InferenceService.Engine;
+using InferenceService.Engine.Cache.Policies;
 using InferenceService.Models.Checkpoints;
 using InferenceService.Text.Templates;
 using InferenceService.Text.Tokenization;
@@ -32,12 +35,20 @@ public sealed class ServedModel
     /// <summary>Prompt and output together, at most.</summary>
     public required int MaxModelLength { get; init; }
 
-    /// <summary>Short hash over server version, model revision, quantisation and KV policy.</summary>
-    public required string SystemFingerprint { get; init; }
+    /// <summary>What decides the output besides the request: server version, model revision, quantisation and types.</summary>
+    public required string OutputFacts { get; init; }
 
-    /// <summary>Default KV policy's name.</summary>
-    public required string KvPolicy { get; init; }
+    /// <summary>The KV policies that it can serve.</summary>
+    public required PolicyMenu Policies { get; init; }
 
     /// <summary>"none" until weights are quantised.</summary>
     public required string Quantization { get; init; }
+
+    /// <summary>Short hash over <see cref="OutputFacts"/> and a KV policy: answers with equal ones come from the same computation.</summary>
+    public string Fingerprint(IKvPolicy policy)
+    {
+        Span<byte> hash = stackalloc byte[SHA256.HashSizeInBytes];
+        SHA256.HashData(Encoding.UTF8.GetBytes($"{OutputFacts}|{policy.Name}({policy.Settings})"), hash);
+        return "fp_" + Convert.ToHexStringLower(hash[..6]);
+    }
 }

@@ -91,13 +91,7 @@ internal sealed class MetricsPage(InferenceMetrics metrics, HttpMetrics http, Te
     {
         text.Family(Prefix, "build_info", "gauge", "What this build is.");
         text.Sample(Prefix, "build_info", $"{PrometheusText.Label("version", ServerVersion.Text)},{PrometheusText.Label("commit", ServerVersion.Commit)}", 1);
-        text.Family(Prefix, "kv_bytes", "gauge", "Bytes of KV blocks owned by sequences.");
-        foreach (Snapshot model in models)
-        {
-            string labels = $"{model.Metrics.Labels},{PrometheusText.Label("policy", model.Metrics.Model.KvPolicy)},{PrometheusText.Label("tier", "device")}";
-            text.Sample(Prefix, "kv_bytes", labels, (double)model.Now.BlocksUsed * model.Metrics.BlockBytes);
-        }
-
+        WritePolicies(text);
         Gauge(text, Prefix, "kv_blocks_cached", "Unowned blocks that still hold a reusable prefix.", models, m => m.Now.BlocksCached);
         Distribution(text, Prefix, "engine_step_seconds", "Time of the engine's steps.", m => m.Model.Engine.StepSeconds);
 
@@ -107,6 +101,28 @@ internal sealed class MetricsPage(InferenceMetrics metrics, HttpMetrics http, Te
         text.Family(Prefix, "client_disconnects_total", "counter", "Clients that went away before their answer was complete.");
         for (int i = 0; i < InferenceMetrics.DisconnectNames.Length; i++)
             text.Sample(Prefix, "client_disconnects_total", PrometheusText.Label("phase", InferenceMetrics.DisconnectNames[i]), metrics.Count((DisconnectPhase)i));
+    }
+
+    // Policies are those that the model can serve, so the registry bounds the labels.
+    private void WritePolicies(PrometheusText text)
+    {
+        PolicyMetrics[] all = [.. metrics.Models.SelectMany(model => model.Policies)];
+        text.Family(Prefix, "kv_compression_ratio", "gauge", "How many times less ended requests held in the KV cache than all of their tokens would have taken.");
+        foreach (PolicyMetrics policy in all)
+            text.Sample(Prefix, "kv_compression_ratio", policy.Labels, policy.CompressionRatio);
+        text.Family(Prefix, "kv_bytes", "gauge", "Bytes of KV blocks that sequences hold, on the device or swapped out; a block that several share counts for each.");
+        foreach (PolicyMetrics policy in all)
+        {
+            text.Sample(Prefix, "kv_bytes", policy.DeviceLabels, policy.DeviceBytes);
+            text.Sample(Prefix, "kv_bytes", policy.HostLabels, policy.HostBytes);
+        }
+
+        text.Family(Prefix, "kv_evicted_tokens_total", "counter", "Tokens that the policy dropped while their request went on, mean over the lanes.");
+        foreach (PolicyMetrics policy in all)
+            text.Sample(Prefix, "kv_evicted_tokens_total", policy.Labels, policy.EvictedTokens);
+        text.Family(Prefix, "kv_policy_requests_total", "counter", "Requests accepted, by KV policy.");
+        foreach (PolicyMetrics policy in all)
+            text.Sample(Prefix, "kv_policy_requests_total", policy.Labels, policy.Requests);
     }
 
     private void WriteHttp(PrometheusText text)
@@ -160,7 +176,7 @@ internal sealed class MetricsPage(InferenceMetrics metrics, HttpMetrics http, Te
             PrometheusText.Label("block_size", engine.BlockSize.ToString(CultureInfo.InvariantCulture)),
             PrometheusText.Label("num_gpu_blocks", blocks),
             PrometheusText.Label("num_cpu_blocks", blocks),
-            PrometheusText.Label("cache_dtype", ModelPlan.Name(engine.KvType)),
+            PrometheusText.Label("cache_dtype", engine.KvPackedBits == 0 ? ModelPlan.Name(engine.KvType) : $"int{engine.KvPackedBits}"),
             PrometheusText.Label("enable_prefix_caching", engine.PrefixCaching ? "True" : "False"));
     }
 

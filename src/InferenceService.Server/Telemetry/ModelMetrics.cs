@@ -37,10 +37,10 @@ internal sealed class ModelMetrics(ServedModel model, TimeProvider time)
     public ServedModel Model { get; } = model;
 
     /// <summary>Labels that every series of the model carries.</summary>
-    public string Labels { get; } = $"{PrometheusText.Label("model_name", model.Names[0])},{PrometheusText.Label("engine", "0")}";
+    public string Labels { get; } = LabelsOf(model);
 
-    /// <summary>Bytes of one KV block.</summary>
-    public long BlockBytes { get; } = BytesOf(model.Engine);
+    /// <summary>Series of the KV policies that the model can serve.</summary>
+    public IReadOnlyList<PolicyMetrics> Policies { get; } = PoliciesOf(model);
 
     /// <summary>What the engine had counted when the model became ready; subtracted, so that the warm-up is not traffic.</summary>
     public EngineStatistics Baseline { get; } = model.Engine.Statistics;
@@ -108,7 +108,14 @@ internal sealed class ModelMetrics(ServedModel model, TimeProvider time)
             TimePerOutputToken.Observe(decode / (request.LongestChoice - 1));
     }
 
-    private static long BytesOf(InferenceEngine engine) => engine.BlockFormat.BlockBytes;
+    private static PolicyMetrics[] PoliciesOf(ServedModel model)
+    {
+        string labels = LabelsOf(model);
+        IEnumerable<KvPolicyCounters> served = model.Engine.KvPolicies.Where(counters => model.Policies.Names.Contains(counters.Name));
+        return [.. served.OrderBy(counters => counters.Name, StringComparer.Ordinal).Select(counters => new PolicyMetrics(counters, labels))];
+    }
+
+    private static string LabelsOf(ServedModel model) => $"{PrometheusText.Label("model_name", model.Names[0])},{PrometheusText.Label("engine", "0")}";
 
     private double Seconds(long from, long to) => from == 0 || to == 0 ? double.NaN : time.GetElapsedTime(from, to).TotalSeconds;
 }

@@ -115,8 +115,8 @@ public sealed class PromptBuilderTests(ServerFixture fixture)
             Engine = tiny.Engine,
             Created = tiny.Created,
             MaxModelLength = tiny.MaxModelLength,
-            SystemFingerprint = tiny.SystemFingerprint,
-            KvPolicy = tiny.KvPolicy,
+            OutputFacts = tiny.OutputFacts,
+            Policies = tiny.Policies,
             Quantization = tiny.Quantization,
         };
     }

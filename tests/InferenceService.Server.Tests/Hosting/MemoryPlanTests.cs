@@ -1,4 +1,5 @@
 using InferenceService.Compute;
+using InferenceService.Engine.Cache.Policies;
 using InferenceService.Models;
 using InferenceService.Server.Hosting;
 
@@ -63,6 +64,17 @@ public sealed class MemoryPlanTests
     }
 
     [Fact]
+    public void A_window_keeps_the_context_long_in_a_small_pool()
+    {
+        IKvPolicy window = KvPolicyRegistry.Create("streaming-llm", new Dictionary<string, string> { ["sink_tokens"] = "16", ["recent_tokens"] = "47" });
+        MemoryPlan plan = MemoryPlan.For(Demand() with { Policy = window, KvCacheBytes = 18L * 16 * TokenBytes });
+        // A block of sinks, 48 seen and 48 of a chunk, and one more for windows that begin inside a block.
+        Assert.Equal((4096, null, 8, true), (plan.MaxModelLength, plan.ReducedFrom, plan.SequenceBlocks, plan.IsBounded));
+        Assert.Equal(18 / 8.0, plan.Concurrency);
+        Assert.Equal(TokenBytes, plan.TokenBytes);
+    }
+
+    [Fact]
     public void Groups_share_the_blocks()
     {
         MemoryPlan plan = MemoryPlan.For(Demand() with { Layout = KvLayout.Of(Config, KvGrouping.Layer), KvCacheBytes = 100L * 16 * TokenBytes });
@@ -83,6 +95,7 @@ public sealed class MemoryPlanTests
     {
         Config = Config,
         Layout = KvLayout.Of(Config, KvGrouping.Model),
+        Policy = KvPolicyRegistry.Create("full"),
         WeightBytes = 1 << 20,
         Limits = new DecoderLimits(512, 64),
         KvType = DType.BF16,

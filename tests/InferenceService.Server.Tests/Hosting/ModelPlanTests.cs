@@ -92,29 +92,28 @@ public sealed class ModelPlanTests
         Assert.Equal((bits, 32, plain.KvType), (options.KvPackedBits, options.BlockSize, options.KvType));
         Assert.Equal(bits, plan.Policy.Packing.Bits);
         Assert.Equal(0, plan.Memory.PoolBytes % new KvBlockFormat(plan.KvType, 32, plan.Checkpoint.Config.HeadDim, plan.Layout.LanesPerGroup, bits).BlockBytes);
-        Assert.NotEqual(plain.Fingerprint, plan.Fingerprint);
+        Assert.NotEqual(plain.OutputFacts, plan.OutputFacts);
         Assert.True(plain.Policy.Packing.IsNone);
     }
 
     [Fact]
-    public void The_fingerprint_depends_on_what_decides_the_output()
+    public void What_decides_the_output_is_told_apart()
     {
         using ModelPlan one = Open(new ModelOptions { Path = TinyModel.Folder });
         using ModelPlan same = Open(new ModelOptions { Path = TinyModel.Folder });
         using ModelPlan other = Open(new ModelOptions { Path = TinyModel.Folder, KvCache = new KvCacheOptions { Dtype = "bfloat16" } });
-        Assert.Equal(one.Fingerprint, same.Fingerprint);
-        Assert.NotEqual(one.Fingerprint, other.Fingerprint);
-        Assert.Matches("^fp_[0-9a-f]{12}$", one.Fingerprint);
+        Assert.Equal(one.OutputFacts, same.OutputFacts);
+        Assert.NotEqual(one.OutputFacts, other.OutputFacts);
         string folder = TinyModel.NewFolder();
         TinyModel.Write(folder);
         string weights = Path.Combine(folder, "model.safetensors");
         byte[] bytes = File.ReadAllBytes(weights);
         using (ModelPlan copy = Open(new ModelOptions { Path = folder, Names = ["another-name"] }))
-            Assert.Equal(one.Fingerprint, copy.Fingerprint);
+            Assert.Equal(one.OutputFacts, copy.OutputFacts);
         bytes[^1] ^= 1;
         File.WriteAllBytes(weights, bytes);
         using ModelPlan changed = Open(new ModelOptions { Path = folder });
-        Assert.NotEqual(one.Fingerprint, changed.Fingerprint);
+        Assert.NotEqual(one.OutputFacts, changed.OutputFacts);
     }
 
     private static ModelPlan Open(ModelOptions options) => ModelPlan.Open(options, new EngineSection(), NoVariables, 1L << 30, null);

@@ -59,8 +59,28 @@ public sealed class OneShotTests
         Assert.Equal(0, code);
         Assert.Equal("", error);
         Assert.Matches(@"weights +\d+\.\d+ million parameters, .+ as float32", output);
-        Assert.Matches(@"kv pool +1 MiB as float32: 256 blocks of 16 tokens, 4096 tokens, policy full", output);
+        Assert.Matches(@"kv policy +full.*; requests may choose full, streaming-llm\r?\n", output);
+        Assert.Matches(@"kv pool +1 MiB as float32: 256 blocks of 16 tokens, 4096 tokens of 256 bytes, grouped by model \(1 a sequence\)", output);
         Assert.Matches(@"context +1000 tokens; 4\.1 sequences of that length fit at once", output);
+    }
+
+    [Theory]
+    [InlineData("--dry-run", "")]
+    [InlineData("--print-config", "# tiny, ")]
+    public void A_policy_is_shown_with_its_options_and_what_it_takes(string how, string before)
+    {
+        string file = Path.Combine(TinyModel.NewFolder(), "policy.json");
+        File.WriteAllText(file, """{"name":"streaming-llm","sink_tokens":16,"recent_tokens":47}""");
+        (int? code, string output, string error) = Run(how, "--model", TinyModel.Folder, "--kv-cache-memory-bytes", "1M", "--kv-policy-file", file);
+        Assert.Equal((0, ""), (code, error));
+        Assert.Matches(before + @"kv policy:? +streaming-llm \(sink_tokens=16, recent_tokens=47.*\); requests may choose full, streaming-llm\r?\n", output);
+        Assert.Matches(before + @"context:? +2048 tokens; 32\.0 sequences of that length fit at once", output);
+        if (how == "--print-config")
+        {
+            Assert.Matches(@"(?m)^Models:0:KvCache:Policy = streaming-llm +# --kv-policy-file\r?$", output);
+            Assert.Matches(@"(?m)^Models:0:KvCache:PolicyOptions:recent_tokens = 47 +# --kv-policy-file\r?$", output);
+            Assert.Matches(@"(?m)^Models:0:KvCache:Grouping = auto +# default\r?$", output);
+        }
     }
 
     [Fact]

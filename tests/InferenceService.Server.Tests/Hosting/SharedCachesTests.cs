@@ -66,7 +66,7 @@ public sealed class SharedCachesTests
         TinyModel.Write(plain);
         using ModelPlan own = Open(plain, "full"), shared = Open(Folder(), "full");
         Assert.Equal(own.Memory.BlockBytes, 2 * shared.Memory.BlockBytes);
-        Assert.NotEqual(own.Fingerprint, shared.Fingerprint);
+        Assert.NotEqual(own.OutputFacts, shared.OutputFacts);
         Assert.Throws<CheckpointException>(() => Open(plain, "lckv"));
     }
 }

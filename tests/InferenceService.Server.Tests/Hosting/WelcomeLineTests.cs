@@ -46,8 +46,8 @@ public sealed class WelcomeLineTests(ServerFixture fixture)
             Engine = _model.Engine,
             Created = _model.Created,
             MaxModelLength = 64,
-            SystemFingerprint = "",
-            KvPolicy = "full",
+            OutputFacts = "",
+            Policies = _model.Policies,
             Quantization = "none",
         };
         string line = new WelcomeLine(null, KeyRequired: false).Curl("http://h", odd).Replace("curl -N", "printf '%s\\n'", StringComparison.Ordinal);

@@ -58,7 +58,7 @@ internal sealed class ChatCompletionWriter(AnswerHead head, AnswerOptions option
         WriteHead(json, "chat.completion.chunk"u8);
         json.WriteStartArray("choices"u8);
         json.WriteEndArray();
-        UsageJson.Write(json, generation, head.Served, options.KvReport);
+        UsageJson.Write(json, generation, options.KvReport);
         json.WriteEndObject();
     }
 
@@ -82,7 +82,7 @@ internal sealed class ChatCompletionWriter(AnswerHead head, AnswerOptions option
         }
 
         json.WriteEndArray();
-        UsageJson.Write(json, generation, head.Served, options.KvReport);
+        UsageJson.Write(json, generation, options.KvReport);
         json.WriteNull("service_tier"u8);
         if (options.PromptLogprobs)
             TokenJson.WritePrompt(json, _tokenizer, prompt.Ids, generation.PromptLogprobs(0));
@@ -103,7 +103,7 @@ internal sealed class ChatCompletionWriter(AnswerHead head, AnswerOptions option
     {
         json.WriteEndObject();
         json.WriteEndArray();
-        UsageJson.WriteInChunk(json, generation, head.Served, options);
+        UsageJson.WriteInChunk(json, generation, options);
         if (withPromptIds && options.ReturnTokenIds)
             TokenJson.WriteIds(json, "prompt_token_ids"u8, prompt.Ids);
         json.WriteEndObject();
@@ -116,7 +116,7 @@ internal sealed class ChatCompletionWriter(AnswerHead head, AnswerOptions option
         json.WriteString("object"u8, kind);
         json.WriteNumber("created"u8, head.Created);
         json.WriteString("model"u8, _model);
-        json.WriteString("system_fingerprint"u8, head.Served.SystemFingerprint);
+        json.WriteString("system_fingerprint"u8, head.SystemFingerprint);
     }
 
     private void WriteTokens(Utf8JsonWriter json, ChoiceText choice)

@@ -17,8 +17,8 @@ internal sealed class ChatCompletionsEndpoint(
         if (await requests.ReadAsync(http, (json, model) => Read(http.Request, json, model)) is not { } read)
             return;
         (ChatCompletionRequest request, GenerationOrder order) = read.Content;
-        AnswerHead head = AnswerHead.New("chatcmpl-", request.Generation.RequestId, read.Name, read.Model, time);
-        AnswerOptions options = AnswerOptions.From(request.Generation, request.TopLogprobs, streaming);
+        AnswerHead head = AnswerHead.New("chatcmpl-", request.Generation, read.Name, read.Model, time);
+        AnswerOptions options = AnswerOptions.From(request.Generation, request.TopLogprobs, streaming, read.Model.Policies.ReportsAlways);
         var writer = new ChatCompletionWriter(head, options, order.Prompts[0]);
         await sender.SendAsync(http, read.Model, order, writer, options, request.Generation.Stream.Enabled, "messages");
     }
@@ -26,7 +26,7 @@ internal sealed class ChatCompletionsEndpoint(
     private (ChatCompletionRequest, GenerationOrder) Read(HttpRequest http, FieldReader json, ServedModel model)
     {
         ChatCompletionRequest request = ChatCompletionRequest.Read(json, limits, model.Engine.Model.Config.VocabularySize);
-        request = request with { Generation = KvPolicyHeader.Apply(http, request.Generation, json.Problems) };
+        request = request with { Generation = KvPolicyHeader.Apply(http, request.Generation, model.Policies, json.Problems) };
         unknown.Check(json);
         return Order(model, request, json.Problems) is { } order ? (request, order) : default;
     }

@@ -33,7 +33,7 @@ internal sealed class CompletionWriter(AnswerHead head, AnswerOptions options, I
     {
         WriteHead(json);
         json.WriteEndArray();
-        UsageJson.Write(json, generation, head.Served, options.KvReport);
+        UsageJson.Write(json, generation, options.KvReport);
         json.WriteEndObject();
     }
 
@@ -50,7 +50,7 @@ internal sealed class CompletionWriter(AnswerHead head, AnswerOptions options, I
         }
 
         json.WriteEndArray();
-        UsageJson.Write(json, generation, head.Served, options.KvReport);
+        UsageJson.Write(json, generation, options.KvReport);
         json.WriteEndObject();
     }
 
@@ -60,7 +60,7 @@ internal sealed class CompletionWriter(AnswerHead head, AnswerOptions options, I
         WriteChoice(json, choice, text, ended, withPromptIds: options.ReturnTokenIds && _idsSent.Add(choice.Index));
         json.WriteEndObject();
         json.WriteEndArray();
-        UsageJson.WriteInChunk(json, generation, head.Served, options);
+        UsageJson.WriteInChunk(json, generation, options);
         json.WriteEndObject();
     }
 
@@ -71,7 +71,7 @@ internal sealed class CompletionWriter(AnswerHead head, AnswerOptions options, I
         json.WriteString("object"u8, "text_completion"u8);
         json.WriteNumber("created"u8, head.Created);
         json.WriteString("model"u8, _model);
-        json.WriteString("system_fingerprint"u8, head.Served.SystemFingerprint);
+        json.WriteString("system_fingerprint"u8, head.SystemFingerprint);
         json.WriteStartArray("choices"u8);
     }
 

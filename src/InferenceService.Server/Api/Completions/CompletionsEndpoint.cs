@@ -20,8 +20,8 @@ internal sealed class CompletionsEndpoint(
         if (await requests.ReadAsync(http, (json, model) => Read(http.Request, json, model)) is not { } read)
             return;
         (CompletionRequest request, GenerationOrder order) = read.Content;
-        AnswerHead head = AnswerHead.New("cmpl-", request.Generation.RequestId, read.Name, read.Model, time);
-        AnswerOptions options = AnswerOptions.From(request.Generation, request.Logprobs, streaming);
+        AnswerHead head = AnswerHead.New("cmpl-", request.Generation, read.Name, read.Model, time);
+        AnswerOptions options = AnswerOptions.From(request.Generation, request.Logprobs, streaming, read.Model.Policies.ReportsAlways);
         var writer = new CompletionWriter(head, options, order.Prompts, request.Generation.N);
         await sender.SendAsync(http, read.Model, order, writer, options, request.Generation.Stream.Enabled, "prompt");
     }
@@ -29,7 +29,7 @@ internal sealed class CompletionsEndpoint(
     private (CompletionRequest, GenerationOrder) Read(HttpRequest http, FieldReader json, ServedModel model)
     {
         CompletionRequest request = CompletionRequest.Read(json, limits, model);
-        request = request with { Generation = KvPolicyHeader.Apply(http, request.Generation, json.Problems) };
+        request = request with { Generation = KvPolicyHeader.Apply(http, request.Generation, model.Policies, json.Problems) };
         unknown.Check(json);
         return Order(model, request, json.Problems) is { } order ? (request, order) : default;
     }

@@ -1,5 +1,4 @@
 using System.Text.Json;
-using InferenceService.Engine.Cache.Policies;
 using InferenceService.Server.Hosting;
 
 namespace InferenceService.Server.Api.ModelList;
@@ -62,9 +61,11 @@ internal static class ModelListEndpoints
         json.WriteStartArray("permission");
         json.WriteEndArray();
         json.WriteStartArray("kv_policies");
-        foreach (string policy in KvPolicyRegistry.Names)
+        foreach (string policy in model.Policies.Names)
             json.WriteStringValue(policy);
         json.WriteEndArray();
+        json.WritePropertyName("kv_policy");
+        model.Policies.WriteDefault(json);
         json.WriteString("quantization", model.Quantization);
         json.WriteEndObject();
     }

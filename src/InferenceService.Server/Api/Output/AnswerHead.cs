@@ -1,3 +1,5 @@
+using InferenceService.Engine.Cache.Policies;
+using InferenceService.Server.Api.Requests;
 using InferenceService.Server.Hosting;
 
 namespace InferenceService.Server.Api.Output;
@@ -7,11 +9,16 @@ namespace InferenceService.Server.Api.Output;
 /// <param name="Created">Unix seconds.</param>
 /// <param name="Model">Name that the client used.</param>
 /// <param name="Served">The model behind that name.</param>
-internal sealed record AnswerHead(string Id, long Created, string Model, ServedModel Served)
+/// <param name="Policy">The KV policy in force.</param>
+internal sealed record AnswerHead(string Id, long Created, string Model, ServedModel Served, IKvPolicy Policy)
 {
     /// <summary>Makes the head of a response that begins now.</summary>
     /// <param name="prefix"><c>cmpl-</c> or <c>chatcmpl-</c>.</param>
-    /// <param name="requestId">The client's own id for the request, if it sent one.</param>
-    public static AnswerHead New(string prefix, string? requestId, string model, ServedModel served, TimeProvider time) =>
-        new(prefix + (requestId ?? Guid.NewGuid().ToString("N")), time.GetUtcNow().ToUnixTimeSeconds(), model, served);
+    /// <param name="request">The client's own id for the request, if it sent one, and the KV policy, if it chose one.</param>
+    public static AnswerHead New(string prefix, GenerationFields request, string model, ServedModel served, TimeProvider time) => new(
+        prefix + (request.RequestId ?? Guid.NewGuid().ToString("N")), time.GetUtcNow().ToUnixTimeSeconds(), model, served,
+        request.ChosenPolicy ?? served.Policies.Default);
+
+    /// <summary>Answers with equal ones come from the same computation.</summary>
+    public string SystemFingerprint { get; } = Served.Fingerprint(Policy);
 }

@@ -16,7 +16,8 @@ internal sealed record AnswerOptions(
     int? Logprobs, bool TokensAsIds, bool ReturnTokenIds, bool PromptLogprobs, bool KvReport, bool UsageChunk, bool RunningUsage, int Interval)
 {
     /// <summary>From the request's fields and the server's settings.</summary>
-    public static AnswerOptions From(GenerationFields fields, int? logprobs, StreamingOptions streaming) => new(
-        logprobs, fields.TokensAsIds, fields.ReturnTokenIds, fields.PromptLogprobs is not null, fields.KvReport,
-        fields.Stream.IncludeUsage || streaming.ForceIncludeUsage, fields.Stream.ContinuousUsage, fields.Stream.Interval ?? streaming.StreamInterval);
+    /// <param name="kvReport">The server reports on the KV cache whether asked to or not. Only a request that asks gets a usage chunk for it.</param>
+    public static AnswerOptions From(GenerationFields fields, int? logprobs, StreamingOptions streaming, bool kvReport) => new(
+        logprobs, fields.TokensAsIds, fields.ReturnTokenIds, fields.PromptLogprobs is not null, fields.KvReport || kvReport,
+        fields.Stream.IncludeUsage || fields.KvReport || streaming.ForceIncludeUsage, fields.Stream.ContinuousUsage, fields.Stream.Interval ?? streaming.StreamInterval);
 }

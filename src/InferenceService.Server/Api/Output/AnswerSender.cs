@@ -1,4 +1,5 @@
 using InferenceService.Engine;
+using InferenceService.Server.Api.Requests;
 using InferenceService.Server.Configuration;
 using InferenceService.Server.Generation;
 using InferenceService.Server.Hosting;
@@ -22,6 +23,7 @@ internal sealed class AnswerSender(
             return;
         }
 
+        http.Response.Headers[KvPolicyHeader.Name] = (order.Requests[0].KvPolicy ?? model.Policies.Default).Name;
         using var generation = new TextGeneration(model, order, streams, metrics.For(model), time, logger);
         // A client that leaves and a server that must end both cancel at once, wherever the request stands.
         using CancellationTokenRegistration left = http.RequestAborted.UnsafeRegister(static state => ((TextGeneration)state!).Cancel(null), generation);
@@ -30,7 +32,7 @@ internal sealed class AnswerSender(
         {
             if (!stream)
             {
-                await new WholeAnswer(http, generation, writer, admission, metrics, time).RunAsync();
+                await new WholeAnswer(http, generation, writer, options, admission, metrics, time).RunAsync();
                 return;
             }
 

@@ -39,6 +39,8 @@ internal sealed class StreamedAnswer(
 
         if (answer.UsageChunk)
         {
+            if (answer.KvReport)
+                await generation.SettleAsync();
             writer.WriteUsage(events.Begin(), generation);
             events.End();
         }

@@ -1,9 +1,6 @@
 using System.Text.Json;
-using InferenceService.Compute;
 using InferenceService.Engine;
-using InferenceService.Models;
 using InferenceService.Server.Generation;
-using InferenceService.Server.Hosting;
 
 namespace InferenceService.Server.Api.Output;
 
@@ -13,7 +10,7 @@ internal static class UsageJson
     private static readonly JsonEncodedText UsageName = JsonEncodedText.Encode("usage");
 
     /// <summary>Writes the property <c>usage</c>.</summary>
-    public static void Write(Utf8JsonWriter json, TextGeneration generation, ServedModel model, bool kvReport)
+    public static void Write(Utf8JsonWriter json, TextGeneration generation, bool kvReport)
     {
         Usage usage = generation.Usage;
         json.WriteStartObject(UsageName);
@@ -29,44 +26,28 @@ internal static class UsageJson
         json.WriteNumber("rejected_prediction_tokens"u8, 0);
         json.WriteEndObject();
         if (kvReport)
-            WriteKvCache(json, generation, model);
+            WriteKvCache(json, generation.KvUsage);
         json.WriteEndObject();
     }
 
     /// <summary>Writes what a chunk says of the usage: nothing, null, or the tokens so far.</summary>
-    public static void WriteInChunk(Utf8JsonWriter json, TextGeneration generation, ServedModel model, AnswerOptions options)
+    public static void WriteInChunk(Utf8JsonWriter json, TextGeneration generation, AnswerOptions options)
     {
         if (options.RunningUsage)
-            Write(json, generation, model, kvReport: false);
+            Write(json, generation, kvReport: false);
         else if (options.UsageChunk)
             json.WriteNull(UsageName);
     }
 
-    // The policy that keeps everything needs no measurement: what it keeps is what was read. Choices of one prompt share its whole blocks.
-    private static void WriteKvCache(Utf8JsonWriter json, TextGeneration generation, ServedModel model)
+    private static void WriteKvCache(Utf8JsonWriter json, in KvUsage kv)
     {
-        EngineOptions engine = model.Engine.Options;
-        ModelConfig config = model.Engine.Model.Config;
-        long tokens = 0;
-        long blocks = 0;
-        foreach (ChoiceText choice in generation.Choices)
-        {
-            int prompt = generation.PromptLength(choice.Prompt);
-            int length = prompt + Math.Max(0, choice.Generated - 1);
-            int shared = choice.Number == 0 ? 0 : prompt / engine.BlockSize;
-            tokens += length;
-            blocks += ((length + engine.BlockSize - 1) / engine.BlockSize) - shared;
-        }
-
-        long slotBytes = 2L * config.Layers * config.KvHeads * config.HeadDim * engine.KvType.Size();
-        long bytes = blocks * engine.BlockSize * slotBytes;
         json.WriteStartObject("kv_cache"u8);
-        json.WriteString("policy"u8, model.KvPolicy);
-        json.WriteNumber("logical_tokens"u8, tokens);
-        json.WriteNumber("kept_tokens"u8, tokens);
-        json.WriteNumber("bytes"u8, bytes);
-        json.WriteNumber("bytes_full"u8, bytes);
-        json.WriteNumber("compression_ratio"u8, 1);
+        json.WriteString("policy"u8, kv.Policy);
+        json.WriteNumber("logical_tokens"u8, kv.LogicalTokens);
+        json.WriteNumber("kept_tokens"u8, kv.KeptTokens);
+        json.WriteNumber("bytes"u8, kv.Bytes);
+        json.WriteNumber("bytes_full"u8, kv.BytesFull);
+        json.WriteNumber("compression_ratio"u8, Math.Round(kv.CompressionRatio, 4));
         json.WriteEndObject();
     }
 }

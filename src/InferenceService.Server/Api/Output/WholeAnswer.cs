@@ -5,7 +5,7 @@ using InferenceService.Server.Telemetry;
 namespace InferenceService.Server.Api.Output;
 
 /// <summary>Sends an answer as one JSON body once it is complete.</summary>
-internal sealed class WholeAnswer(HttpContext http, TextGeneration generation, IAnswerWriter writer, AdmissionOptions admission, InferenceMetrics metrics, TimeProvider time)
+internal sealed class WholeAnswer(HttpContext http, TextGeneration generation, IAnswerWriter writer, AnswerOptions answer, AdmissionOptions admission, InferenceMetrics metrics, TimeProvider time)
 {
     private readonly long _arrived = time.GetTimestamp();
 
@@ -32,6 +32,8 @@ internal sealed class WholeAnswer(HttpContext http, TextGeneration generation, I
             await generation.WaitAsync(generation.IsScheduled ? Timeout.InfiniteTimeSpan : left);
         }
 
+        if (generation.IsComplete && answer.KvReport)
+            await generation.SettleAsync();
         if (generation.IsComplete)
             await JsonBody.WriteAsync(http, json => writer.WriteWhole(json, generation));
         else if (generation.Failure is { } error)

@@ -56,8 +56,11 @@ internal sealed record GenerationFields
     public string? CacheSalt { get; private init; }
     public string? RequestId { get; private init; }
 
-    /// <summary>Name of the KV policy; null = the model's default.</summary>
-    public string? KvPolicy { get; init; }
+    /// <summary>The KV policy that the body asks for; null = it does not say.</summary>
+    public KvPolicyField? KvPolicy { get; private init; }
+
+    /// <summary>The KV policy to be used, from body or header; null = the model's default.</summary>
+    public IKvPolicy? ChosenPolicy { get; init; }
 
     public bool KvReport { get; private init; }
     public StreamFields Stream { get; private init; } = new(false, false, false, null);
@@ -172,25 +175,7 @@ internal sealed record GenerationFields
         return null;
     }
 
-    private static string? ReadKvPolicy(FieldReader json)
-    {
-        if (!json.TryGet("kv_policy", out JsonElement value))
-            return null;
-        string? name = value.ValueKind == JsonValueKind.String ? value.GetString() : null;
-        if (value.ValueKind == JsonValueKind.Object)
-        {
-            FieldReader policy = json.Object("kv_policy")!;
-            name = policy.Text("name");
-            foreach (string option in policy.Unknown())
-                json.Problems.Add(NotAllowed($"kv_policy.{JsonNumber.Clean(option)}", $"kv_policy.{JsonNumber.Clean(option)} is not an option of this policy."));
-        }
-
-        if (name is not null && KvPolicyRegistry.Find(name) is not null)
-            return name;
-        string shown = name is null ? JsonNumber.Show(value) : $"\"{JsonNumber.Clean(name)}\"";
-        json.Problems.Add(NotAllowed("kv_policy", $"kv_policy must be one of {string.Join(", ", KvPolicyRegistry.Names)}, got {shown}."));
-        return null;
-    }
-
-    private static ApiError NotAllowed(string param, string message) => new(400, "invalid_request_error", "kv_policy_not_allowed", message, param);
+    private static KvPolicyField? ReadKvPolicy(FieldReader json) => json.TryGet("kv_policy", out JsonElement value)
+        ? KvPolicyField.Parse(value, out string problem) ?? KvPolicyField.Wrong(problem)
+        : null;
 }

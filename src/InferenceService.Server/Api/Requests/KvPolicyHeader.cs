@@ -1,24 +1,26 @@
 using InferenceService.Engine.Cache.Policies;
+using InferenceService.Server.Hosting;
 
 namespace InferenceService.Server.Api.Requests;
 
-/// <summary>The header that names a KV policy, for clients that cannot add fields to the body.</summary>
+/// <summary>The header that names a KV policy: in requests, for clients that cannot add fields to the body; in answers, the policy in force.</summary>
 internal static class KvPolicyHeader
 {
     /// <summary>Its name.</summary>
-    internal const string Name = "inference-kv-policy";
+    internal const string Name = "x-inference-kv-policy";
 
-    /// <summary>The policy of the body, else of the header, else none; an unknown one is a problem.</summary>
-    public static GenerationFields Apply(HttpRequest request, GenerationFields fields, Problems problems)
+    /// <summary>The fields with the policy of the body, else of the header, else the model's; one that cannot be had is a problem.</summary>
+    public static GenerationFields Apply(HttpRequest request, GenerationFields fields, PolicyMenu menu, Problems problems)
     {
-        string? name = request.Headers[Name];
-        if (string.IsNullOrEmpty(name) || fields.KvPolicy is not null)
+        KvPolicyField? wanted = fields.KvPolicy;
+        string? header = request.Headers[Name];
+        if (wanted is null && !string.IsNullOrEmpty(header))
+            wanted = KvPolicyField.Named(header);
+        if (wanted is null)
             return fields;
-        if (KvPolicyRegistry.Find(name) is not null)
-            return fields with { KvPolicy = name };
-        problems.Add(new ApiError(
-            400, "invalid_request_error", "kv_policy_not_allowed",
-            $"The header {Name} must be one of {string.Join(", ", KvPolicyRegistry.Names)}, got \"{JsonNumber.Clean(name)}\".", "kv_policy"));
-        return fields;
+        IKvPolicy? policy = menu.Choose(wanted, out ApiError? error);
+        if (error is not null)
+            problems.Add(error);
+        return fields with { ChosenPolicy = policy };
     }
 }

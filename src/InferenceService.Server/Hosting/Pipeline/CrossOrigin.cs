@@ -1,3 +1,4 @@
+using InferenceService.Server.Api.Requests;
 using InferenceService.Server.Configuration;
 
 namespace InferenceService.Server.Hosting.Pipeline;
@@ -21,7 +22,7 @@ internal static class CrossOrigin
         app.UseCors(policy => policy
             .WithOrigins([.. options.Origins])
             .WithMethods("GET", "POST", "DELETE", "OPTIONS")
-            .WithHeaders(["authorization", "content-type", "x-request-id", .. Stainless])
-            .WithExposedHeaders(["x-request-id", "retry-after", .. RateLimits]));
+            .WithHeaders(["authorization", "content-type", "x-request-id", KvPolicyHeader.Name, .. Stainless])
+            .WithExposedHeaders(["x-request-id", KvPolicyHeader.Name, "retry-after", .. RateLimits]));
     }
 }

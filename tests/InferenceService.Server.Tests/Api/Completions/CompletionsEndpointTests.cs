@@ -228,14 +228,14 @@ public sealed class CompletionsEndpointTests(ServerFixture fixture)
     public async Task The_policy_header_counts_when_the_body_is_silent()
     {
         using HttpRequestMessage good = ApiClient.Request("/completions/", """{"prompt":"a","max_tokens":1}""");
-        good.Headers.Add("inference-kv-policy", "full");
+        good.Headers.Add("x-inference-kv-policy", "full");
         Assert.True((await fixture.Server.Client.SendAsync(good)).IsSuccessStatusCode);
         using HttpRequestMessage bad = ApiClient.Request("/completions/", """{"prompt":"a","max_tokens":1}""");
-        bad.Headers.Add("inference-kv-policy", "lossy");
+        bad.Headers.Add("x-inference-kv-policy", "lossy");
         HttpResponseMessage refused = await fixture.Server.Client.SendAsync(bad);
         Assert.Contains("kv_policy_not_allowed", await refused.Content.ReadAsStringAsync(), StringComparison.Ordinal);
         using HttpRequestMessage body = ApiClient.Request("/completions/", """{"prompt":"a","max_tokens":1,"kv_policy":"full"}""");
-        body.Headers.Add("inference-kv-policy", "lossy");
+        body.Headers.Add("x-inference-kv-policy", "lossy");
         Assert.True((await fixture.Server.Client.SendAsync(body)).IsSuccessStatusCode);
     }
 

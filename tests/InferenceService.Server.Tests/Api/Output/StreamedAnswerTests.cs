@@ -168,7 +168,7 @@ public sealed class StreamedAnswerTests(ServerFixture fixture)
         var response = new PipedResponse(capacity: 1 << 24);
         var options = new AnswerOptions(null, false, false, false, false, false, false, 1);
         using TextGeneration generation = new GenerationSetup(_model, _time).Start(_engine);
-        var writer = new ChatCompletionWriter(new AnswerHead("chatcmpl-1", 1, "tiny", _model), options, new Prompt([0], null));
+        var writer = new ChatCompletionWriter(new AnswerHead("chatcmpl-1", 1, "tiny", _model, _model.Policies.Default), options, new Prompt([0], null));
         using var events = new EventStream(response.Context, new StreamingOptions(), _time);
         _engine.Send([.. ScriptedStream.Tokens(new string('x', 400))]);
         long allocated = 0;
@@ -196,7 +196,7 @@ public sealed class StreamedAnswerTests(ServerFixture fixture)
     {
         TextGeneration generation = new GenerationSetup(_model, _time).Start(_engine);
         var options = new AnswerOptions(null, false, false, false, false, false, false, interval);
-        var writer = new CompletionWriter(new AnswerHead("cmpl-1", 1, "tiny", _model), options, [new Prompt([0], null)], returned: 1);
+        var writer = new CompletionWriter(new AnswerHead("cmpl-1", 1, "tiny", _model, _model.Policies.Default), options, [new Prompt([0], null)], returned: 1);
         return RunAsync();
 
         async Task RunAsync()
