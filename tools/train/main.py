@@ -47,8 +47,9 @@ def parse():
     p.add_argument("--batch-tokens", type=int, default=4096)
     p.add_argument("--layer-types", default="0_1_5_5_5_5_6_7", help="which layer's keys and values each layer of the twin reads")
     p.add_argument("--passes", type=int, nargs=2, default=(1, 2), help="passes of the twin in training: without gradient, with it")
-    p.add_argument("--twin-steps", type=int, default=500)
-    p.add_argument("--twin-decay-steps", type=int, default=200)
+    p.add_argument("--forward-passes", type=int, default=4, help="`forward_passes` of the exported twin: what inference should use")
+    p.add_argument("--twin-steps", type=int, default=360)
+    p.add_argument("--twin-decay-steps", type=int, default=320)
     p.add_argument("--twin-rate", type=float, default=0.5, help="largest learning rate of the twin, as a share of the Llama's")
     p.add_argument("--warm", help="checkpoint that the twin begins from (default RUN/checkpoint.pt)")
     p.add_argument("--save-every", type=float, default=180, help="seconds between checkpoints")
@@ -106,7 +107,7 @@ def main():
     if every or o.command == "export":
         export.export(o.run, o.out)
         if os.path.exists(os.path.join(twin, "checkpoint.pt")):
-            export.export(twin, o.twin_out)
+            export.export(twin, o.twin_out, o.forward_passes)
     if every or o.command == "evaluate":
         evaluation.evaluate([f for f in (o.out, o.twin_out, *o.compare) if os.path.isdir(f)], texts, o)
     if every or o.command == "golden":

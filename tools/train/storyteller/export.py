@@ -17,7 +17,8 @@ def _write_json(path, value):
         f.write("\n")
 
 
-def export(run, out):
+def export(run, out, forward_passes=None):
+    """Writes the checkpoint in `run`; `forward_passes` is what an LCKV model's inference should use, if not what was stored."""
     os.makedirs(out, exist_ok=True)
     state = torch.load(os.path.join(run, "checkpoint.pt"), map_location="cpu")
     c = build(state["config"]).config
@@ -33,7 +34,7 @@ def export(run, out):
         "max_position_embeddings": c.max_position_embeddings, "rope_theta": c.rope_theta, "rope_scaling": None,
         "rms_norm_eps": c.rms_norm_eps, "hidden_act": "silu", "attention_bias": False, "mlp_bias": False,
         "attention_dropout": 0.0, "tie_word_embeddings": True, "use_cache": True, "initializer_range": 0.02,
-        **({"layer_types": c.layer_types, "forward_passes": c.forward_passes, "backward_passes": c.backward_passes,
+        **({"layer_types": c.layer_types, "forward_passes": forward_passes or c.forward_passes, "backward_passes": c.backward_passes,
             "sliding_window": c.sliding_window, "force_nodiag": c.force_nodiag, "use_sequential": False} if twin else {}),
         "bos_token_id": 0, "eos_token_id": [1, 5]})
     _write_json(os.path.join(out, "generation_config.json"), {"bos_token_id": 0, "eos_token_id": [1, 5], **GENERATION})
