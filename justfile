@@ -14,7 +14,7 @@ test:
 bench *ARGS:
     dotnet run -c Release --project tests/InferenceService.Benchmarks -- {{ARGS}}
 
-# Make the golden files again and show what changed.
+# Make the architectures' golden files again and show what changed; the other folders of tests/golden say how theirs are made.
 golden:
     python3 tests/golden/architectures/make_goldens.py
     git diff --stat tests/golden
