@@ -72,9 +72,10 @@ public readonly record struct KvBlockFormat(DType Type, int BlockSize, int HeadD
 /// <param name="Sequences">Sequences in the step.</param>
 /// <param name="GroupsPerSequence">Groups (lanes that keep and drop together) of a sequence.</param>
 /// <param name="Groups">
-/// i32 [sequences × groupsPerSequence, 6], row = sequence × groupsPerSequence + group: first entry in <paramref name="Tables"/>;
-/// length in slots before this step; first slot of the gap; slots in the gap; sinks; window. Slots of the gap are dead: never read,
-/// whatever they hold. Under a window above 0 the row at slot i sees slots [0, sinks) and [i + 1 − window, i] only; a window of 0 is no
+/// i32 [sequences × groupsPerSequence, 7], row = sequence × groupsPerSequence + group: first entry in <paramref name="Tables"/>;
+/// length in slots before this step; first slot of the gap; slots in the gap; sinks; window; absent blocks. Slots of the gap are dead: never
+/// read, whatever they hold; so many whole blocks, from the gap's first block border on, have no entry in <paramref name="Tables"/>. Slots
+/// keep their numbers when blocks of the gap are given back, so that sums are taken in an order that does not depend on when. Under a window above 0 the row at slot i sees slots [0, sinks) and [i + 1 − window, i] only; a window of 0 is no
 /// limit, and sinks then mean nothing.
 /// </param>
 /// <param name="Tables">
@@ -87,7 +88,7 @@ public readonly record struct KvBatch(
     Tensor Pool, KvBlockFormat Format, int Sequences, int GroupsPerSequence, Tensor Groups, Tensor Tables, Tensor RowStarts, int MaxRows)
 {
     /// <summary>Columns of <see cref="Groups"/>.</summary>
-    public const int GroupFields = 6;
+    public const int GroupFields = 7;
 }
 
 /// <summary>All that a kernel knows of the cache of one layer.</summary>

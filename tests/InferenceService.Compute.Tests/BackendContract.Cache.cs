@@ -98,7 +98,7 @@ public abstract partial class BackendContract
         }
 
         Tensor pool = on.Allocate(DType.U8, 1, format.BlockBytes), row = new Matrix(DType.F32, 1, values.Length, values).On(on);
-        Tensor groups = Ints(0, 2, 0, 0, 0, 0);
+        Tensor groups = Ints(0, 2, 0, 0, 0, 0, 0);
         var batch = new KvBatch(pool, format, 1, 1, groups, Ints(0), Ints(0, 1), 1);
         on.WriteKv(row, row, new PagedKv(batch, Ints(0), Ints(0), 1));
         byte[] bytes = new byte[format.BlockBytes];

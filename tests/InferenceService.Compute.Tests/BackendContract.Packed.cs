@@ -43,7 +43,8 @@ public abstract partial class BackendContract
             differing += read == new PackedChild(expected, format, 0, lane).Read(slot, channel, i % 2 == 1) ? 0 : 1;
         }
 
-        Assert.True(differing <= elements / 500 + 1, $"{format}: {differing} of {elements} elements differ."); // near ties only
+        // Near ties only: of a code one element, of a scale or a minimum on the edge between two 16-bit numbers the whole group.
+        Assert.True(differing <= elements / 500 + KvBlockFormat.PackedGroup, $"{format}: {differing} of {elements} elements differ.");
     });
 
     [ContractFact]

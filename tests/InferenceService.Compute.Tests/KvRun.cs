@@ -123,15 +123,20 @@ internal sealed class KvRun
             if (count == 0)
             {
                 for (int g = 0; g < _case.Groups; g++)
-                    groups.AddRange([int.MaxValue, -1, int.MinValue, int.MaxValue, -1, -1]); // padding: nobody may look
+                    groups.AddRange([int.MaxValue, -1, int.MinValue, int.MaxValue, -1, -1, int.MinValue]); // padding: nobody may look
                 continue;
             }
 
             KvCase.KvSequence sequence = _case.Sequences[s];
             for (int g = 0; g < _case.Groups; g++)
             {
-                groups.AddRange([tables.Count, sequence.Lengths[g] + start, sequence.GapStarts[g], sequence.GapLengths[g], sequence.Sinks[g], sequence.Windows[g]]);
-                tables.AddRange(_case.Tables[s][g]);
+                int blockSize = _case.Format.BlockSize, first = (sequence.GapStarts[g] + blockSize - 1) / blockSize;
+                int inGap = Math.Max(0, (sequence.GapStarts[g] + sequence.GapLengths[g]) / blockSize - first);
+                int absent = (s + g + start) % 3 == 0 ? inGap : (s + g + start) % 3 == 1 ? inGap / 2 : 0; // differs from part to part: no result may
+                groups.AddRange([
+                    tables.Count, sequence.Lengths[g] + start, sequence.GapStarts[g], sequence.GapLengths[g], sequence.Sinks[g], sequence.Windows[g], absent]);
+                tables.AddRange(_case.Tables[s][g][..first]);
+                tables.AddRange(_case.Tables[s][g][(first + absent)..]);
             }
         }
 

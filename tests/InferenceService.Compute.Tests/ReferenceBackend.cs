@@ -284,7 +284,7 @@ internal sealed class ReferenceBackend : IBackend
     {
         private readonly KvBlockFormat _format;
         private readonly Tensor _pool, _tables;
-        private readonly int _laneOffset, _table, _gapStart, _gapLength;
+        private readonly int _laneOffset, _table, _gapStart, _gapLength, _absent;
 
         public Lane(in PagedKv cache, int sequence, int head)
         {
@@ -297,6 +297,7 @@ internal sealed class ReferenceBackend : IBackend
                 Row(batch.Groups, sequence * batch.GroupsPerSequence + I32(cache.LaneGroup, head)));
             (_table, Length, _gapStart, _gapLength, Window) = (group[0], group[1], group[2], group[3], group[5]);
             Sinks = Window > 0 ? group[4] : 0;
+            _absent = group[6];
         }
 
         public int Length { get; }
@@ -314,16 +315,23 @@ internal sealed class ReferenceBackend : IBackend
         /// <summary>An element as attention sees it, packed or not.</summary>
         public double Read(int slot, int channel, bool value)
         {
-            int entry = I32(_tables, _table + slot / _format.BlockSize), lane = _laneOffset / (2 * _format.HalfLaneBytes);
+            int entry = Entry(slot), lane = _laneOffset / (2 * _format.HalfLaneBytes);
             return entry < 0
                 ? new PackedChild(Bytes(_pool), _format, ~entry, lane).Read(slot % _format.BlockSize, channel, value)
                 : Half16Bits.Read(_format.Type, value ? Value(slot) : Key(slot), channel);
         }
 
+        /// <summary>Blocks of the gap may be missing in the table, from its first block border on.</summary>
+        private int Entry(int slot)
+        {
+            int block = slot / _format.BlockSize, firstAbsent = (_gapStart + _format.BlockSize - 1) / _format.BlockSize;
+            return I32(_tables, _table + (block < firstAbsent ? block : block - _absent));
+        }
+
         private Span<byte> At(int slot, int half)
         {
             int bytes = _format.HeadDim * _format.Type.Size();
-            int block = I32(_tables, _table + slot / _format.BlockSize);
+            int block = Entry(slot);
             if (block < 0)
                 throw new ShapeException($"Slot {slot} lies in packed child {~block}, which has no rows.");
             return Row(_pool, block)

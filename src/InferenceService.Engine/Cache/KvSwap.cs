@@ -40,6 +40,7 @@ internal sealed class KvSwap(IBackend backend, KvCache cache, SumStore sums, lon
 
             tables[group].Length = table.Length;
             tables[group].SetGap(table.GapStart, table.GapLength);
+            tables[group].CopyHole(table);
         }
 
         float[]? saved = null;
@@ -74,6 +75,7 @@ internal sealed class KvSwap(IBackend backend, KvCache cache, SumStore sums, lon
 
             table.Length = saved.Length;
             table.SetGap(saved.GapStart, saved.GapLength);
+            table.CopyHole(saved);
         }
 
         if (swapped.Sums is not null)

@@ -21,7 +21,7 @@ internal sealed class ModelRunner
     public ModelRunner(DecoderModel model, KvCache cache, SumStore sums, PromptChunks chunks, EngineOptions options, TimeProvider time)
     {
         (_model, _cache, _sums, _chunks, _time) = (model, cache, sums, chunks, time);
-        _input = new StepInput(model.Backend, cache.Layout.Groups, options.MaxNumSeqs, options.MaxBatchTokens, model.Limits.MaxLogitRows,
+        _input = new StepInput(model.Backend, cache.Layout.Groups, options.MaxNumSeqs, options.MaxBatchTokens, model.Limits.MaxLogitRows, cache.Format.BlockSize,
             endsEarly: model.Layout.LastOwner < model.Config.Layers - 1);
     }
 

@@ -10,6 +10,7 @@ internal sealed class StepInput
 {
     private readonly IBackend _backend;
     private readonly int _groups;
+    private readonly int _blockSize;
     private readonly bool _endsEarly;
     private readonly int[] _ids;
     private readonly int[] _positions;
@@ -38,10 +39,10 @@ internal sealed class StepInput
     private int _maxLogits;
 
     /// <summary>Buffers for the largest step.</summary>
-    public StepInput(IBackend backend, int groups, int maxSequences, int maxRows, int maxLogitRows, bool endsEarly)
+    public StepInput(IBackend backend, int groups, int maxSequences, int maxRows, int maxLogitRows, int blockSize, bool endsEarly)
     {
         const int firstEntries = 4096;
-        (_backend, _groups, _endsEarly) = (backend, groups, endsEarly);
+        (_backend, _groups, _blockSize, _endsEarly) = (backend, groups, blockSize, endsEarly);
         (_ids, _positions, _logitRows) = (new int[maxRows], new int[maxRows], new int[maxLogitRows]);
         _sinkPositions = new int[maxRows];
         _groupRows = new int[maxSequences * groups * KvBatch.GroupFields];
@@ -116,7 +117,7 @@ internal sealed class StepInput
             _logitRows[_logits++] = _rows + i;
 
         for (int group = 0; group < _groups; group++)
-            AddTable(group, cache.Tables[group], tokens.Length, mask);
+            AddTable(group, cache, tokens.Length, mask);
         AddWatch(cache);
         AddSinkPositions(position, tokens.Length, mask);
         _rows += tokens.Length;
@@ -175,12 +176,18 @@ internal sealed class StepInput
         _capped |= position + tokens - 1 > cap;
     }
 
-    private void AddTable(int group, in BlockTable table, int tokens, KvMask mask)
+    private void AddTable(int group, SequenceCache cache, int tokens, KvMask mask)
     {
+        ref readonly BlockTable table = ref cache.Tables[group];
+        // What was given back keeps its slot numbers, so that the order of sums, and with it the last bit, does not depend on when that was.
+        // Sums are kept by the slots that are left: while some are watched, these count.
+        int absent = table.HasOneHole && (cache.SumRow < 0 || cache.Watch.Sums == AttentionSums.None) ? table.HoleBlocks : 0;
+        int hole = absent * _blockSize, length = table.Length + hole;
         Span<int> row = _groupRows.AsSpan((_sequences * _groups + group) * KvBatch.GroupFields, KvBatch.GroupFields);
-        (row[0], row[1], row[2], row[3]) = (_entries, table.Length, table.GapStart, table.GapLength);
+        (row[0], row[1], row[3], row[6]) = (_entries, length, table.GapLength + hole, absent);
+        row[2] = table.GapLength > 0 || absent == 0 ? table.GapStart : table.HoleStart * _blockSize;
         // A mask that hides nothing yet costs nothing.
-        bool hides = !mask.IsNone && (long)table.Length + tokens > (long)mask.Sinks + mask.Window;
+        bool hides = !mask.IsNone && (long)length + tokens > (long)mask.Sinks + mask.Window;
         (row[4], row[5]) = hides ? (mask.Sinks, mask.Window) : (0, 0);
         if (_tables.Length < _entries + table.Count)
             Array.Resize(ref _tables, Math.Max(_entries + table.Count, 2 * _tables.Length));

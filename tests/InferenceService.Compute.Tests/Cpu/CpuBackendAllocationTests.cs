@@ -65,7 +65,7 @@ public sealed class CpuBackendAllocationTests : IDisposable
         }
 
         Tensor groups = _backend.Allocate(DType.I32, 2, KvBatch.GroupFields);
-        _backend.Upload(MemoryMarshal.AsBytes<int>([0, Length, 100, 30, 4, 1000, 1, 0, 0, 0, 0, 0]), groups);
+        _backend.Upload(MemoryMarshal.AsBytes<int>([0, Length, 100, 30, 4, 1000, 0, 1, 0, 0, 0, 0, 0, 0]), groups);
         var batch = new KvBatch(
             _backend.Allocate(DType.U8, blocks, format.BlockBytes), format, 2, 1, groups,
             Ints([.. Enumerable.Range(0, blocks)]), Ints(0, rows, rows), rows);

@@ -64,6 +64,8 @@ internal unsafe struct KvView
             GapEnd = group[2] + group[3],
             Sinks = group[5] > 0 ? group[4] : 0,
             Window = group[5],
+            FirstAbsent = BlockOf(group[2] + BlockSize - 1),
+            Absent = group[6],
         };
     }
 
@@ -71,13 +73,17 @@ internal unsafe struct KvView
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private readonly int BlockOf(int slot) => _shift >= 0 ? slot >> _shift : slot / BlockSize;
 
+    /// <summary>Place in the lane's table of a block that is not absent.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static int PlaceOf(in KvLane lane, int block) => block < lane.FirstAbsent ? block : block - lane.Absent;
+
     /// <summary>The lane of the packed child that holds a slot; null when the slot lies in a full block.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public readonly byte* Child(in KvLane lane, int slot)
     {
         if (PackedBits == 0)
             return null;
-        int entry = lane.Table[BlockOf(slot)];
+        int entry = lane.Table[PlaceOf(lane, BlockOf(slot))];
         if (entry >= 0)
             return null;
         (int block, int child) = Math.DivRem(~entry, _childrenPerBlock);
@@ -90,8 +96,12 @@ internal unsafe struct KvView
         if (PackedBits == 0)
             return false;
         for (int block = BlockOf(from); block * BlockSize < to; block++)
-            if (lane.Table[block] < 0)
+        {
+            bool absent = block >= lane.FirstAbsent && block < lane.FirstAbsent + lane.Absent;
+            if (!absent && lane.Table[PlaceOf(lane, block)] < 0)
                 return true;
+        }
+
         return false;
     }
 
@@ -115,7 +125,7 @@ internal unsafe struct KvView
     public readonly byte* Key(in KvLane lane, int slot)
     {
         int block = BlockOf(slot), inBlock = slot - block * BlockSize;
-        return lane.Base + (long)lane.Table[block] * BlockBytes + (long)inBlock * RowBytes;
+        return lane.Base + (long)lane.Table[PlaceOf(lane, block)] * BlockBytes + (long)inBlock * RowBytes;
     }
 
     /// <summary>How many of the slots [<paramref name="slot"/>, <paramref name="to"/>) lie in one block and are alike, all live or all dead.</summary>
@@ -136,7 +146,7 @@ internal unsafe struct KvView
         }
 
         int block = BlockOf(slot), inBlock = slot - block * BlockSize;
-        key = lane.Base + (long)lane.Table[block] * BlockBytes + (long)inBlock * RowBytes;
+        key = lane.Base + (long)lane.Table[PlaceOf(lane, block)] * BlockBytes + (long)inBlock * RowBytes;
         int count = Math.Min(BlockSize - inBlock, to - slot);
         if (slot < lane.HoleStart)
             count = Math.Min(count, lane.HoleStart - slot);
@@ -161,7 +171,9 @@ internal unsafe struct KvView
                 if (RowsOf(s) == 0)
                     continue; // padding of the batch
                 int* entry = _groups + ((long)s * _groupsPerSequence + group) * KvBatch.GroupFields;
-                long blocks = ((long)entry[1] + RowsOf(s) + BlockSize - 1) / BlockSize;
+                long blocks = ((long)entry[1] + RowsOf(s) + BlockSize - 1) / BlockSize - entry[6];
+                if (entry[6] < 0 || (entry[6] > 0 && BlockOf(entry[2] + BlockSize - 1) + (long)entry[6] > ((long)entry[2] + entry[3]) / BlockSize))
+                    throw new ShapeException($"Group {group} of sequence {s} lacks {entry[6]} blocks of a gap of {entry[3]} slots from {entry[2]}.");
                 if (entry[0] < 0 || entry[1] < 0 || entry[3] < 0 || entry[0] + blocks > batch.Tables.Columns)
                     throw new ShapeException(
                         $"Group {group} of sequence {s} has {entry[1]} + {RowsOf(s)} slots from entry {entry[0]} of {batch.Tables.Columns} table entries.");
@@ -198,6 +210,12 @@ internal unsafe struct KvLane
 
     /// <summary>Slots that a row sees, its own included, besides the sinks; 0: all.</summary>
     public int Window;
+
+    /// <summary>First block inside the gap: it and those after it may be missing in the table.</summary>
+    public int FirstAbsent;
+
+    /// <summary>Blocks that are missing there.</summary>
+    public int Absent;
 
     /// <summary>First of the slots between sinks and window that none of the rows at hand sees: as good as dead.</summary>
     public int HoleStart;
