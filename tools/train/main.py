@@ -37,7 +37,7 @@ def parse():
     p.add_argument("--golden", help="folder for the golden (default RUN/golden)")
     p.add_argument("--twin-golden", help="folder for the twin's golden (default RUN/lckv-golden)")
     p.add_argument("--compare", nargs="*", default=[], help="further exported folders to evaluate")
-    p.add_argument("--cases", type=int, default=12, help="retrieval questions per kind and distance in the evaluation")
+    p.add_argument("--cases", type=int, default=20, help="retrieval questions per kind and distance in the evaluation")
     p.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--seed", type=int, default=20240601)
