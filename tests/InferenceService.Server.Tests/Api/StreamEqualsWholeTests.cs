@@ -64,7 +64,7 @@ public sealed class StreamEqualsWholeTests(ServerFixture fixture)
     public async Task Running_usage_grows_in_every_chunk()
     {
         List<string> events = await ApiClient.StreamAsync(
-            fixture.Server.Client, "/v1/completions", Json("'prompt':'Once','max_tokens':6,'stream':true,'stream_options':{'include_usage':true,'continuous_usage_stats':true}"));
+            fixture.Server.Client, "/v1/completions", Json("'prompt':'Once','max_tokens':6,'ignore_eos':true,'seed':5,'stream':true,'stream_options':{'include_usage':true,'continuous_usage_stats':true}"));
         int[] counts = [.. events.SkipLast(1).Select(data => JsonDocument.Parse(data).RootElement.GetProperty("usage").GetProperty("completion_tokens").GetInt32())];
         Assert.Equal(counts.Order(), counts);
         Assert.Equal((1, 6), (counts[0], counts[^1]));
