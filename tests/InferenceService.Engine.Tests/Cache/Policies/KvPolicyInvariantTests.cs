@@ -139,18 +139,18 @@ public sealed class KvPolicyInvariantTests
         using var run = new EngineRun(model, EngineRun.Options(model) with { PrefixCaching = false, MaxNumSeqs = 2 }, PolicyCases.Create(label));
         run.Engine.Loop.ChecksEveryStep = false;
         GenerationStream[] streams = [.. Enumerable.Range(0, 2).Select(seed => run.Submit(EngineRun.Request(EngineRun.Prompt(30, seed), 200)))];
-        long allocated = 0;
+        int allocating = 0;
         for (int step = 0; step < 120; step++)
         {
             long before = GC.GetAllocatedBytesForCurrentThread();
             Assert.True(run.Engine.Loop.Step());
-            allocated += step < 60 ? 0 : GC.GetAllocatedBytesForCurrentThread() - before;
+            allocating += step >= 60 && GC.GetAllocatedBytesForCurrentThread() > before ? 1 : 0;
             foreach (GenerationStream stream in streams)
                 while (stream.TryRead(out _)) { }
         }
 
-        // Tables and positions of what keeps growing double now and then.
-        Assert.InRange(allocated, 0, PolicyCases.Create(label).Mask.IsNone && label != "all lazy" ? 16_384 : 0);
+        // Tables and positions of what keeps growing double now and then; anything a token would show in all 60.
+        Assert.InRange(allocating, 0, 6);
     }
 
     [Theory]
