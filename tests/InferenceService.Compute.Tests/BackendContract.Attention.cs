@@ -121,8 +121,8 @@ public abstract partial class BackendContract
     {
         var run = new KvRun(kvCase, backend);
         float[][] rows = run.All(observe: true);
-        // A packed key is minimum + code · scale: two sums that may cancel take the place of one.
-        Tolerance allowed = kvCase.Format.PackedBits == 0 ? tolerance : new Tolerance(4 * tolerance.Absolute, 4 * tolerance.Relative);
+        // A packed element is minimum + code · scale, summed apart: |minimum| + |maximum − minimum| is at most three times its largest magnitude.
+        Tolerance allowed = kvCase.Format.PackedBits == 0 ? tolerance : new Tolerance(3 * tolerance.Absolute, 3 * tolerance.Relative);
         for (int s = 0; s < rows.Length; s++)
         {
             (float[] output, KvCase.HeadSums[] sums) = kvCase.Dense(s);
