@@ -82,7 +82,7 @@ public sealed class ServerLifecycle : IDisposable
         bool serving = Phase is ServerPhase.Ready;
         Advance(ServerPhase.Leaving);
         if (serving)
-            await WaitAsync(Task.Delay(Timeout.InfiniteTimeSpan, _time, CancellationToken.None), delay, hurry);
+            await WaitAsync(Task.Delay(Timeout.InfiniteTimeSpan, _time, CancellationToken.None), delay, hurry); // nothing ends it early but hurry: load balancers need the time
         Advance(ServerPhase.Draining);
         CompleteIfIdle();
         await WaitAsync(_idle.Task, timeout, hurry);

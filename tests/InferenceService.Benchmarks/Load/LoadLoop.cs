@@ -26,7 +26,7 @@ internal static class LoadLoop
         {
             double wait = arrivals[index].At - Stopwatch.GetElapsedTime(began).TotalSeconds;
             if (wait > 0)
-                await Task.Delay(TimeSpan.FromSeconds(wait), cancellation);
+                await Task.Delay(TimeSpan.FromSeconds(wait), cancellation); // open loop: a request is sent at its arrival time, whatever the others do
             return await client.RunAsync(arrivals[index], index, cancellation);
         }
 

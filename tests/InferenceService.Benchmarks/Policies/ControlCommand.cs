@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Diagnostics;
 using InferenceService.Benchmarks.Reports;
 using InferenceService.Compute;
 using InferenceService.Engine;
@@ -60,15 +59,15 @@ internal static class ControlCommand
         })];
         // Only steps in which every sequence decodes count: from the moment all have their first tokens until one ends.
         EngineStatistics from = default, to = default;
-        long decodeStart = 0;
+        bool together = false;
         while (!readers.Any(reader => reader.IsCompleted))
         {
             EngineStatistics now = engine.Engine.Statistics;
-            if (decodeStart == 0 && now.Running == count && now.GeneratedTokens >= 2L * count && now.Waiting == 0)
-                (from, decodeStart) = (now, Stopwatch.GetTimestamp());
-            if (decodeStart != 0 && now.Running == count)
+            if (!together && now.Running == count && now.GeneratedTokens >= 2L * count && now.Waiting == 0)
+                (from, together) = (now, true);
+            if (together && now.Running == count)
                 to = now;
-            await Task.Delay(1, cancellation);
+            await Task.Delay(1, cancellation); // samples counters that the engine keeps exactly; a later sample only moves the ends of the interval
         }
 
         await Task.WhenAll(readers);

@@ -68,7 +68,7 @@ internal static class ThroughputCommand
         Task all = Task.WhenAll(readers);
         var running = new Distribution();
         int most = 0;
-        while (await Task.WhenAny(all, Task.Delay(10, cancellation)) != all)
+        while (await Task.WhenAny(all, Task.Delay(10, cancellation)) != all) // samples how many run, a hundred times a second
         {
             EngineStatistics now = engine.Engine.Statistics;
             // Only while somebody waits does the pool, and not the number of requests, decide how many run.

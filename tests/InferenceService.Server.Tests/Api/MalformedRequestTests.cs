@@ -6,6 +6,7 @@ using System.Text.Json;
 namespace InferenceService.Server.Tests.Api;
 
 /// <summary>Every way to ask wrongly, each with the error a client must see. The server answers normally afterwards.</summary>
+/// <remarks>Long because it is one table: a line a mistake, in the order of the fields, so that a missing one can be seen.</remarks>
 [Collection(ServerCollection.Name)]
 public sealed class MalformedRequestTests(ServerFixture fixture)
 {
