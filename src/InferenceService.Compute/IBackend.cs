@@ -19,6 +19,25 @@ public interface IBackend : IDisposable
     /// <summary>Makes a host tensor (mapped file or host memory) readable by the other verbs: itself on the CPU, a copy on a device.</summary>
     Tensor Place(Tensor host);
 
+    /// <summary>True when matrices of so many columns can be held in the format here; <see cref="WeightFormat.Stored"/> always can.</summary>
+    bool Supports(WeightFormat format, int columns) => format == WeightFormat.Stored;
+
+    /// <summary>Memory for a packed matrix, all rows zero, that lives until the backend is disposed.</summary>
+    /// <exception cref="ShapeException">The format is <see cref="WeightFormat.Stored"/> or is not supported for so many columns.</exception>
+    Weight AllocateWeight(WeightFormat format, int rows, int columns) =>
+        throw new ShapeException($"Backend {Name} holds no {format} weights.");
+
+    /// <summary>Packs the rows of a host matrix into rows [<paramref name="firstRow"/>, firstRow + host.Rows) of a packed weight.</summary>
+    /// <remarks>
+    /// A row's packed bits depend on that row alone, so the parts of a stacked matrix (q/k/v, gate/up) may come in any order and
+    /// division. A NaN or infinity makes its run (its group in <see cref="WeightFormat.Int4"/>) NaN.
+    /// </remarks>
+    /// <param name="host">[rows, columns], f32, f16 or bf16; host memory or a mapped file.</param>
+    /// <param name="target">A packed weight with as many columns, made by <see cref="AllocateWeight"/>.</param>
+    /// <returns>What rounding lost.</returns>
+    WeightError Pack(Tensor host, in Weight target, int firstRow) =>
+        throw new ShapeException($"Backend {Name} holds no {target.Format} weights.");
+
     /// <summary>Copies to the device; <paramref name="host"/> may be reused on return. Shorter data fills the first bytes of a dense tensor.</summary>
     void Upload(ReadOnlySpan<byte> host, Tensor device);
 
@@ -56,6 +75,19 @@ public interface IBackend : IDisposable
     /// <param name="weight">[out, in], f32, f16 or bf16 as stored; widened in registers, accumulated in f32.</param>
     /// <param name="output">[rows, out] f32; must not overlap <paramref name="x"/>.</param>
     void MatMul(Tensor x, Tensor weight, Tensor output);
+
+    /// <summary>output = x · weightᵀ for a weight in any format; a stored one gives exactly the bits of the verb above.</summary>
+    /// <remarks>A packed weight also rounds x: see <see cref="WeightFormat"/>. A NaN or infinity in a row of x makes that row of the output NaN.</remarks>
+    /// <param name="x">[rows, in] f32.</param>
+    /// <param name="weight">[out, in].</param>
+    /// <param name="output">[rows, out] f32; must not overlap <paramref name="x"/>.</param>
+    void MatMul(Tensor x, in Weight weight, Tensor output)
+    {
+        VerbShapes.MatMul(x, weight, output);
+        if (weight.Format != WeightFormat.Stored)
+            throw new ShapeException($"Backend {Name} multiplies no {weight.Format} weights.");
+        MatMul(x, weight.Memory, output);
+    }
 
     /// <summary>x[r] += bias for every row.</summary>
     /// <param name="bias">[1, n], f32, f16 or bf16.</param>

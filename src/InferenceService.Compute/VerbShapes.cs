@@ -45,7 +45,7 @@ public static class VerbShapes
         SameShape(x, output);
     }
 
-    /// <summary>Rules of <see cref="IBackend.MatMul"/>.</summary>
+    /// <summary>Rules of <see cref="IBackend.MatMul(Tensor, Tensor, Tensor)"/>.</summary>
     public static void MatMul(in Tensor x, in Tensor weight, in Tensor output)
     {
         if (x.Type != DType.F32)
@@ -58,6 +58,36 @@ public static class VerbShapes
             throw Misfit($"matmul weight must have the input's {x.Columns} columns", weight);
         if (!(output.Type == DType.F32 && output.Rows == x.Rows && output.Columns == weight.Rows))
             throw Misfit($"matmul output must be f32 [{x.Rows}, {weight.Rows}]", output);
+    }
+
+    /// <summary>Rules of <see cref="IBackend.MatMul(Tensor, in Weight, Tensor)"/>.</summary>
+    public static void MatMul(in Tensor x, in Weight weight, in Tensor output)
+    {
+        if (weight.Format == WeightFormat.Stored)
+        {
+            MatMul(x, weight.Memory, output);
+            return;
+        }
+
+        if (x.Type != DType.F32)
+            throw Misfit("matmul reads f32 activations", x);
+        if (weight.Columns != x.Columns)
+            throw Misfit($"matmul weight {weight.Format} [{weight.Rows}, {weight.Columns}] must have the input's columns", x);
+        if (!(output.Type == DType.F32 && output.Rows == x.Rows && output.Columns == weight.Rows))
+            throw Misfit($"matmul output must be f32 [{x.Rows}, {weight.Rows}]", output);
+    }
+
+    /// <summary>Rules of <see cref="IBackend.Pack"/>.</summary>
+    public static void Pack(in Tensor host, in Weight target, int firstRow)
+    {
+        if (target.Format == WeightFormat.Stored)
+            throw new ShapeException("A stored weight is not packed.");
+        if (!IsFloat(host.Type))
+            throw Misfit("pack reads f32, f16 or bf16", host);
+        if (host.Columns != target.Columns)
+            throw Misfit($"pack needs the target's {target.Columns} columns", host);
+        if (firstRow < 0 || firstRow > target.Rows - host.Rows)
+            throw new ShapeException($"Rows {firstRow}+{host.Rows} leave a weight of {target.Rows} rows.");
     }
 
     /// <summary>Rules of <see cref="IBackend.AddBias"/>.</summary>

@@ -15,13 +15,17 @@ public sealed class CpuBackend : IBackend
     /// <summary>Creates the backend and starts its threads.</summary>
     /// <param name="threads">Threads that compute, the caller included; 0 = <see cref="UsableCores.Count"/>.</param>
     /// <param name="path">Instruction set; the widest one of this processor unless named.</param>
-    /// <exception cref="PlatformNotSupportedException">The processor lacks the path.</exception>
-    public CpuBackend(int threads = 0, SimdPath? path = null)
+    /// <param name="kernels">Instructions that multiply packed weights; the fastest ones of the path unless named.</param>
+    /// <exception cref="PlatformNotSupportedException">The processor lacks the path or the kernels.</exception>
+    public CpuBackend(int threads = 0, SimdPath? path = null, KernelFamily? kernels = null)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(threads);
         SimdPath chosen = path ?? SimdPathExtensions.Best;
         if (!chosen.IsSupported())
             throw new PlatformNotSupportedException($"This processor cannot run the SIMD path {chosen}; it can run {SimdPathExtensions.Best}.");
+        Kernels = kernels ?? KernelFamilyExtensions.Best(chosen);
+        if (!Kernels.IsSupported())
+            throw new PlatformNotSupportedException($"This processor cannot run the kernels {Kernels}; it can run {KernelFamilyExtensions.Best(SimdPathExtensions.Best)}.");
         _host = new KernelHost(threads == 0 ? UsableCores.Count() : threads, chosen);
     }
 
@@ -33,6 +37,9 @@ public sealed class CpuBackend : IBackend
 
     /// <summary>Instruction set of the kernels.</summary>
     public SimdPath Path => _host.Path;
+
+    /// <summary>Instructions that multiply packed weights.</summary>
+    public KernelFamily Kernels { get; }
 
     /// <summary>For measurements that must run on the same threads.</summary>
     internal KernelHost Host => _host;
