@@ -44,6 +44,9 @@ public interface IBackend : IDisposable
     /// <summary>Waits for all operations, then copies to the host.</summary>
     void Download(Tensor device, Span<byte> host);
 
+    /// <summary>Host and device share memory, so that <see cref="Read"/> needs no staging.</summary>
+    bool ReadsInPlace => false;
+
     /// <summary>Waits, then returns the contents of a dense tensor: the memory itself where host and device share it, else <paramref name="staging"/>.</summary>
     ReadOnlySpan<byte> Read(Tensor device, Span<byte> staging)
     {

@@ -53,6 +53,12 @@ public sealed record EngineOptions
     /// <summary>Host bytes for the K and V of preempted sequences whose policy drops tokens; beyond it they are replayed.</summary>
     public long SwapBytes { get; init; } = 4L << 30;
 
+    /// <summary>
+    /// Attention sums that a policy of this engine may want (<see cref="IKvPolicy.Sums"/>): memory for them is reserved at the start, as
+    /// <see cref="InferenceEngine.SumBytes"/> says, and filled only as far as observed sequences have slots.
+    /// </summary>
+    public AttentionSums Sums { get; init; } = AttentionSums.Columns | AttentionSums.Band | AttentionSums.RangeMass;
+
     /// <summary>Kinds of token ids, for policies that treat some alike.</summary>
     public TokenClasses TokenClasses { get; init; } = TokenClasses.None;
 

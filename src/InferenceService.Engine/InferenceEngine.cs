@@ -1,4 +1,5 @@
 using InferenceService.Compute;
+using InferenceService.Engine.Cache;
 using InferenceService.Engine.Cache.Policies;
 using InferenceService.Models;
 
@@ -83,6 +84,14 @@ public sealed class InferenceEngine : IAsyncDisposable
         int groupBlocks = (_blocks - EngineSizes.SpareBlocks(Options)) / Model.Layout.Groups, most = Options.MaxModelLength;
         return policy.Mask.PeakBlocks(most, Options.BlockSize) <= groupBlocks ? most : Math.Min(most, groupBlocks * Options.BlockSize);
     }
+
+    /// <summary>Bytes reserved for attention sums: for every lane of every sequence of a batch, a number or two a token.</summary>
+    /// <param name="layout">Lanes of a sequence.</param>
+    /// <param name="sequences"><see cref="EngineOptions.MaxNumSeqs"/>.</param>
+    /// <param name="tokens"><see cref="EngineOptions.MaxModelLength"/>.</param>
+    /// <param name="sums"><see cref="EngineOptions.Sums"/>.</param>
+    public static long SumBytes(KvLayout layout, int sequences, int tokens, AttentionSums sums) =>
+        SumStore.Bytes(layout.OwnerLayers * layout.KvHeads, tokens, sequences, sums);
 
     /// <summary>The engine's thread body, for tests.</summary>
     internal EngineLoop Loop => _loop;

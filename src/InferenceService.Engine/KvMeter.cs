@@ -55,7 +55,7 @@ internal sealed class KvMeter(KvCache cache, ModelConfig config)
             for (int i = 0; i < roster.Running.Count; i++)
                 device += roster.Running[i].Generation.Policy.Name == counters.Name ? HeldBytes(roster.Running[i]) : 0;
             for (int i = 0; i < roster.Waiting.Count; i++)
-                host += roster.Waiting[i].Swapped is SwappedKv swapped && roster.Waiting[i].Generation.Policy.Name == counters.Name ? (long)swapped.Blocks * cache.Format.BlockBytes : 0;
+                host += roster.Waiting[i].Swapped is SwappedKv swapped && roster.Waiting[i].Generation.Policy.Name == counters.Name ? swapped.Bytes : 0;
             counters.SetHeld(device, host);
         }
     }

@@ -34,7 +34,7 @@ public sealed class KvPolicyCounters
     /// <summary>Bytes of the blocks that living sequences held a moment ago; a block that several share counts for each.</summary>
     public long DeviceBytes => Interlocked.Read(ref _deviceBytes);
 
-    /// <summary>The same of preempted sequences, in host memory.</summary>
+    /// <summary>Host memory of preempted sequences: their K and V, and the attention sums saved with them.</summary>
     public long HostBytes => Interlocked.Read(ref _hostBytes);
 
     internal void SetHeld(long device, long host)

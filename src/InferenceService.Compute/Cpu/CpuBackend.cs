@@ -70,6 +70,9 @@ public sealed class CpuBackend : IBackend
     }
 
     /// <inheritdoc/>
+    public bool ReadsInPlace => true;
+
+    /// <inheritdoc/>
     public ReadOnlySpan<byte> Read(Tensor device, Span<byte> staging)
     {
         VerbShapes.Download(device, int.MaxValue);

@@ -22,9 +22,6 @@ internal sealed class KvCompressor
     private readonly List<int> _survivors = [];
     private int[] _kept = [];
     private int[] _oldBlocks = [];
-    private float[] _columns = [];
-    private float[] _bands = [];
-    private float[] _masses = [];
     private int _shared;
 
     /// <summary>Works on one cache and the sums of its sequences.</summary>
@@ -93,22 +90,16 @@ internal sealed class KvCompressor
             PromptTokens = promptTokens,
             ComputedTokens = computedTokens,
             Lengths = _lengths,
-            ColumnSums = Read(cache, sums & AttentionSums.Columns, ref _columns),
-            BandSums = Read(cache, sums & AttentionSums.Band, ref _bands),
-            RangeMass = Read(cache, sums & AttentionSums.RangeMass, ref _masses),
+            ColumnSums = Read(cache, sums & AttentionSums.Columns),
+            BandSums = Read(cache, sums & AttentionSums.Band),
+            RangeMass = Read(cache, sums & AttentionSums.RangeMass),
             SumStride = _sums.Slots,
             SlotPositions = cache.SlotPositions,
         };
     }
 
-    private ReadOnlySpan<float> Read(SequenceCache cache, AttentionSums one, ref float[] staging)
-    {
-        if (cache.SumRow < 0 || one == AttentionSums.None)
-            return [];
-        if (staging.Length == 0)
-            staging = new float[_sums.Elements(one)];
-        return _sums.Read(one, cache.SumRow, staging);
-    }
+    private ReadOnlySpan<float> Read(SequenceCache cache, AttentionSums one) =>
+        cache.SumRow < 0 || one == AttentionSums.None ? [] : _sums.Read(one, cache.SumRow);
 
     /// <summary>The last slot takes the place of another: one move, when the block may be written.</summary>
     private void Evict(SequenceCache cache, int group, int slot)

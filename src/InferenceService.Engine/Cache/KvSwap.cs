@@ -19,13 +19,13 @@ internal sealed class KvSwap(IBackend backend, KvCache cache, SumStore sums, lon
         foreach (ref readonly BlockTable table in sequence.Tables.AsSpan())
             for (int index = 0; index < InUse(table); index++)
                 memoryBytes += Bytes(table.Blocks[index]);
-        long bytes = memoryBytes + (sequence.SumRow >= 0 ? (long)sums.SavedElements(sequence.Sums) * sizeof(float) : 0);
-        if (Used + bytes > budgetBytes || memoryBytes > Array.MaxLength)
+        int slots = sequence.SumRow >= 0 ? sequence.LongestTable : -1;
+        long bytes = memoryBytes + (slots >= 0 ? sums.SavedBytes(sequence.Sums, slots) : 0);
+        if (Used + bytes > budgetBytes || TryAllocate(bytes) is not HostBuffer memory)
             return null;
 
-        byte[] memory = new byte[memoryBytes];
         var tables = new BlockTable[sequence.Tables.Length];
-        int at = 0;
+        long at = 0;
         for (int group = 0; group < tables.Length; group++)
         {
             ref BlockTable table = ref sequence.Tables[group];
@@ -33,7 +33,7 @@ internal sealed class KvSwap(IBackend backend, KvCache cache, SumStore sums, lon
             for (int index = 0; index < InUse(table); index++)
             {
                 int entry = table.Blocks[index];
-                backend.Download(cache.MemoryOf(entry), memory.AsSpan(at, Bytes(entry)));
+                backend.Download(cache.MemoryOf(entry), memory.Slice(at, Bytes(entry)));
                 tables[group].Append(entry);
                 at += Bytes(entry);
             }
@@ -43,10 +43,9 @@ internal sealed class KvSwap(IBackend backend, KvCache cache, SumStore sums, lon
             tables[group].CopyHole(table);
         }
 
-        float[]? saved = null;
-        if (sequence.SumRow >= 0)
+        if (slots >= 0)
         {
-            saved = sums.Save(sequence.Sums, sequence.SumRow);
+            sums.Save(sequence.Sums, sequence.SumRow, slots, memory, at);
             sums.Return(sequence.SumRow);
             sequence.SumRow = -1;
         }
@@ -54,13 +53,13 @@ internal sealed class KvSwap(IBackend backend, KvCache cache, SumStore sums, lon
         (bool compressed, bool packed) = (sequence.IsCompressed, sequence.IsPacked);
         cache.Release(sequence);
         Used += bytes;
-        return new SwappedKv(memory, tables, saved, BlocksToReturn(tables), bytes, compressed, packed);
+        return new SwappedKv(memory, tables, slots, BlocksToReturn(tables), compressed, packed);
     }
 
     /// <summary>Copies a sequence back into fresh blocks; the caller has checked that <see cref="SwappedKv.Blocks"/> are free.</summary>
     public void SwapIn(SwappedKv swapped, SequenceCache sequence)
     {
-        int at = 0;
+        long at = 0;
         for (int group = 0; group < swapped.Tables.Length; group++)
         {
             ref readonly BlockTable saved = ref swapped.Tables[group];
@@ -69,7 +68,7 @@ internal sealed class KvSwap(IBackend backend, KvCache cache, SumStore sums, lon
             {
                 int entry = old < 0 ? ~cache.TakeChild() : cache.Take();
                 table.Append(entry);
-                backend.Upload(swapped.Memory.AsSpan(at, Bytes(entry)), cache.MemoryOf(entry));
+                backend.Upload(swapped.Memory.Slice(at, Bytes(entry)), cache.MemoryOf(entry));
                 at += Bytes(entry);
             }
 
@@ -78,10 +77,10 @@ internal sealed class KvSwap(IBackend backend, KvCache cache, SumStore sums, lon
             table.CopyHole(saved);
         }
 
-        if (swapped.Sums is not null)
+        if (swapped.SumSlots >= 0)
         {
-            sequence.SumRow = sums.Rent(sequence.Sums);
-            sums.Restore(sequence.Sums, sequence.SumRow, swapped.Sums);
+            sequence.SumRow = sums.Rent();
+            sums.Restore(sequence.Sums, sequence.SumRow, swapped.SumSlots, swapped.Memory, at);
         }
 
         // Whether its blocks were offered before no longer matters: these copies stay private.
@@ -90,7 +89,24 @@ internal sealed class KvSwap(IBackend backend, KvCache cache, SumStore sums, lon
     }
 
     /// <summary>Frees the host memory of a sequence that will not come back, or has come back.</summary>
-    public void Discard(SwappedKv swapped) => Used -= swapped.Bytes;
+    public void Discard(SwappedKv swapped)
+    {
+        Used -= swapped.Bytes;
+        swapped.Memory.Dispose();
+    }
+
+    // The budget allows it; a system that does not is one more reason to replay the sequence.
+    private static HostBuffer? TryAllocate(long bytes)
+    {
+        try
+        {
+            return new HostBuffer(bytes);
+        }
+        catch (OutOfMemoryException)
+        {
+            return null;
+        }
+    }
 
     private int BlocksToReturn(BlockTable[] tables)
     {
@@ -107,15 +123,17 @@ internal sealed class KvSwap(IBackend backend, KvCache cache, SumStore sums, lon
 }
 
 /// <summary>One sequence's K and V in host memory.</summary>
-/// <param name="Memory">All groups' blocks and packed children, in table order.</param>
+/// <param name="Memory">All groups' blocks and packed children, in table order; then the attention sums.</param>
 /// <param name="Tables">[groups] lengths and gaps; of the entries only which are packed still means something.</param>
-/// <param name="Sums">Attention sums; null = not observed.</param>
+/// <param name="SumSlots">Slots of its attention sums; −1 = not observed.</param>
 /// <param name="Blocks">Blocks needed, at most, to come back.</param>
-/// <param name="Bytes">Counted against the budget.</param>
 /// <param name="IsCompressed">Something had been dropped.</param>
 /// <param name="IsPacked">Something had been packed.</param>
-internal sealed record SwappedKv(byte[] Memory, BlockTable[] Tables, float[]? Sums, int Blocks, long Bytes, bool IsCompressed, bool IsPacked)
+internal sealed record SwappedKv(HostBuffer Memory, BlockTable[] Tables, int SumSlots, int Blocks, bool IsCompressed, bool IsPacked)
 {
+    /// <summary>Host bytes, sums included: what counts against the budget.</summary>
+    public long Bytes => Memory.ByteLength;
+
     /// <summary>Blocks needed besides to compute the next token.</summary>
     public int BlocksToGrow(int blockSize)
     {

@@ -59,6 +59,18 @@ internal sealed class SequenceCache
         }
     }
 
+    /// <summary>Slots of the longest table.</summary>
+    public int LongestTable
+    {
+        get
+        {
+            int longest = 0;
+            foreach (ref readonly BlockTable table in Tables.AsSpan())
+                longest = Math.Max(longest, table.Length);
+            return longest;
+        }
+    }
+
     /// <summary>States that <paramref name="tokens"/> tokens from <paramref name="position"/> on now stand in the next slots of every group.</summary>
     public void Advance(int position, int tokens)
     {

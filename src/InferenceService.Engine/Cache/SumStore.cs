@@ -5,33 +5,50 @@ namespace InferenceService.Engine.Cache;
 
 /// <summary>Attention sums of the observed sequences: one row a lane, accumulated by the kernels step after step.</summary>
 /// <remarks>
-/// Sums over slots have a column a slot, the range mass has one column. Device memory of each sum is taken when the first sequence
-/// wants it. Engine thread only.
+/// Sums over slots have a column a slot, the range mass has one column. The memory is reserved once, for the sums that the allowed
+/// policies may want; it is written, and so takes physical memory, only as far as slots have existed. Rows that nobody rents are zero,
+/// and so are a sequence's columns behind its slots. Engine thread only.
 /// </remarks>
 internal sealed class SumStore
 {
-    private const AttentionSums SlotSums = AttentionSums.Columns | AttentionSums.Band;
+    /// <summary>Every sum.</summary>
+    public const AttentionSums All = AttentionSums.Columns | AttentionSums.Band | AttentionSums.RangeMass;
+
+    private static readonly AttentionSums[] Kinds = [AttentionSums.Columns, AttentionSums.Band, AttentionSums.RangeMass];
 
     private readonly IBackend _backend;
     private readonly Stack<int> _unused = new();
-    private readonly int _sequences;
+    private readonly int[] _reached; // [sequences] slots that were ever in use since the rows were zero
     private readonly float[] _row;
     private readonly float[] _moved;
-    private Tensor? _columns;
-    private Tensor? _bands;
-    private Tensor? _masses;
+    private readonly float[][] _staging = [[], [], []];
+    private readonly Tensor[] _places = new Tensor[3];
 
-    /// <summary>States the sizes.</summary>
+    /// <summary>Reserves the memory.</summary>
     /// <param name="backend">Device that holds the sums.</param>
     /// <param name="lanes">Lanes of a sequence.</param>
     /// <param name="slots">Most slots of a lane.</param>
     /// <param name="sequences">Most sequences observed at once.</param>
-    public SumStore(IBackend backend, int lanes, int slots, int sequences)
+    /// <param name="kept">The sums that any of them may want.</param>
+    /// <exception cref="InsufficientMemoryException">The device has no such memory; the message names the sizes.</exception>
+    public SumStore(IBackend backend, int lanes, int slots, int sequences, AttentionSums kept = All)
     {
-        (_backend, Lanes, Slots, _sequences) = (backend, lanes, slots, sequences);
-        (_row, _moved) = (new float[slots], new float[slots]);
+        (_backend, Lanes, Slots, Kept) = (backend, lanes, slots, kept);
+        (_row, _moved, _reached) = (new float[Math.Max(slots, lanes)], new float[Math.Max(slots, lanes)], new int[sequences]);
         for (int sequence = sequences - 1; sequence >= 0; sequence--)
             _unused.Push(sequence * lanes);
+        try
+        {
+            foreach (AttentionSums one in Kinds)
+                if ((kept & one) != 0)
+                    _places[Index(one)] = backend.Allocate(DType.F32, checked(sequences * lanes), Columns(one));
+        }
+        catch (OutOfMemoryException refusal)
+        {
+            throw new InsufficientMemoryException(
+                $"The attention sums of {sequences} sequences of {lanes} lanes of {slots} tokens take {Bytes(lanes, slots, sequences, kept)} bytes, "
+                + "which the system refused; lower MaxNumSeqs or MaxModelLength, or allow no KV policy that ranks tokens by attention.", refusal);
+        }
     }
 
     /// <summary>Rows of a sequence.</summary>
@@ -40,77 +57,97 @@ internal sealed class SumStore
     /// <summary>Columns of the sums over slots.</summary>
     public int Slots { get; }
 
-    /// <summary>f32 [sequences × lanes, slots, or 1 for the range mass]; <c>default</c> until a sequence wanted it.</summary>
-    public Tensor Of(AttentionSums one) => Place(one) ?? default;
+    /// <summary>The sums that there is memory for.</summary>
+    public AttentionSums Kept { get; }
 
-    /// <summary>Elements of one sequence.</summary>
-    public int Elements(AttentionSums one) => Lanes * (one == AttentionSums.RangeMass ? 1 : Slots);
+    /// <summary>Bytes of such a store.</summary>
+    public static long Bytes(int lanes, int slots, int sequences, AttentionSums kept) =>
+        checked((long)sequences * lanes * sizeof(float) * ((long)SlotSums(kept) * slots + ((kept & AttentionSums.RangeMass) != 0 ? 1 : 0)));
 
-    /// <summary>Zeroed rows for one sequence.</summary>
-    /// <param name="sums">The sums that it may want.</param>
+    /// <summary>f32 [sequences × lanes, slots, or 1 for the range mass]; <c>default</c> when it is not <see cref="Kept"/>.</summary>
+    public Tensor Of(AttentionSums one) => _places[Index(one)];
+
+    /// <summary>Zero rows for one sequence.</summary>
     /// <returns>The first of them.</returns>
-    public int Rent(AttentionSums sums)
+    public int Rent() => _unused.Pop();
+
+    /// <summary>Gives rows back, and zeroes as much of them as was used.</summary>
+    public void Return(int row)
     {
-        int row = _unused.Pop();
+        ref int reached = ref _reached[row / Lanes];
         Array.Clear(_row);
-        foreach (AttentionSums one in (ReadOnlySpan<AttentionSums>)[AttentionSums.Columns, AttentionSums.Band, AttentionSums.RangeMass])
+        foreach (AttentionSums one in Kinds)
         {
-            if ((sums & one) == 0)
+            if ((Kept & one) == 0)
                 continue;
-            ref Tensor? place = ref Place(one);
-            place ??= _backend.Allocate(DType.F32, checked(_sequences * Lanes), Elements(one) / Lanes);
-            for (int lane = 0; lane < Lanes; lane++)
-                Write(one, row + lane, _row.AsSpan(0, Elements(one) / Lanes));
+            for (int run = 0; run < Runs(one); run++)
+                Write(one, row, run, _row.AsSpan(0, Length(one, reached)));
         }
 
-        return row;
+        reached = 0;
+        _unused.Push(row);
     }
 
-    /// <summary>Gives rows back.</summary>
-    public void Return(int row) => _unused.Push(row);
+    /// <summary>States that the kernels may add to the first <paramref name="slots"/> slots of a sequence.</summary>
+    public void Reach(int row, int slots) => _reached[row / Lanes] = Math.Max(_reached[row / Lanes], slots);
 
-    /// <summary>[lanes, slots] (or [lanes] for the range mass) sums of one sequence.</summary>
-    /// <param name="one">Which sum.</param>
+    /// <summary>[lanes, slots] (or [lanes] for the range mass) sums of one sequence, of which only the slots in use mean something.</summary>
+    /// <param name="one">Which sum; one of <see cref="Kept"/>.</param>
     /// <param name="row">Its first row.</param>
-    /// <param name="staging">At least <see cref="Elements"/>, where device memory must be copied.</param>
-    public ReadOnlySpan<float> Read(AttentionSums one, int row, Span<float> staging) => MemoryMarshal.Cast<byte, float>(
-        _backend.Read(Place(one)!.Value.RowRange(row, Lanes), MemoryMarshal.AsBytes(staging)));
-
-    /// <summary>All sums of one sequence, for <see cref="Restore"/>.</summary>
-    /// <param name="sums">The sums that it holds.</param>
-    /// <param name="row">Its first row.</param>
-    public float[] Save(AttentionSums sums, int row)
+    public ReadOnlySpan<float> Read(AttentionSums one, int row)
     {
-        var saved = new float[SavedElements(sums)];
-        int start = 0;
-        foreach (AttentionSums one in (ReadOnlySpan<AttentionSums>)[AttentionSums.Columns, AttentionSums.Band, AttentionSums.RangeMass])
+        ref float[] staging = ref _staging[Index(one)];
+        if (!_backend.ReadsInPlace && staging.Length == 0)
+            staging = new float[Lanes * Columns(one)];
+        return MemoryMarshal.Cast<byte, float>(_backend.Read(Of(one).RowRange(row, Lanes), MemoryMarshal.AsBytes(staging.AsSpan())));
+    }
+
+    /// <summary>Bytes of <see cref="Save"/>.</summary>
+    /// <param name="sums">The sums to save.</param>
+    /// <param name="slots">Slots in use.</param>
+    public long SavedBytes(AttentionSums sums, int slots) => Bytes(Lanes, slots, 1, sums);
+
+    /// <summary>Copies the sums of one sequence out, as far as it has slots.</summary>
+    /// <param name="sums">Which.</param>
+    /// <param name="row">Its first row.</param>
+    /// <param name="slots">Slots in use.</param>
+    /// <param name="memory">Where to.</param>
+    /// <param name="at">First byte of <see cref="SavedBytes"/>.</param>
+    public void Save(AttentionSums sums, int row, int slots, HostBuffer memory, long at)
+    {
+        foreach (AttentionSums one in Kinds)
         {
-            if ((sums & one) == 0)
-                continue;
-            Span<float> part = saved.AsSpan(start, Elements(one));
-            Read(one, row, part).CopyTo(part);
-            start += Elements(one);
+            int bytes = Length(one, slots) * sizeof(float);
+            for (int run = 0; run < Runs(one) && (sums & one) != 0; run++, at += bytes)
+                _backend.Download(Run(one, row, run, Length(one, slots)), memory.Slice(at, bytes));
         }
-
-        return saved;
-    }
-
-    /// <summary>Elements of <see cref="Save"/>.</summary>
-    public int SavedElements(AttentionSums sums)
-    {
-        int slotSums = ((sums & AttentionSums.Columns) != 0 ? 1 : 0) + ((sums & AttentionSums.Band) != 0 ? 1 : 0);
-        return checked(Lanes * (slotSums * Slots + ((sums & AttentionSums.RangeMass) != 0 ? 1 : 0)));
     }
 
     /// <summary>Writes what <see cref="Save"/> gave into rented rows.</summary>
-    public void Restore(AttentionSums sums, int row, ReadOnlySpan<float> saved)
+    public void Restore(AttentionSums sums, int row, int slots, HostBuffer memory, long at)
     {
-        foreach (AttentionSums one in (ReadOnlySpan<AttentionSums>)[AttentionSums.Columns, AttentionSums.Band, AttentionSums.RangeMass])
+        Reach(row, slots);
+        foreach (AttentionSums one in Kinds)
         {
-            if ((sums & one) == 0)
-                continue;
-            Write(one, row, saved[..Elements(one)]);
-            saved = saved[Elements(one)..];
+            int bytes = Length(one, slots) * sizeof(float);
+            for (int run = 0; run < Runs(one) && (sums & one) != 0; run++, at += bytes)
+                _backend.Upload(memory.Slice(at, bytes), Run(one, row, run, Length(one, slots)));
+        }
+    }
+
+    /// <summary>Copies the sums of one sequence to another's rented rows.</summary>
+    public void Copy(AttentionSums sums, int from, int to)
+    {
+        int slots = _reached[from / Lanes];
+        Reach(to, slots);
+        foreach (AttentionSums one in Kinds)
+        {
+            for (int run = 0; run < Runs(one) && (sums & one) != 0; run++)
+            {
+                Span<float> copied = _row.AsSpan(0, Length(one, slots));
+                _backend.Download(Run(one, from, run, copied.Length), MemoryMarshal.AsBytes(copied));
+                Write(one, to, run, copied);
+            }
         }
     }
 
@@ -121,9 +158,9 @@ internal sealed class SumStore
     /// <param name="length">Slots in use before.</param>
     public void Gather(int row, int lanes, ReadOnlySpan<int> kept, int length)
     {
-        for (int lane = row; lane < row + lanes && _columns is Tensor columns; lane++)
+        for (int lane = row; lane < row + lanes && (Kept & AttentionSums.Columns) != 0; lane++)
         {
-            Tensor used = columns.RowRange(lane, 1).ColumnRange(0, length);
+            Tensor used = Run(AttentionSums.Columns, lane, 0, length);
             ReadOnlySpan<float> sums = MemoryMarshal.Cast<byte, float>(_backend.Read(used, MemoryMarshal.AsBytes(_row.AsSpan(0, length))));
             for (int slot = 0; slot < kept.Length; slot++)
                 _moved[slot] = sums[kept[slot]];
@@ -136,9 +173,9 @@ internal sealed class SumStore
     public void Move(int row, int lanes, int from, int to)
     {
         Span<float> one = stackalloc float[1];
-        for (int lane = row; lane < row + lanes && _columns is Tensor columns; lane++)
+        for (int lane = row; lane < row + lanes && (Kept & AttentionSums.Columns) != 0; lane++)
         {
-            Tensor left = columns.RowRange(lane, 1).ColumnRange(from, 1);
+            Tensor columns = Of(AttentionSums.Columns), left = columns.RowRange(lane, 1).ColumnRange(from, 1);
             if (from != to)
             {
                 _backend.Download(left, MemoryMarshal.AsBytes(one));
@@ -150,18 +187,21 @@ internal sealed class SumStore
         }
     }
 
-    private void Write(AttentionSums one, int row, ReadOnlySpan<float> sums)
-    {
-        int columns = (one & SlotSums) != 0 ? Slots : 1;
-        _backend.Upload(MemoryMarshal.AsBytes(sums), Place(one)!.Value.RowRange(row, sums.Length / columns));
-    }
+    // A run is a dense piece of a sequence's sums: a lane's slots, or all lanes' range masses.
+    private Tensor Run(AttentionSums one, int row, int run, int length) => one == AttentionSums.RangeMass
+        ? Of(one).RowRange(row, Lanes)
+        : Of(one).RowRange(row + run, 1).ColumnRange(0, length);
 
-    private ref Tensor? Place(AttentionSums one)
-    {
-        if (one == AttentionSums.Columns)
-            return ref _columns;
-        if (one == AttentionSums.Band)
-            return ref _bands;
-        return ref _masses;
-    }
+    private void Write(AttentionSums one, int row, int run, ReadOnlySpan<float> sums) =>
+        _backend.Upload(MemoryMarshal.AsBytes(sums), Run(one, row, run, sums.Length));
+
+    private int Runs(AttentionSums one) => one == AttentionSums.RangeMass ? 1 : Lanes;
+
+    private int Length(AttentionSums one, int slots) => one == AttentionSums.RangeMass ? Lanes : slots;
+
+    private int Columns(AttentionSums one) => one == AttentionSums.RangeMass ? 1 : Slots;
+
+    private static int SlotSums(AttentionSums sums) => ((sums & AttentionSums.Columns) != 0 ? 1 : 0) + ((sums & AttentionSums.Band) != 0 ? 1 : 0);
+
+    private static int Index(AttentionSums one) => one == AttentionSums.RangeMass ? 2 : one == AttentionSums.Band ? 1 : 0;
 }

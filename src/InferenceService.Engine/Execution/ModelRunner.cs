@@ -55,8 +55,11 @@ internal sealed class ModelRunner
     private void Add(ref BatchItem item)
     {
         Sequence sequence = item.Sequence;
+        SequenceCache cache = sequence.Cache!;
         item.FirstLogit = _logits + _input.Add(
-            sequence.Tokens.Slice(item.Start, item.Count), item.Start, item.LogitRows, sequence.Cache!, sequence.Generation.Policy.Mask);
+            sequence.Tokens.Slice(item.Start, item.Count), item.Start, item.LogitRows, cache, sequence.Generation.Policy.Mask);
+        if (cache.SumRow >= 0 && cache.Watch.Sums != AttentionSums.None)
+            _sums.Reach(cache.SumRow, cache.LongestTable + item.Count);
     }
 
     private void Forward()

@@ -75,7 +75,7 @@ internal sealed class Residency(KvCache cache, KvSwap swap, SumStore sums, Promp
         if (parent.Cache!.SumRow < 0)
             return;
         Observe(child.Cache!, parent.Cache.Sums);
-        sums.Restore(child.Cache!.Sums, child.Cache.SumRow, sums.Save(parent.Cache.Sums, parent.Cache.SumRow));
+        sums.Copy(parent.Cache.Sums, parent.Cache.SumRow, child.Cache!.SumRow);
     }
 
     /// <summary>An ended sequence gives everything back.</summary>
@@ -94,9 +94,11 @@ internal sealed class Residency(KvCache cache, KvSwap swap, SumStore sums, Promp
         error = null;
         try
         {
-            sequence.Selector = sequence.Generation.Policy.NewSelector(new KvSelectorContext(
+            KvSelector? selector = sequence.Generation.Policy.NewSelector(new KvSelectorContext(
                 model, cache.Layout, classes, sequence.PromptLength, sequence.PreviousSelector));
-            sequence.PreviousSelector = null;
+            if (selector is not null && (selector.Sums & ~sums.Kept) != 0)
+                throw new InvalidOperationException($"it observes {selector.Sums}, and this engine has memory for {sums.Kept} (EngineOptions.Sums)");
+            (sequence.Selector, sequence.PreviousSelector) = (selector, null);
         }
         catch (Exception failure) when (failure is not OutOfMemoryException)
         {
@@ -111,7 +113,7 @@ internal sealed class Residency(KvCache cache, KvSwap swap, SumStore sums, Promp
     private void Observe(SequenceCache held, AttentionSums wanted)
     {
         held.Sums = wanted;
-        held.SumRow = sums.Rent(wanted);
+        held.SumRow = sums.Rent();
     }
 
     private bool TryReturn(Sequence sequence, SwappedKv swapped, int leave)

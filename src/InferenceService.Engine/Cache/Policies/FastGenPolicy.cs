@@ -44,6 +44,8 @@ internal sealed class FastGenPolicy(FastGenPolicy.Choices choices) : IKvPolicy
 
     public string Settings { get; private init; } = "";
 
+    public AttentionSums Sums => AttentionSums.Columns | AttentionSums.Band;
+
     public KvLayout Layout(ModelConfig model)
     {
         SlidingLayers.Refuse(Name, model);

@@ -1,3 +1,4 @@
+using InferenceService.Compute;
 using InferenceService.Models;
 
 namespace InferenceService.Engine.Cache.Policies;
@@ -24,6 +25,9 @@ public interface IKvPolicy
 
     /// <summary>In how many bits does it keep what survives? <c>default</c>: as computed.</summary>
     KvPacking Packing => default;
+
+    /// <summary>Attention sums that its selectors may ever ask for: memory for them is reserved when the model loads.</summary>
+    AttentionSums Sums => AttentionSums.None;
 
     /// <summary>What survives? Null: everything. One selector per sequence, so a paper may keep state.</summary>
     KvSelector? NewSelector(in KvSelectorContext context);

@@ -25,6 +25,8 @@ internal sealed class PackedKvPolicy(IKvPolicy inner, KvPacking packing) : IKvPo
 
     public KvPacking Packing => packing;
 
+    public AttentionSums Sums => inner.Sums;
+
     /// <summary>The policy itself, or packed where its values say so.</summary>
     /// <exception cref="KvPolicyException">The values do not fit each other.</exception>
     public static IKvPolicy Of(IKvPolicy policy, KvPolicyValues values)

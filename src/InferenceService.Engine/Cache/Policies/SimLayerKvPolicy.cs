@@ -47,6 +47,8 @@ internal sealed class SimLayerKvPolicy(SimLayerKvPolicy.Choices choices) : IKvPo
 
     public string Settings { get; private init; } = "";
 
+    public AttentionSums Sums => AttentionSums.RangeMass;
+
     public KvLayout Layout(ModelConfig model)
     {
         SlidingLayers.Refuse(Name, model);
