@@ -15,3 +15,25 @@ public enum WeightFormat
     /// <summary>Four bits with one f16 scale a row and group of 32 columns. 4.5 bits an element; columns are a multiple of 32.</summary>
     Int4,
 }
+
+/// <summary>Facts about <see cref="WeightFormat"/>.</summary>
+public static class WeightFormatExtensions
+{
+    /// <summary>True when rows of so many columns can be held in the format at all; a backend may hold fewer.</summary>
+    public static bool Holds(this WeightFormat format, int columns) => format switch
+    {
+        WeightFormat.Stored => true,
+        WeightFormat.BF16 => columns % 2 == 0,
+        _ => columns % 32 == 0,
+    };
+
+    /// <summary>Bytes of a packed matrix, elements and scales; a backend may round the number of rows up.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">The format is <see cref="WeightFormat.Stored"/>, whose size its type decides.</exception>
+    public static long ByteLength(this WeightFormat format, int rows, int columns) => format switch
+    {
+        WeightFormat.BF16 => 2L * rows * columns,
+        WeightFormat.Int8 => rows * (columns + sizeof(float) * (((long)columns + 255) / 256)),
+        WeightFormat.Int4 => rows * (columns / 2L + 2 * (columns / 32)),
+        _ => throw new ArgumentOutOfRangeException(nameof(format), format, "Only packed formats have a size of their own."),
+    };
+}

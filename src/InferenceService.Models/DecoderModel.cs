@@ -15,7 +15,7 @@ public sealed class DecoderModel
     private readonly Tensor _embedding;
     private readonly DecoderLayer[] _layers;
     private readonly Tensor _finalNorm;
-    private readonly Tensor _head;
+    private readonly Weight _head;
     private KvBlockFormat _format;
 
     private DecoderModel(ModelConfig config, IBackend backend, KvLayout layout, DecoderLimits limits, WeightLoader loader, DecoderWeights weights)
@@ -25,12 +25,13 @@ public sealed class DecoderModel
         _loop = layout.IsCyclic ? new PromptLoop(config, limits, backend) : null;
         _rotary = new RotaryEmbedding(config.Rope, config.MaxPositions);
         _cosSin = new float[limits.MaxRows * config.Rope.RotaryDim];
-        _embedding = loader.Matrix(weights.Embedding);
+        _embedding = loader.Table(weights.Embedding);
         _layers = new DecoderLayer[config.Layers];
         for (int layer = 0; layer < _layers.Length; layer++)
             _layers[layer] = LoadLayer(layer, weights.Layers[layer], loader);
         _finalNorm = loader.Vector(weights.FinalNorm);
-        _head = weights.Head is { } head ? loader.Matrix(head) : _embedding;
+        _head = loader.Head(weights.Head, weights.Embedding, _embedding);
+        Weights = loader.Facts;
     }
 
     /// <summary>Shape of the model.</summary>
@@ -45,14 +46,18 @@ public sealed class DecoderModel
     /// <summary>Workspace sizes.</summary>
     public DecoderLimits Limits { get; }
 
+    /// <summary>How the matrices are held, and what that lost.</summary>
+    public WeightFacts Weights { get; }
+
     /// <summary>Called after each layer with its index and the residual stream; of the last layer only the rows with logits.</summary>
     internal Action<int, Tensor>? LayerFinished { get; set; }
 
     /// <summary>Takes the weights, fuses q/k/v and gate/up, allocates workspaces.</summary>
-    /// <remarks>On the CPU unfused weights stay where <paramref name="weights"/> holds them: it must outlive the model.</remarks>
+    /// <param name="format">How matrices are held; embedding, norms and biases stay as stored.</param>
+    /// <remarks>On the CPU unfused stored weights stay where <paramref name="weights"/> holds them: it must outlive the model.</remarks>
     /// <exception cref="CheckpointException">A weight is missing, or its shape or type is not what the architecture needs.</exception>
     public static DecoderModel Load(ModelConfig config, IWeightSource weights, IBackend backend, KvLayout layout, DecoderLimits limits,
-        IProgress<LoadProgress>? progress = null)
+        IProgress<LoadProgress>? progress = null, WeightFormat format = WeightFormat.Stored)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(limits.MaxRows, 1);
         ArgumentOutOfRangeException.ThrowIfNegative(limits.MaxLogitRows);
@@ -61,7 +66,9 @@ public sealed class DecoderModel
         long total = 0;
         foreach (WeightSpec spec in needed.All())
             total += WeightLoader.Fetch(weights, spec).ByteLength;
-        return new DecoderModel(config, backend, layout, limits, new WeightLoader(weights, backend, total, progress), needed);
+        if (needed.Head is null && format != WeightFormat.Stored)
+            total += WeightLoader.Fetch(weights, needed.Embedding).ByteLength; // read again for the packed head
+        return new DecoderModel(config, backend, layout, limits, new WeightLoader(weights, backend, format, total, progress), needed);
     }
 
     /// <summary>Runs all layers; writes K and V of every row into the cache.</summary>

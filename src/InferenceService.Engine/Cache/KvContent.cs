@@ -7,7 +7,7 @@ namespace InferenceService.Engine.Cache;
 /// <summary>Says in one string all that changes K and V besides the tokens, for the root of prefix keys.</summary>
 internal static class KvContent
 {
-    /// <summary>Model, layout, rope mode, block format, and how prompts are encoded where that matters.</summary>
+    /// <summary>Model, layout, rope mode, weight format, block format, and how prompts are encoded where that matters.</summary>
     public static string Describe(DecoderModel model, KvBlockFormat format, int promptChunk)
     {
         ModelConfig config = model.Config;
@@ -15,6 +15,6 @@ internal static class KvContent
         string encoding = model.Layout.IsCyclic ? string.Create(CultureInfo.InvariantCulture, $"{config.PromptPasses} passes, chunks of {promptChunk}") : "";
         string masks = $"{string.Join('_', config.Windows)}|{config.ForceNoDiagonal}|{encoding}";
         return string.Create(CultureInfo.InvariantCulture,
-            $"{config.Architecture}|{config.Layers}x{config.HiddenSize}|{config.Rope}|abs|{sources}|{masks}|{model.Layout.Grouping}|{format}");
+            $"{config.Architecture}|{config.Layers}x{config.HiddenSize}|{config.Rope}|abs|{sources}|{masks}|{model.Layout.Grouping}|{model.Weights.Format}|{format}");
     }
 }

@@ -81,6 +81,9 @@ internal sealed record LayerWeights
         [InputNorm, .. Qkv, .. QkvBias, .. Optional(QueryNorm), .. Optional(KeyNorm), AttentionOutput, .. Optional(AttentionOutputBias),
             PostAttentionNorm, .. GateUp, .. GateUpBias, Down, .. Optional(DownBias)];
 
+    /// <summary>The matrices among them.</summary>
+    public IEnumerable<WeightSpec> Matrices() => [.. Qkv, AttentionOutput, .. GateUp, Down];
+
     private static WeightSpec BiasOf(WeightSpec matrix) =>
         WeightSpec.Vector(string.Concat(matrix.Name.AsSpan(0, matrix.Name.Length - ".weight".Length), ".bias"), matrix.Rows);
 

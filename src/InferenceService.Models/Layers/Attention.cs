@@ -18,11 +18,11 @@ internal sealed class Attention
     private readonly bool _ownsCache;
     private readonly bool _excludesSelf;
     private readonly bool _rotates;
-    private readonly Tensor _qkv;
+    private readonly Weight _qkv;
     private readonly Tensor? _qkvBias;
     private readonly Tensor? _queryNorm;
     private readonly Tensor? _keyNorm;
-    private readonly Tensor _output;
+    private readonly Weight _output;
     private readonly Tensor? _outputBias;
 
     /// <summary>Loads the weights of one layer.</summary>

@@ -9,9 +9,9 @@ internal sealed class GatedMlp
     private readonly IBackend _backend;
     private readonly Workspace _work;
     private readonly int _width;
-    private readonly Tensor _gateUp;
+    private readonly Weight _gateUp;
     private readonly Tensor? _gateUpBias;
-    private readonly Tensor _down;
+    private readonly Weight _down;
     private readonly Tensor? _downBias;
 
     /// <summary>Loads the weights of one layer.</summary>

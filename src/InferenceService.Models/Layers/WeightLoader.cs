@@ -4,32 +4,93 @@ using InferenceService.Models.Architectures;
 
 namespace InferenceService.Models.Layers;
 
-/// <summary>Brings weights onto the device: checks shape and type, stacks what is computed together, widens vectors.</summary>
+/// <summary>Brings weights onto the device: checks shape and type, stacks what is computed together, packs matrices, widens vectors.</summary>
 /// <param name="source">Where weights come from.</param>
 /// <param name="backend">Where they go.</param>
+/// <param name="format">How matrices are held there.</param>
 /// <param name="total">Bytes of all weights, for the progress report.</param>
 /// <param name="progress">Told after every weight.</param>
-internal sealed class WeightLoader(IWeightSource source, IBackend backend, long total, IProgress<LoadProgress>? progress)
+internal sealed class WeightLoader(IWeightSource source, IBackend backend, WeightFormat format, long total, IProgress<LoadProgress>? progress)
 {
     private const int UploadBytes = 4 << 20;
 
+    private readonly List<string> _kept = [];
     private long _done;
+    private WeightError _error;
+    private string? _worst;
+    private double _worstRelative;
 
-    /// <summary>A matrix as stored; on the CPU it stays where it lies.</summary>
+    /// <summary>How the matrices loaded so far are held.</summary>
+    public WeightFacts Facts => new()
+    {
+        Format = format,
+        Error = _error,
+        Worst = _worst,
+        WorstRelative = _worstRelative,
+        Kept = [.. _kept],
+    };
+
+    /// <summary>A table of rows to look up, as stored; on the CPU it stays where it lies.</summary>
     /// <exception cref="CheckpointException">Missing, or of another shape or type.</exception>
-    public Tensor Matrix(WeightSpec spec)
+    public Tensor Table(WeightSpec spec)
     {
         Tensor placed = backend.Place(Fetch(source, spec));
         Report(placed.ByteLength);
         return placed;
     }
 
-    /// <summary>Several matrices as one, row by row. Types that differ are widened to f32, which holds each of them exactly.</summary>
+    /// <summary>A matrix of a layer.</summary>
+    /// <exception cref="CheckpointException">Missing, or of another shape or type.</exception>
+    public Weight Matrix(WeightSpec spec) => Stack([spec]);
+
+    /// <summary>Several matrices as one, row by row. Stored types that differ are widened to f32, which holds each of them exactly.</summary>
     /// <exception cref="CheckpointException">One is missing, or of another shape or type.</exception>
-    public Tensor Stack(IReadOnlyList<WeightSpec> parts)
+    public Weight Stack(IReadOnlyList<WeightSpec> parts) => Holds(parts, format) ? Packed(parts, format) : Weight.Stored(Stored(parts));
+
+    /// <summary>The output head.</summary>
+    /// <param name="own">Its matrix; null when embeddings are tied.</param>
+    /// <param name="embedding">The embedding, which stays as stored for look-ups: a tied head is a packed copy.</param>
+    /// <param name="table">The same, placed.</param>
+    /// <exception cref="CheckpointException">Missing, or of another shape or type.</exception>
+    public Weight Head(WeightSpec? own, WeightSpec embedding, Tensor table)
+    {
+        WeightFormat head = WeightFacts.HeadFormatOf(format);
+        WeightSpec[] parts = [own ?? embedding];
+        return Holds(parts, head) ? Packed(parts, head) : Weight.Stored(own is null ? table : Stored(parts));
+    }
+
+    private bool Holds(IReadOnlyList<WeightSpec> parts, WeightFormat wanted)
+    {
+        if (wanted == WeightFormat.Stored)
+            return false;
+        if (wanted.Holds(parts[0].Columns) && backend.Supports(wanted, parts[0].Columns))
+            return true;
+        _kept.AddRange(parts.Select(part => part.Name));
+        return false;
+    }
+
+    private Weight Packed(IReadOnlyList<WeightSpec> parts, WeightFormat wanted)
+    {
+        Weight whole = backend.AllocateWeight(wanted, parts.Sum(part => part.Rows), parts[0].Columns);
+        int row = 0;
+        foreach (WeightSpec part in parts)
+        {
+            Tensor host = Fetch(source, part);
+            WeightError error = backend.Pack(host, whole, row);
+            if (_worst is null || error.Relative > _worstRelative)
+                (_worst, _worstRelative) = (part.Name, error.Relative);
+            _error += error;
+            row += part.Rows;
+            Report(host.ByteLength);
+        }
+
+        return whole;
+    }
+
+    private Tensor Stored(IReadOnlyList<WeightSpec> parts)
     {
         if (parts.Count == 1)
-            return Matrix(parts[0]);
+            return Table(parts[0]);
         var hosts = new Tensor[parts.Count];
         int rows = 0;
         for (int i = 0; i < hosts.Length; i++)

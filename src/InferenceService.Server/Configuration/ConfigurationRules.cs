@@ -1,4 +1,5 @@
 using System.Text.Json;
+using InferenceService.Compute.Cpu;
 
 namespace InferenceService.Server.Configuration;
 
@@ -14,6 +15,12 @@ internal static class ConfigurationRules
         CheckModels(options, problems, Spell);
         CheckEngine(options, problems, Spell);
         CheckHttp(options.Server, problems, Spell);
+        if (options.Cpu.Family is { } family && !family.IsSupported())
+        {
+            IEnumerable<string> possible = Enum.GetValues<KernelFamily>().Where(other => other.IsSupported()).Select(CpuOptions.Word);
+            problems.Add($"{Spell("Cpu:Kernels")}: this processor cannot run {options.Cpu.Kernels} (it can run auto, {string.Join(", ", possible)})");
+        }
+
         CheckKeys(options.Auth, problems, Spell);
         foreach (string origin in options.Cors.Origins)
         {

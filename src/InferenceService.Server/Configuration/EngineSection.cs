@@ -1,5 +1,6 @@
 using System.ComponentModel.DataAnnotations;
 using InferenceService.Compute;
+using InferenceService.Compute.Cpu;
 
 namespace InferenceService.Server.Configuration;
 
@@ -67,4 +68,27 @@ internal sealed record CpuOptions
     /// <summary>Threads of the CPU backend. Range 1–1024; default the physical cores this process may use.</summary>
     [Range(1, 1024)]
     public int? Threads { get; init; }
+
+    /// <summary>Instructions that multiply weights rounded at load; avx512 are assembled at start, all others compiled by .NET. Default auto: the fastest.</summary>
+    [OneOf("auto", "avx512", "avx-vnni", "avx2", "portable")]
+    public string Kernels { get; init; } = "auto";
+
+    /// <summary><see cref="Kernels"/>; null = auto.</summary>
+    internal KernelFamily? Family => Kernels switch
+    {
+        "avx512" => KernelFamily.Avx512,
+        "avx-vnni" => KernelFamily.AvxVnni,
+        "avx2" => KernelFamily.Avx2,
+        "portable" => KernelFamily.Portable,
+        _ => null,
+    };
+
+    /// <summary>The word for a family.</summary>
+    internal static string Word(KernelFamily family) => family switch
+    {
+        KernelFamily.Avx512 => "avx512",
+        KernelFamily.AvxVnni => "avx-vnni",
+        KernelFamily.Avx2 => "avx2",
+        _ => "portable",
+    };
 }

@@ -1,5 +1,6 @@
 using System.ComponentModel.DataAnnotations;
 using System.Globalization;
+using InferenceService.Compute;
 
 namespace InferenceService.Server.Configuration;
 
@@ -16,13 +17,24 @@ internal sealed record ModelOptions
     [Range(1, 100_000_000)]
     public int? MaxModelLen { get; init; }
 
-    /// <summary>Element type of the weights; they are served as stored, so a named type must be the stored one. Default auto.</summary>
+    /// <summary>
+    /// Element type of the weights. Default auto: as stored, computed in fp32. bfloat16 multiplies weights and activations rounded to it;
+    /// any other named type must be the stored one.
+    /// </summary>
     [OneOf("auto", "float32", "float16", "bfloat16")]
     public string Dtype { get; init; } = "auto";
 
-    /// <summary>Weight quantisation at load. Default none.</summary>
-    [OneOf("none", NotYet = ["int8", "int4"])]
+    /// <summary>Quantisation of the layers' matrices at load; the output head then has 8 bits. Default none.</summary>
+    [OneOf("none", "int8", "int4")]
     public string Quantization { get; init; } = "none";
+
+    /// <summary>How matrices are held by <see cref="Dtype"/> and <see cref="Quantization"/>.</summary>
+    internal WeightFormat WeightFormat => Quantization switch
+    {
+        "int8" => WeightFormat.Int8,
+        "int4" => WeightFormat.Int4,
+        _ => Dtype == "bfloat16" ? WeightFormat.BF16 : WeightFormat.Stored,
+    };
 
     /// <summary>The paged cache.</summary>
     public KvCacheOptions KvCache { get; init; } = new();

@@ -15,6 +15,9 @@ internal sealed class LoadedModel : IAsyncDisposable
 
     private LoadedModel(ServedModel model, CpuBackend backend, Checkpoint checkpoint) => (Model, _backend, _checkpoint) = (model, backend, checkpoint);
 
+    /// <summary>How its matrices are held, and what that lost.</summary>
+    public WeightFacts Weights => Model.Engine.Model.Weights;
+
     /// <summary>The model as the routes see it.</summary>
     public ServedModel Model { get; }
 
@@ -23,14 +26,14 @@ internal sealed class LoadedModel : IAsyncDisposable
     public static async Task<LoadedModel> LoadAsync(
         ModelPlan plan, ServerConfiguration configuration, IProgress<LoadProgress> progress, TimeProvider time, CancellationToken cancellationToken)
     {
-        var backend = new CpuBackend(configuration.Cpu.Threads ?? 0);
+        var backend = new CpuBackend(configuration.Cpu.Threads ?? 0, kernels: configuration.Cpu.Family);
         InferenceEngine? engine = null;
         try
         {
             var reports = new Cancellable(progress, cancellationToken);
             // The served length, not the checkpoint's, decides between long and short rotary factors.
             ModelConfig config = plan.Checkpoint.Config with { MaxPositions = plan.Memory.MaxModelLength };
-            DecoderModel decoder = DecoderModel.Load(config, plan.Checkpoint, backend, plan.Layout, plan.Limits, reports);
+            DecoderModel decoder = DecoderModel.Load(config, plan.Checkpoint, backend, plan.Layout, plan.Limits, reports, plan.WeightFormat);
             engine = new InferenceEngine(decoder, plan.Policy, plan.EngineOptions(configuration.Engine, configuration.Admission), time);
             await WarmUpAsync(engine, cancellationToken);
             var model = new ServedModel

@@ -16,7 +16,7 @@ internal sealed record MemoryDemand
     /// <summary>The policy of requests that choose none; its mask may bound what a sequence holds.</summary>
     public required IKvPolicy Policy { get; init; }
 
-    /// <summary>Weight bytes as stored.</summary>
+    /// <summary>Weight bytes once loaded.</summary>
     public required long WeightBytes { get; init; }
 
     /// <summary>Workspace sizes.</summary>
@@ -50,7 +50,7 @@ internal sealed record MemoryPlan
     // What the pool may take of the memory that weights and workspaces leave; the rest is for page cache, the managed heap and others.
     private const double PoolShare = 0.5;
 
-    /// <summary>Weights as stored.</summary>
+    /// <summary>Weights once loaded: matrices as they are held, the rest as stored.</summary>
     public required long WeightBytes { get; init; }
 
     /// <summary>Activations and logits of one step.</summary>

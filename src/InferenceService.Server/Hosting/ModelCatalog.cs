@@ -72,6 +72,7 @@ internal sealed class ModelCatalog(
                 console.BeginProgress();
                 LoadedModel loaded = await LoadedModel.LoadAsync(plans[i], configuration, console, time, cancellationToken);
                 _loaded.Add(loaded);
+                PlanReport.PrintLoss(console, loaded.Weights);
                 metrics.For(loaded.Model);
                 _models = [.. _models, loaded.Model];
             }

@@ -47,8 +47,14 @@ internal sealed class ModelPlan : IDisposable
     /// <summary>Tokens a KV block.</summary>
     public required int BlockSize { get; init; }
 
-    /// <summary>Element type of the weights.</summary>
+    /// <summary>Element type of the weights as stored, or as named.</summary>
     public required DType WeightType { get; init; }
+
+    /// <summary>Element type of the weights in the checkpoint.</summary>
+    public required DType StoredType { get; init; }
+
+    /// <summary>How matrices are held.</summary>
+    public WeightFormat WeightFormat => Options.WeightFormat;
 
     /// <summary>Where the memory goes.</summary>
     public required MemoryPlan Memory { get; init; }
@@ -70,7 +76,7 @@ internal sealed class ModelPlan : IDisposable
 
     /// <summary>What decides the output besides the request: server version, checkpoint, quantisation and types.</summary>
     public string OutputFacts =>
-        $"{ServerVersion.Text}|{Convert.ToHexString(Revision)}|{WeightType}|{Options.Quantization}|{KvType}|{Options.KvCache.PackedBits}|{PromptChunk}";
+        $"{ServerVersion.Text}|{Convert.ToHexString(Revision)}|{WeightType}|{WeightFormat}|{KvType}|{Options.KvCache.PackedBits}|{PromptChunk}";
 
     /// <summary>Opens and checks the files of one model.</summary>
     /// <param name="options">The model.</param>
@@ -114,12 +120,13 @@ internal sealed class ModelPlan : IDisposable
                 KvType = kvType,
                 BlockSize = blockSize,
                 WeightType = weights,
+                StoredType = StoredTypeOf(checkpoint),
                 Memory = MemoryPlan.For(new MemoryDemand
                 {
                     Config = config,
                     Layout = layout,
                     Policy = policies.Default,
-                    WeightBytes = checkpoint.WeightBytes,
+                    WeightBytes = WeightFacts.BytesOf(config, checkpoint, options.WeightFormat),
                     Limits = limits,
                     KvType = kvType,
                     BlockSize = blockSize,
@@ -179,12 +186,16 @@ internal sealed class ModelPlan : IDisposable
         ? new TokenClasses(TokenKinds.Special(Tokenizer), TokenKinds.Punctuation(Tokenizer))
         : TokenClasses.None;
 
+    private static DType StoredTypeOf(Checkpoint checkpoint) =>
+        checkpoint.TryGet("model.embed_tokens.weight", out Tensor embedding) ? embedding.Type : checkpoint.Config.StatedType ?? DType.F32;
+
     private static DType CheckWeightType(string wanted, Checkpoint checkpoint)
     {
-        DType stored = checkpoint.TryGet("model.embed_tokens.weight", out Tensor embedding) ? embedding.Type : checkpoint.Config.StatedType ?? DType.F32;
-        return ParseType(wanted) is not { } type || type == stored
-            ? stored
-            : throw new CheckpointException($"--dtype: weights are served as stored, and this checkpoint's are {Name(stored)}; leave it at auto.");
+        DType stored = StoredTypeOf(checkpoint);
+        if (ParseType(wanted) is not { } type || type == stored)
+            return stored;
+        return type == DType.BF16 ? type : throw new CheckpointException(
+            $"--dtype: \"{wanted}\" is not what this checkpoint's weights are stored as; allowed are auto, {Name(stored)} and bfloat16.");
     }
 
     // Complaints about a part of tokenizer.json do not say where that stood; all others begin with their file.

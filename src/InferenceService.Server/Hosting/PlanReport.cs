@@ -1,5 +1,7 @@
 using System.Globalization;
 using System.Runtime.Intrinsics.X86;
+using InferenceService.Compute;
+using InferenceService.Compute.Cpu;
 using InferenceService.Models;
 using InferenceService.Models.Checkpoints;
 using InferenceService.Server.Configuration;
@@ -17,11 +19,12 @@ internal static class PlanReport
         console.Fact("model", string.Join(", ", plan.Names));
         string heads = $"{config.Heads} heads, {config.KvHeads} KV heads";
         console.Fact("architecture", $"{config.Architecture}, {config.Layers} layers, hidden {config.HiddenSize}, {heads}, vocabulary {config.VocabularySize}");
-        console.Fact("weights", Text($"{Parameters(plan)} parameters, {HumanValues.Bytes(memory.WeightBytes)} as {ModelPlan.Name(plan.WeightType)}"));
+        console.Fact("weights", Text($"{Parameters(plan)} parameters, {HumanValues.Bytes(memory.WeightBytes)} as {Held(plan)}"));
         foreach ((string name, string text) in KvFacts(plan, configuration))
             console.Fact(name, text);
         console.Fact("workspaces", HumanValues.Bytes(memory.WorkspaceBytes));
-        console.Fact("device", Text($"cpu, {configuration.Cpu.Threads ?? Environment.ProcessorCount} threads, {InstructionSet()}"));
+        KernelFamily kernels = configuration.Cpu.Family ?? KernelFamilyExtensions.Best(SimdPathExtensions.Best);
+        console.Fact("device", Text($"cpu, {configuration.Cpu.Threads ?? UsableCores.Count()} threads, {InstructionSet()}, kernels {CpuOptions.Word(kernels)}"));
         console.Fact("sampling", Defaults(plan.Defaults));
         if (memory.ReducedFrom is { } wanted)
         {
@@ -32,6 +35,28 @@ internal static class PlanReport
         foreach (string warning in plan.Warnings)
             console.Warning(warning);
     }
+
+    /// <summary>Says what rounding the matrices lost, and which stayed as stored; nothing where none was rounded.</summary>
+    public static void PrintLoss(StartupConsole console, WeightFacts weights)
+    {
+        if (weights.Worst is { } worst)
+        {
+            console.Fact("rounding", Text(
+                $"relative error of all matrices {weights.Error.Relative:P2}, of the worst {weights.WorstRelative:P2} ({worst})"));
+        }
+
+        if (!weights.Kept.IsEmpty)
+        {
+            string more = weights.Kept.Length == 1 ? "" : Text($" and {weights.Kept.Length - 1} more");
+            console.Warning($"{Word(weights.Format)} cannot hold {weights.Kept[0]}{more}: their rows have the wrong length; they stay as stored.");
+        }
+    }
+
+    private static string Held(ModelPlan plan) => plan.WeightFormat == WeightFormat.Stored
+        ? ModelPlan.Name(plan.StoredType)
+        : Text($"{Word(plan.WeightFormat)} (output head {Word(WeightFacts.HeadFormatOf(plan.WeightFormat))}, stored {ModelPlan.Name(plan.StoredType)})");
+
+    private static string Word(WeightFormat format) => format == WeightFormat.BF16 ? "bfloat16" : format.ToString().ToLowerInvariant();
 
     /// <summary>What the cache keeps, how it is grouped, what that takes and how much of it there is.</summary>
     public static IEnumerable<(string Name, string Text)> KvFacts(ModelPlan plan, ServerConfiguration configuration)
@@ -74,7 +99,7 @@ internal static class PlanReport
 
     private static string Parameters(ModelPlan plan)
     {
-        double count = plan.Memory.WeightBytes / (double)Compute.DTypeExtensions.Size(plan.WeightType);
+        double count = plan.Checkpoint.WeightBytes / (double)plan.StoredType.Size();
         return count >= 1e9 ? Text($"{count / 1e9:0.##} billion") : Text($"{count / 1e6:0.##} million");
     }
 

@@ -26,8 +26,8 @@ public sealed class ModelPlanTests
     [Fact]
     public void Another_weight_type_than_the_stored_one_is_refused()
     {
-        var error = Assert.Throws<CheckpointException>(() => Open(new ModelOptions { Path = TinyModel.Folder, Dtype = "bfloat16" }));
-        Assert.Equal("--dtype: weights are served as stored, and this checkpoint's are float32; leave it at auto.", error.Message);
+        var error = Assert.Throws<CheckpointException>(() => Open(new ModelOptions { Path = TinyModel.Folder, Dtype = "float16" }));
+        Assert.Equal("--dtype: \"float16\" is not what this checkpoint's weights are stored as; allowed are auto, float32 and bfloat16.", error.Message);
     }
 
     [Fact]
