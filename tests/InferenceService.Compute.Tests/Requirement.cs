@@ -21,6 +21,14 @@ public sealed class RequiresPathAttribute(SimdPath path) : RequirementAttribute
     public override string? Missing => Path.IsSupported() ? null : $"this processor has no {Path}";
 }
 
+/// <summary>The processor must be able to run a family of kernels.</summary>
+public sealed class RequiresKernelsAttribute(KernelFamily family) : RequirementAttribute
+{
+    public KernelFamily Family { get; } = family;
+
+    public override string? Missing => Family.IsSupported() ? null : $"this processor has no {Family} kernels";
+}
+
 /// <summary>A fact of a contract suite: skipped when the class's <see cref="RequirementAttribute"/> is not met.</summary>
 [AttributeUsage(AttributeTargets.Method)]
 [XunitTestCaseDiscoverer("InferenceService.Compute.Tests.ContractFactDiscoverer", "InferenceService.Compute.Tests")]

@@ -1,3 +1,4 @@
+using InferenceService.Compute.Cpu.Weights;
 using K = InferenceService.Compute.Cpu.Kernels;
 
 namespace InferenceService.Compute.Cpu;
@@ -56,6 +57,25 @@ public sealed class CpuBackend : IBackend
     public Tensor Place(Tensor host) => host;
 
     /// <inheritdoc/>
+    public bool Supports(WeightFormat format, int columns) => WeightLayout.Holds(format, columns);
+
+    /// <inheritdoc/>
+    public Weight AllocateWeight(WeightFormat format, int rows, int columns)
+    {
+        if (format == WeightFormat.Stored || rows < 0 || !WeightLayout.Holds(format, columns))
+            throw new ShapeException($"A weight [{rows}, {columns}] cannot be packed as {format}.");
+        Tensor panels = Allocate(DType.U8, WeightLayout.Panels(rows), WeightLayout.PanelBytes(format, columns));
+        return new Weight(format, rows, columns, panels);
+    }
+
+    /// <inheritdoc/>
+    public WeightError Pack(Tensor host, in Weight target, int firstRow)
+    {
+        VerbShapes.Pack(host, target, firstRow);
+        return WeightPack.Pack(_host, host, target, firstRow);
+    }
+
+    /// <inheritdoc/>
     public void Upload(ReadOnlySpan<byte> host, Tensor device)
     {
         VerbShapes.Upload(host.Length, device);
@@ -106,6 +126,16 @@ public sealed class CpuBackend : IBackend
     {
         VerbShapes.MatMul(x, weight, output);
         K.MatMul.Run(_host, x, weight, output);
+    }
+
+    /// <inheritdoc/>
+    public void MatMul(Tensor x, in Weight weight, Tensor output)
+    {
+        VerbShapes.MatMul(x, weight, output);
+        if (weight.Format == WeightFormat.Stored)
+            K.MatMul.Run(_host, x, weight.Memory, output);
+        else
+            WeightMatMul.Run(_host, Kernels, x, weight, output);
     }
 
     /// <inheritdoc/>

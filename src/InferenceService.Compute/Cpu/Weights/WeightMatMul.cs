@@ -1,0 +1,126 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+using InferenceService.Compute.Cpu.Kernels;
+
+namespace InferenceService.Compute.Cpu.Weights;
+
+/// <summary>output = x · weightᵀ for a packed weight.</summary>
+/// <remarks>
+/// x is rounded into tiles first (<see cref="RowTiles"/>): by the caller alone when it is small, since a barrier costs as much. Then panels
+/// are handed out by tickets; all tiles of x go over a panel while it is in L2, so a batch reads the weight from memory once. How it is
+/// divided changes no bits: a tile kernel computes each row by itself, over the whole depth.
+/// </remarks>
+internal static unsafe class WeightMatMul
+{
+    /// <summary>From this many elements on, x is rounded by all threads.</summary>
+    private const long RoundTogether = 16 << 10;
+
+    /// <summary>Floats of scratch that each worker needs: sums of a tile, and the outputs of a panel that is not full.</summary>
+    private const int ScratchFloats = 2 * MaxTileRows * WeightLayout.PanelRows;
+
+    private const int MaxTileRows = 16;
+
+    private struct Job
+    {
+        public float* X;
+        public byte* Tiles; // x, rounded
+        public byte* Weight;
+        public float* Output;
+        public float* Scratch; // ScratchFloats a worker
+        public delegate*<TileArguments*, void> Kernel;
+        public long XStride, OutputStride;
+        public RowTiles Rows;
+        public WeightFormat Format;
+        public int Columns, Channels, Panels, PanelBytes, TileRowBytes;
+        public int TilesEach, TileTasks, Tasks, RoundTicket, Ticket;
+    }
+
+    /// <summary>Multiplies; shapes checked by the caller.</summary>
+    public static void Run(KernelHost host, KernelFamily family, in Tensor x, in Weight weight, in Tensor output)
+    {
+        if (x.Rows == 0 || weight.Rows == 0)
+            return;
+        var job = new Job
+        {
+            X = (float*)x.Address,
+            Weight = (byte*)weight.Memory.Address,
+            Output = (float*)output.Address,
+            Scratch = host.Scratch(ScratchFloats),
+            Kernel = Select(family, weight.Format),
+            XStride = x.RowStride,
+            OutputStride = output.RowStride,
+            Rows = RowTiles.Of(x.Rows, CompiledTile.Rows),
+            Format = weight.Format,
+            Columns = weight.Columns,
+            Channels = weight.Rows,
+            Panels = weight.Memory.Rows,
+            PanelBytes = weight.Memory.Columns,
+            TileRowBytes = WeightLayout.TileRowBytes(weight.Format, weight.Columns),
+        };
+        job.Tiles = (byte*)host.Shared((long)x.Rows * job.TileRowBytes / sizeof(float));
+        host.Run(&Round, &job, (long)x.Rows * x.Columns < RoundTogether ? 0 : long.MaxValue);
+
+        // A panel's tiles are shared out only when there are too few panels for all workers to end at about the same time.
+        int parts = Math.Clamp((8 * host.Workers + job.Panels - 1) / job.Panels, 1, job.Rows.Tiles);
+        job.TilesEach = (job.Rows.Tiles + parts - 1) / parts;
+        job.TileTasks = (job.Rows.Tiles + job.TilesEach - 1) / job.TilesEach;
+        job.Tasks = job.Panels * job.TileTasks;
+        host.Run(&Multiply, &job, (long)x.Rows * weight.Rows * weight.Columns / 64);
+    }
+
+    private static delegate*<TileArguments*, void> Select(KernelFamily family, WeightFormat format) => family switch
+    {
+        KernelFamily.AvxVnni => CompiledTile.Select<ByteDotVnni, Vector256<int>, Vector256<float>>(format),
+        KernelFamily.Avx2 => CompiledTile.Select<ByteDotAvx2, Vector256<int>, Vector256<float>>(format),
+        _ => CompiledTile.Select<ByteDot128, Vector128<int>, Vector128<float>>(format),
+    };
+
+    private static void Round(void* state, int worker)
+    {
+        ref Job job = ref *(Job*)state;
+        for (int tile; (tile = Tickets.Take(ref job.RoundTicket, 1)) < job.Rows.Tiles;)
+        {
+            int first = job.Rows.First(tile);
+            RowTiles.Round(
+                job.Format, job.X + first * job.XStride, job.XStride, job.Rows.First(tile + 1) - first, job.Columns,
+                job.Tiles + (long)first * job.TileRowBytes);
+        }
+    }
+
+    private static void Multiply(void* state, int worker)
+    {
+        ref Job job = ref *(Job*)state;
+        float* sums = job.Scratch + (long)worker * ScratchFloats, spill = sums + MaxTileRows * WeightLayout.PanelRows;
+        for (int task; (task = Tickets.Take(ref job.Ticket, 1)) < job.Tasks;)
+        {
+            int panel = task / job.TileTasks, from = task % job.TileTasks * job.TilesEach;
+            Panel(job, panel, from, Math.Min(from + job.TilesEach, job.Rows.Tiles), sums, spill);
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Panel(in Job job, int panel, int from, int to, float* sums, float* spill)
+    {
+        int channel = panel * WeightLayout.PanelRows, channels = Math.Min(WeightLayout.PanelRows, job.Channels - channel);
+        bool whole = channels == WeightLayout.PanelRows;
+        var tile = new TileArguments
+        {
+            Weight = job.Weight + (long)panel * job.PanelBytes,
+            Sums = sums,
+            Columns = job.Columns,
+            OutputStride = (whole ? job.OutputStride : WeightLayout.PanelRows) * sizeof(float),
+        };
+        tile.Ahead = tile.Weight;
+        for (int t = from; t < to; t++)
+        {
+            int first = job.Rows.First(t);
+            float* output = job.Output + first * job.OutputStride + channel;
+            tile.X = job.Tiles + (long)first * job.TileRowBytes;
+            tile.Rows = job.Rows.First(t + 1) - first;
+            tile.Output = whole ? output : spill;
+            job.Kernel(&tile);
+            for (int r = 0; !whole && r < tile.Rows; r++)
+                new Span<float>(spill + r * WeightLayout.PanelRows, channels).CopyTo(new Span<float>(output + r * job.OutputStride, channels));
+        }
+    }
+}
