@@ -24,10 +24,10 @@ public sealed class CpuBackend : IBackend
         SimdPath chosen = path ?? SimdPathExtensions.Best;
         if (!chosen.IsSupported())
             throw new PlatformNotSupportedException($"This processor cannot run the SIMD path {chosen}; it can run {SimdPathExtensions.Best}.");
-        Kernels = kernels ?? KernelFamilyExtensions.Best(chosen);
-        if (!Kernels.IsSupported())
-            throw new PlatformNotSupportedException($"This processor cannot run the kernels {Kernels}; it can run {KernelFamilyExtensions.Best(SimdPathExtensions.Best)}.");
-        _host = new KernelHost(threads == 0 ? UsableCores.Count() : threads, chosen);
+        KernelFamily family = kernels ?? KernelFamilyExtensions.Best(chosen);
+        if (!family.IsSupported())
+            throw new PlatformNotSupportedException($"This processor cannot run the kernels {family}; it can run {KernelFamilyExtensions.Best(SimdPathExtensions.Best)}.");
+        _host = new KernelHost(threads == 0 ? UsableCores.Count() : threads, chosen, family);
     }
 
     /// <inheritdoc/>
@@ -40,7 +40,7 @@ public sealed class CpuBackend : IBackend
     public SimdPath Path => _host.Path;
 
     /// <summary>Instructions that multiply packed weights.</summary>
-    public KernelFamily Kernels { get; }
+    public KernelFamily Kernels => _host.Kernels;
 
     /// <summary>For measurements that must run on the same threads.</summary>
     internal KernelHost Host => _host;
@@ -64,6 +64,7 @@ public sealed class CpuBackend : IBackend
     {
         if (format == WeightFormat.Stored || rows < 0 || !WeightLayout.Holds(format, columns))
             throw new ShapeException($"A weight [{rows}, {columns}] cannot be packed as {format}.");
+        _ = _host.Generated(format); // assembled while loading, not in the first step
         Tensor panels = Allocate(DType.U8, WeightLayout.Panels(rows), WeightLayout.PanelBytes(format, columns));
         return new Weight(format, rows, columns, panels);
     }
@@ -135,7 +136,7 @@ public sealed class CpuBackend : IBackend
         if (weight.Format == WeightFormat.Stored)
             K.MatMul.Run(_host, x, weight.Memory, output);
         else
-            WeightMatMul.Run(_host, Kernels, x, weight, output);
+            WeightMatMul.Run(_host, x, weight, output);
     }
 
     /// <inheritdoc/>

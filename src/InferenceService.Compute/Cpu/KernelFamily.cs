@@ -1,4 +1,5 @@
 using System.Runtime.Intrinsics.X86;
+using InferenceService.Compute.Cpu.Generated;
 
 namespace InferenceService.Compute.Cpu;
 
@@ -27,7 +28,7 @@ public static class KernelFamilyExtensions
         KernelFamily.Portable => true,
         KernelFamily.Avx2 => Avx2.IsSupported && Fma.IsSupported,
         KernelFamily.AvxVnni => AvxVnni.IsSupported && Fma.IsSupported,
-        KernelFamily.Avx512 => false,
+        KernelFamily.Avx512 => GeneratedKernels.Has(WeightFormat.Int8),
         _ => throw new ArgumentOutOfRangeException(nameof(family), family, "Unknown kernel family."),
     };
 

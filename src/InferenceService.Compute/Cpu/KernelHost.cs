@@ -1,11 +1,14 @@
+using InferenceService.Compute.Cpu.Generated;
+
 namespace InferenceService.Compute.Cpu;
 
 /// <summary>What a kernel runs on: the threads, the instruction set, and scratch memory.</summary>
-internal sealed unsafe class KernelHost(int threads, SimdPath path) : IDisposable
+internal sealed unsafe class KernelHost(int threads, SimdPath path, KernelFamily kernels) : IDisposable
 {
     /// <summary>Work below this many basic vector steps costs less than waking the other threads for it.</summary>
     private const long WorthSharing = 2048;
 
+    private readonly GeneratedKernels? _generated = kernels == KernelFamily.Avx512 ? new GeneratedKernels() : null;
     private readonly WorkerPool _pool = new(threads);
     private HostBuffer _scratch = new(0), _shared = new(0);
 
@@ -17,6 +20,12 @@ internal sealed unsafe class KernelHost(int threads, SimdPath path) : IDisposabl
 
     /// <summary>Instruction set of the kernels.</summary>
     public SimdPath Path { get; } = path;
+
+    /// <summary>Instructions that multiply packed weights.</summary>
+    public KernelFamily Kernels { get; } = kernels;
+
+    /// <summary>Assembled kernels for a format, by rows less one; null when the family, the processor or the system has none.</summary>
+    public nint[]? Generated(WeightFormat format) => GeneratedKernels.Has(format) ? _generated?.For(format) : null;
 
     /// <summary>Runs a kernel on all threads, or on the caller alone when the work is small.</summary>
     /// <param name="steps">About how many vector operations there are in all.</param>
@@ -49,6 +58,7 @@ internal sealed unsafe class KernelHost(int threads, SimdPath path) : IDisposabl
     public void Dispose()
     {
         _pool.Dispose();
+        _generated?.Dispose();
         _scratch.Dispose();
         _shared.Dispose();
     }

@@ -27,7 +27,8 @@ internal static unsafe class WeightMatMul
         public byte* Weight;
         public float* Output;
         public float* Scratch; // ScratchFloats a worker
-        public delegate*<TileArguments*, void> Kernel;
+        public delegate*<TileArguments*, void> Compiled;
+        public nint* Generated; // by rows less one; null: the compiled one
         public long XStride, OutputStride;
         public RowTiles Rows;
         public WeightFormat Format;
@@ -36,20 +37,28 @@ internal static unsafe class WeightMatMul
     }
 
     /// <summary>Multiplies; shapes checked by the caller.</summary>
-    public static void Run(KernelHost host, KernelFamily family, in Tensor x, in Weight weight, in Tensor output)
+    public static void Run(KernelHost host, in Tensor x, in Weight weight, in Tensor output)
     {
         if (x.Rows == 0 || weight.Rows == 0)
             return;
+        nint[]? generated = host.Generated(weight.Format);
+        fixed (nint* kernels = generated)
+            Run(host, kernels, generated?.Length ?? CompiledTile.Rows, x, weight, output);
+    }
+
+    private static void Run(KernelHost host, nint* generated, int tileRows, in Tensor x, in Weight weight, in Tensor output)
+    {
         var job = new Job
         {
             X = (float*)x.Address,
             Weight = (byte*)weight.Memory.Address,
             Output = (float*)output.Address,
             Scratch = host.Scratch(ScratchFloats),
-            Kernel = Select(family, weight.Format),
+            Compiled = Select(host.Kernels, weight.Format),
+            Generated = generated,
             XStride = x.RowStride,
             OutputStride = output.RowStride,
-            Rows = RowTiles.Of(x.Rows, CompiledTile.Rows),
+            Rows = RowTiles.Of(x.Rows, tileRows),
             Format = weight.Format,
             Columns = weight.Columns,
             Channels = weight.Rows,
@@ -68,12 +77,16 @@ internal static unsafe class WeightMatMul
         host.Run(&Multiply, &job, (long)x.Rows * weight.Rows * weight.Columns / 64);
     }
 
-    private static delegate*<TileArguments*, void> Select(KernelFamily family, WeightFormat format) => family switch
+    private static delegate*<TileArguments*, void> Select(KernelFamily family, WeightFormat format) => Compiled(family) switch
     {
         KernelFamily.AvxVnni => CompiledTile.Select<ByteDotVnni, Vector256<int>, Vector256<float>>(format),
         KernelFamily.Avx2 => CompiledTile.Select<ByteDotAvx2, Vector256<int>, Vector256<float>>(format),
         _ => CompiledTile.Select<ByteDot128, Vector128<int>, Vector128<float>>(format),
     };
+
+    /// <summary>The family that stands in where <see cref="KernelFamily.Avx512"/> has no kernel for a format.</summary>
+    private static KernelFamily Compiled(KernelFamily family) =>
+        family == KernelFamily.Avx512 ? KernelFamilyExtensions.Best(SimdPath.Avx2) : family;
 
     private static void Round(void* state, int worker)
     {
@@ -118,7 +131,10 @@ internal static unsafe class WeightMatMul
             tile.X = job.Tiles + (long)first * job.TileRowBytes;
             tile.Rows = job.Rows.First(t + 1) - first;
             tile.Output = whole ? output : spill;
-            job.Kernel(&tile);
+            if (job.Generated != null)
+                ((delegate* unmanaged[SuppressGCTransition]<TileArguments*, void>)job.Generated[tile.Rows - 1])(&tile);
+            else
+                job.Compiled(&tile);
             for (int r = 0; !whole && r < tile.Rows; r++)
                 new Span<float>(spill + r * WeightLayout.PanelRows, channels).CopyTo(new Span<float>(output + r * job.OutputStride, channels));
         }
