@@ -239,7 +239,7 @@ internal sealed class EngineLoop
             try
             {
                 if (sequence.Selector is not null && (promptComplete || !sequence.Generation.Policy.Mask.IsNone))
-                    _compressor.Compress(sequence.Cache!, sequence.Selector, sequence.Tokens, sequence.PromptLength, sequence.Computed);
+                    _compressor.Compress(sequence.Cache!, sequence.Selector, sequence.Tokens, sequence.PromptLength, sequence.Computed, batch.Reserved);
             }
             catch (Exception failure) when (failure is not OutOfMemoryException)
             {

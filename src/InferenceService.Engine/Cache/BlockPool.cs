@@ -63,6 +63,9 @@ internal sealed class BlockPool
     /// <summary>Blocks with at least one reference.</summary>
     public int Used => Total - Free;
 
+    /// <summary>How often a block became shared, or lost one of its sharers: while this stands still, so does who shares what.</summary>
+    public long Sharings { get; private set; }
+
     /// <summary>Packed children with at least one reference.</summary>
     public int Children { get; private set; }
 
@@ -121,6 +124,8 @@ internal sealed class BlockPool
 
         if (_references[block] == 0)
             Unlink(block);
+        else
+            Sharings++;
         _references[block]++;
     }
 
@@ -138,6 +143,8 @@ internal sealed class BlockPool
             throw new InvalidOperationException($"Block {block} is released without a reference.");
         if (--_references[block] == 0)
             Link(block);
+        else
+            Sharings++;
     }
 
     /// <summary>States that the block, which has a reference, holds the content of a prefix entry.</summary>

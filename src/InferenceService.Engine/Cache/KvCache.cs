@@ -214,10 +214,14 @@ internal sealed class KvCache
     /// <summary>Full blocks of the sequence that others hold too: what a compression may have to copy before it writes.</summary>
     public int SharedBlocks(SequenceCache cache)
     {
+        // Asked in every step, and a walk over all tables: again only after somebody began or ceased to share a block.
+        if (cache.Shared.AsOf == Blocks.Sharings)
+            return cache.Shared.Blocks;
         int shared = 0;
         foreach (ref readonly BlockTable table in cache.Tables.AsSpan())
             foreach (int block in table.Blocks)
                 shared += block >= 0 && Blocks.References(block) > 1 ? 1 : 0;
+        cache.Shared = (shared, Blocks.Sharings);
         return shared;
     }
 

@@ -22,7 +22,7 @@ internal sealed class KvCompressor
     private readonly List<int> _survivors = [];
     private int[] _kept = [];
     private int[] _oldBlocks = [];
-    private int _shared;
+    private int _reserved; // free blocks that copies which could be avoided leave alone
 
     /// <summary>Works on one cache and the sums of its sequences.</summary>
     public KvCompressor(KvCache cache, SumStore sums)
@@ -39,13 +39,16 @@ internal sealed class KvCompressor
     /// Asks the selector about a sequence of <paramref name="tokens"/> and obeys. Call after every step that ends the prompt or extends
     /// the sequence.
     /// </summary>
-    /// <remarks>As many blocks must be free as <see cref="KvCache.SharedBlocks"/> says, because those are copied before any is freed.</remarks>
+    /// <param name="reserved">
+    /// Free blocks that the compressions of this step may need, this one's among them: as many as it may write of those that
+    /// <see cref="KvCache.SharedBlocks"/> counts, because they are copied before any is freed.
+    /// </param>
     /// <exception cref="Exception">Whatever the selector throws, or <see cref="InvalidOperationException"/> for an impossible answer; the sequence must end.</exception>
-    public void Compress(SequenceCache cache, KvSelector selector, ReadOnlySpan<int> tokens, int promptTokens, int computedTokens)
+    public void Compress(SequenceCache cache, KvSelector selector, ReadOnlySpan<int> tokens, int promptTokens, int computedTokens, int reserved)
     {
         _keep.Clear();
         selector.Select(Observe(cache, cache.Watch.Sums, tokens, promptTokens, computedTokens), _keep);
-        Obey(cache, selector.Gathers ? _cache.SharedBlocks(cache) : 0);
+        Obey(cache, reserved);
     }
 
     /// <summary>The pool is full: asks the selector to give up more than it has to, and obeys.</summary>
@@ -60,13 +63,13 @@ internal sealed class KvCompressor
         _keep.Clear();
         if (!selector.Yield(Observe(cache, cache.Sums & AttentionSums.Columns, tokens, promptTokens, computedTokens), _keep))
             return false;
-        Obey(cache, shared);
+        Obey(cache, _cache.Blocks.Free - free + shared);
         return true;
     }
 
-    private void Obey(SequenceCache cache, int shared)
+    private void Obey(SequenceCache cache, int reserved)
     {
-        _shared = shared;
+        _reserved = reserved;
         for (int group = 0; group < _keep.Groups; group++)
         {
             (int start, int end) = _keep.Dropped(group);
@@ -268,7 +271,7 @@ internal sealed class KvCompressor
     /// </summary>
     private bool MakeWritable(int block)
     {
-        if (_cache.Blocks.References(block) == 1 && _cache.Blocks.Entry(block) >= 0 && _cache.Blocks.Free <= _shared)
+        if (_cache.Blocks.References(block) == 1 && _cache.Blocks.Entry(block) >= 0 && _cache.Blocks.Free <= _reserved)
             _cache.Forget(_cache.Blocks.Entry(block));
         return _cache.Blocks.IsWritable(block);
     }

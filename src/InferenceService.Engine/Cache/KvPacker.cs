@@ -18,9 +18,9 @@ internal sealed class KvPacker(KvCache cache)
 
     /// <summary>
     /// Blocks that must be free for <see cref="Pack"/> after <paramref name="tokens"/> more, at most: it takes some before it gives any
-    /// back. The selector has not answered yet, so that any group may be packed.
+    /// back. Where the selector has yet to decide, any group may be packed.
     /// </summary>
-    public int Reserve(SequenceCache sequence, int tokens, KvPacking packing)
+    public int Reserve(SequenceCache sequence, int tokens, KvPacking packing, KvSelector? selector)
     {
         if (packing.IsNone)
             return 0;
@@ -28,6 +28,8 @@ internal sealed class KvPacker(KvCache cache)
         bool any = false;
         for (int group = 0; group < sequence.Tables.Length; group++)
         {
+            if (selector is { IsSettled: true } && !selector.MayPack(group))
+                continue;
             ref readonly BlockTable table = ref sequence.Tables[group];
             for (int index = End(table, tokens, packing) - 1; index >= 0 && (index >= table.Count || table.Blocks[index] >= 0); index--)
             {

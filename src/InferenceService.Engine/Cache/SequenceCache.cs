@@ -38,6 +38,9 @@ internal sealed class SequenceCache
     /// <summary>What attention reports in the running step.</summary>
     public KvWatch Watch { get; set; }
 
+    /// <summary>Last answer of <see cref="KvCache.SharedBlocks"/>, and the <see cref="BlockPool.Sharings"/> up to which it holds.</summary>
+    public (int Blocks, long AsOf) Shared { get; set; } = (0, -1);
+
     /// <summary>Token blocks already offered to the prefix index.</summary>
     public int OfferedBlocks { get; set; }
 

@@ -21,6 +21,9 @@ internal sealed class Batch(int maxSequences)
     /// <summary>Logit rows of the step.</summary>
     public int LogitRows { get; private set; }
 
+    /// <summary>Free blocks that compression after the step may take before it frees any; nobody else may have them.</summary>
+    public int Reserved { get; set; }
+
     /// <summary>Nobody runs.</summary>
     public bool IsEmpty => _count == 0;
 
@@ -28,7 +31,7 @@ internal sealed class Batch(int maxSequences)
     public void Clear()
     {
         Items.Clear();
-        (_count, Tokens, Cost, Chunks, LogitRows) = (0, 0, 0, 0, 0);
+        (_count, Tokens, Cost, Chunks, LogitRows, Reserved) = (0, 0, 0, 0, 0, 0);
     }
 
     /// <summary>Adds the next <paramref name="count"/> tokens of a sequence.</summary>

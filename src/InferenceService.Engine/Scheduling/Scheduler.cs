@@ -22,7 +22,6 @@ internal sealed class Scheduler
     private readonly TimeProvider _time;
     private readonly Batch _batch;
     private readonly List<Sequence> _turn;
-    private int _reserved;
     private long _step;
 
     /// <summary>A scheduler with nothing to do.</summary>
@@ -54,7 +53,6 @@ internal sealed class Scheduler
     {
         _batch.Clear();
         _step++;
-        _reserved = 0;
         _turn.Clear();
         _turn.AddRange(Roster.Running);
         foreach (Sequence sequence in _turn)
@@ -116,7 +114,7 @@ internal sealed class Scheduler
         if (!MakeRoom(sequence, count, reserve) || !Watch(sequence, count))
             return;
         _cache.Grow(sequence.Cache!, count);
-        _reserved += reserve;
+        _batch.Reserved += reserve;
         bool samples = completes && sequence.Request.MaxTokens > 0;
         _batch.Add(sequence, count, _chunks.CostOf(count), logitRows, samples);
         sequence.ScheduledStep = _step;
@@ -186,11 +184,11 @@ internal sealed class Scheduler
             if (sibling == owner || sibling.State != SequenceState.Waiting || sibling.GeneratedCount > 0 || sibling.Swapped is not null)
                 continue;
             int reserve = RiderReserve(owner);
-            if (Roster.IsFull || _cache.Blocks.Free - _reserved < reserve)
+            if (Roster.IsFull || _cache.Blocks.Free - _batch.Reserved < reserve)
                 return;
             if (!Prepare(sibling))
                 continue;
-            _reserved += reserve;
+            _batch.Reserved += reserve;
             Start(sibling, ownsPrompt: false);
             _batch.AddRider(sibling, samples);
             sibling.ScheduledStep = _step;
@@ -210,7 +208,7 @@ internal sealed class Scheduler
                 continue;
             }
 
-            int leave = _reserved + BlocksSoon();
+            int leave = _batch.Reserved + BlocksSoon();
             if (_residency.TryEnter(sequence, leave, out string? error))
             {
                 Start(sequence, ownsPrompt: sequence.GeneratedCount == 0);
@@ -272,7 +270,7 @@ internal sealed class Scheduler
     /// <summary>Preempts, paused ones first and then the newest, until the sequence's next tokens fit; false when it had to give way itself.</summary>
     private bool MakeRoom(Sequence sequence, int count, int reserve)
     {
-        while (_cache.BlocksToGrow(sequence.Cache!, count) + reserve > _cache.Blocks.Free - _reserved)
+        while (_cache.BlocksToGrow(sequence.Cache!, count) + reserve > _cache.Blocks.Free - _batch.Reserved)
         {
             if (Yield())
             {
@@ -302,7 +300,7 @@ internal sealed class Scheduler
             long dropped = _compressor.DroppedSlots;
             try
             {
-                if (!_compressor.Yield(sequence.Cache!, selector, sequence.Tokens, sequence.PromptLength, sequence.Computed, _cache.Blocks.Free - _reserved))
+                if (!_compressor.Yield(sequence.Cache!, selector, sequence.Tokens, sequence.PromptLength, sequence.Computed, _cache.Blocks.Free - _batch.Reserved))
                     continue;
                 _meter.Of(sequence.Generation.Policy).CountDropped(_compressor.DroppedSlots - dropped);
             }
@@ -334,15 +332,16 @@ internal sealed class Scheduler
     {
         if (sequence.Computed + count < sequence.PromptLength)
             return 0;
-        int copies = sequence.Selector is { Gathers: true } ? _cache.SharedBlocks(sequence.Cache!) : 0;
-        return copies + _packer.Reserve(sequence.Cache!, count, sequence.Packing);
+        KvSelector? selector = sequence.Selector;
+        int copies = selector is { Gathers: true } ? Math.Min(_cache.SharedBlocks(sequence.Cache!), selector.MayWrite(sequence.Cache!.BlockCount)) : 0;
+        return copies + _packer.Reserve(sequence.Cache!, count, sequence.Packing, selector);
     }
 
     /// <summary>The same for a choice that shares all blocks of its prompt's owner. Without a selector the owner packs before it shares.</summary>
     private int RiderReserve(Sequence owner)
     {
-        int blocks = owner.Cache!.BlockCount, copies = owner.Selector is { Gathers: true } ? blocks : 0;
-        return owner.Selector is null ? 0 : copies + _packer.ReserveShared(blocks, owner.Packing);
+        int blocks = owner.Cache!.BlockCount;
+        return owner.Selector is null ? 0 : owner.Selector.MayWrite(blocks) + _packer.ReserveShared(blocks, owner.Packing);
     }
 
     private Sequence Victim(Sequence inNeed)

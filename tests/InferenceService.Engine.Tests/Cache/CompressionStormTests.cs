@@ -35,12 +35,12 @@ public sealed class CompressionStormTests
         first.Advance(0, 12);
         cache.OfferPrefix(first, keys);
         cache.AttachPrefix(second, keys);
-        compressor.Compress(second, new Keeper([1, 2, 3, 4, 5, 6, 7]), [], 0, 12);
+        compressor.Compress(second, new Keeper([1, 2, 3, 4, 5, 6, 7]), [], 0, 12, cache.SharedBlocks(second));
         // The first block is now the first sequence's own, though cached; the second block is still shared.
         Assert.Equal([1, 2, 1], first.Tables[0].Blocks.ToArray().Select(cache.Blocks.References));
         cache.Take();
         Assert.Equal((1, 1), (cache.Blocks.Free, cache.SharedBlocks(first)));
-        compressor.Compress(first, new Keeper([1, 2, 3, 5, 6, 7, 8, 9]), [], 0, 12);
+        compressor.Compress(first, new Keeper([1, 2, 3, 5, 6, 7, 8, 9]), [], 0, 12, cache.SharedBlocks(first));
         Assert.Equal([8, 1, 2, 3, 9, 5, 6, 7], first.SlotPositions![0].Take(8));
         Assert.Equal([7, 1, 2, 3, 4, 5, 6], second.SlotPositions![0].Take(7));
     }
@@ -93,7 +93,12 @@ public sealed class CompressionStormTests
 
             _cache.AssertConsistent(_alive.Select(other => other.Cache));
             foreach (Model other in _alive)
+            {
                 AssertTags(other);
+                Assert.Equal(
+                    other.Cache.Tables.Sum(table => table.Blocks.ToArray().Count(block => _cache.Blocks.References(block) > 1)),
+                    _cache.SharedBlocks(other.Cache));
+            }
         }
 
         public void End()
@@ -163,7 +168,7 @@ public sealed class CompressionStormTests
             if (_cache.SharedBlocks(model.Cache) > _cache.Blocks.Free)
                 return;
             var selector = new RandomSelector(_random, _cache.Layout.Groups);
-            _compressor.Compress(model.Cache, selector, [], 0, model.Computed);
+            _compressor.Compress(model.Cache, selector, [], 0, model.Computed, _cache.SharedBlocks(model.Cache));
             for (int group = 0; group < _cache.Layout.Groups; group++)
                 foreach (int position in selector.Dropped[group])
                     Assert.True(model.Tags[group].Remove(position));

@@ -161,7 +161,7 @@ public sealed class KvPackerTests : IDisposable
         byte[] before = Content(cache, first.Tables[0].Blocks[1]);
         int shared = first.Tables[0].Blocks[1], free = cache.Blocks.Free;
         var packer = new KvPacker(cache);
-        Assert.Equal(1 + 1, packer.Reserve(second, 0, Packing)); // six children, all of blocks that are shared
+        Assert.Equal(1 + 1, packer.Reserve(second, 0, Packing, selector: null)); // six children, all of blocks that are shared
         packer.Pack(second, Packing, selector: null);
         Assert.Equal(free - 1, cache.Blocks.Free);
         Assert.Equal(before, Content(cache, shared));
@@ -219,18 +219,18 @@ public sealed class KvPackerTests : IDisposable
         var packer = new KvPacker(cache);
         SequenceCache sequence = Fill(cache, 200);
         var dropper = new Dropper(4, 70);
-        compressor.Compress(sequence, dropper, [], 200, 200);
+        compressor.Compress(sequence, dropper, [], 200, 200, 0);
         packer.Pack(sequence, Packing, dropper);
         // Blocks of slots: sinks and dead ones; half dead; live and packed up to the residual.
         Assert.Equal([false, false, true, true, false, false], sequence.Tables[0].Blocks.ToArray().Select(entry => entry < 0));
         Assert.Equal(2, cache.Blocks.Children);
 
         dropper.End = 32 + 32 + 10;
-        compressor.Compress(sequence, dropper, [], 200, 200);
+        compressor.Compress(sequence, dropper, [], 200, 200, 0);
         Assert.Equal([false, true, true, false, false], sequence.Tables[0].Blocks.ToArray().Select(entry => entry < 0));
         Assert.Equal((4, 38), (sequence.Tables[0].GapStart, sequence.Tables[0].GapLength));
         dropper.End = 32 + 32 + 1;
-        compressor.Compress(sequence, dropper, [], 200, 200);
+        compressor.Compress(sequence, dropper, [], 200, 200, 0);
         Assert.Equal([false, true, false, false], sequence.Tables[0].Blocks.ToArray().Select(entry => entry < 0));
         Assert.Equal(1, cache.Blocks.Children);
         cache.AssertConsistent([sequence]);
@@ -248,9 +248,9 @@ public sealed class KvPackerTests : IDisposable
         packer.Pack(sequence, Packing, new Gatherer([]));
         Assert.False(sequence.IsPacked); // a selector that gathers keeps full precision unless it says otherwise
         packer.Pack(sequence, Packing, selector: null);
-        compressor.Compress(sequence, new Gatherer([.. Enumerable.Range(0, 64), 70, 99]), [], 100, 100); // behind them all is well
+        compressor.Compress(sequence, new Gatherer([.. Enumerable.Range(0, 64), 70, 99]), [], 100, 100, 0); // behind them all is well
         Assert.Equal(66, sequence.Tables[0].Length);
-        Assert.Throws<InvalidOperationException>(() => compressor.Compress(sequence, new Gatherer([1, 2, 3]), [], 100, 100));
+        Assert.Throws<InvalidOperationException>(() => compressor.Compress(sequence, new Gatherer([1, 2, 3]), [], 100, 100, 0));
         cache.AssertConsistent([sequence]);
         cache.Release(sequence);
     }

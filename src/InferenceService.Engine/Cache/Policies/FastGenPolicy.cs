@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Numerics;
 using InferenceService.Compute;
 using InferenceService.Models;
 
@@ -83,6 +84,7 @@ internal sealed class FastGenPolicy(FastGenPolicy.Choices choices) : IKvPolicy
         private readonly FastGenProfile _profile;
         private bool _decided;
         private bool _started;
+        private int _ranking; // groups that rank their slots
 
         public Selector(Choices choices, in KvSelectorContext context)
         {
@@ -119,6 +121,11 @@ internal sealed class FastGenPolicy(FastGenPolicy.Choices choices) : IKvPolicy
 
         public override bool Gathers => true;
 
+        // Once begun, a head that ranks lets one slot go a step, whose place another takes; the other heads drop the newest slot or nothing.
+        public override int MayWrite(int blocks) => _choices.Target >= 1 ? 0 : _started ? Math.Min(_ranking, blocks) : blocks;
+
+        public override bool IsSettled => _started && !Yields; // a head that yields may be packed from then on
+
         public override bool MayPack(int group) => _plans[group] is Plan.Full or Plan.Special or Plan.Punctuation; // of these only the newest slot ever goes
 
         public override KvWatch Watch(int computed, int tokens)
@@ -130,7 +137,7 @@ internal sealed class FastGenPolicy(FastGenPolicy.Choices choices) : IKvPolicy
                     : new KvWatch(AttentionSums.Columns | AttentionSums.Band, _prompt - _profiled, _window, 0, 0);
             }
 
-            return Ranks() ? new KvWatch(AttentionSums.Columns, 0, 0, 0, 0) : default;
+            return _ranking > 0 ? new KvWatch(AttentionSums.Columns, 0, 0, 0, 0) : default;
         }
 
         public override void Select(in KvObservation seen, KeepSet keep)
@@ -141,6 +148,7 @@ internal sealed class FastGenPolicy(FastGenPolicy.Choices choices) : IKvPolicy
                 for (int group = 0; group < _plans.Length; group++)
                     Begin(seen, group, keep);
                 (_decided, _started) = (true, true);
+                CountRanking();
                 return;
             }
 
@@ -207,6 +215,7 @@ internal sealed class FastGenPolicy(FastGenPolicy.Choices choices) : IKvPolicy
                 return false;
             _plans[cheapest]--;
             Keep(seen, cheapest, keep);
+            CountRanking();
             return true;
         }
 
@@ -267,7 +276,9 @@ internal sealed class FastGenPolicy(FastGenPolicy.Choices choices) : IKvPolicy
             (int weakest, float least) = (-1, float.PositiveInfinity);
             for (int slot = 0; slot < positions.Length; slot++)
             {
-                // Nearly every slot ends here, and every lane of every sequence comes by in every step.
+                // Nearly every slot ends here, and every lane of every sequence comes by in every step: several at a time.
+                if (slot <= positions.Length - Vector<float>.Count && !Vector.LessThanOrEqualAny(new Vector<float>(sums[slot..]), new Vector<float>(least)))
+                    slot += Vector<float>.Count - 1;
                 if (sums[slot] > least)
                     continue;
                 int position = positions[slot];
@@ -286,6 +297,11 @@ internal sealed class FastGenPolicy(FastGenPolicy.Choices choices) : IKvPolicy
 
         private bool IsClassed(Plan plan, int position, int token) => IsSpecial(position, token) || (plan > Plan.Special && _classes.IsPunctuation(token));
 
-        private bool Ranks() => _plans.AsSpan().ContainsAny(Plan.Frequent, Plan.Local);
+        private void CountRanking()
+        {
+            _ranking = 0;
+            foreach (Plan plan in _plans)
+                _ranking += plan is Plan.Frequent or Plan.Local ? 1 : 0;
+        }
     }
 }

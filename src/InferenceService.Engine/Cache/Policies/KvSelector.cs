@@ -16,6 +16,15 @@ public abstract class KvSelector
     public virtual bool Gathers => false;
 
     /// <summary>
+    /// Most blocks of a sequence holding <paramref name="blocks"/> into which its next answer may move slots: as many must be free, where
+    /// others share them, because such a block is copied.
+    /// </summary>
+    public virtual int MayWrite(int blocks) => Gathers ? blocks : 0;
+
+    /// <summary><see cref="MayPack"/> no longer changes with an answer.</summary>
+    public virtual bool IsSettled => true;
+
+    /// <summary>
     /// Full blocks of a group may be quantised (<see cref="KvPacking"/>): it only drops ranges of them, or nothing. A group from which
     /// single slots go later must keep full precision, because K shares its scales along the slots. Asked after <see cref="Select"/>.
     /// </summary>

@@ -102,6 +102,8 @@ internal sealed class SimLayerKvPolicy(SimLayerKvPolicy.Choices choices) : IKvPo
 
         public override AttentionSums Sums => _decided ? AttentionSums.None : AttentionSums.RangeMass;
 
+        public override bool IsSettled => _decided;
+
         public override bool MayPack(int group) => _decided; // what decides must see exact keys
 
         public override int FreshPromptTokens => _decided ? 0 : _choices.Observed;

@@ -69,6 +69,32 @@ public sealed class FastGenPolicyTests
         Assert.Equal(8, head.Continue([0, 1, 2, 3, 4, 7, 9, 20, 21], token: 50, new float[9]));
     }
 
+    [Theory]
+    [InlineData(0, 10, 0)] // only the newest token ever goes
+    [InlineData(0.25, 10, 1)] // it ranks: one slot a step
+    [InlineData(0.9, 10, 0)]
+    [InlineData(1, 0, 0)] // never asks for anything
+    public void Blocks_that_may_be_written_are_all_until_the_plan_stands_and_then_one_a_ranking_head(double target, int before, int after)
+    {
+        Head head = new(target);
+        Assert.Equal((before, false), (head.Selector.MayWrite(10), head.Selector.IsSettled));
+        head.Begin(Enumerable.Repeat(1f, Prompt), Enumerable.Repeat(0.5f, Prompt));
+        Assert.Equal((after, true), (head.Selector.MayWrite(10), head.Selector.IsSettled));
+    }
+
+    [Fact]
+    public void Choices_that_share_a_prompt_and_drop_nothing_keep_no_blocks_free_for_copies()
+    {
+        // A prompt of 160 tokens and four choices of 24 fit the pool; copies of what they share would not.
+        using var model = new TinyModel(KvGrouping.Head);
+        using var run = new EngineRun(model, EngineRun.Options(model, poolTokens: 160 + 4 * 28), PolicyCases.Create("everything recovered"));
+        GenerationStream stream = run.Submit(EngineRun.Request(EngineRun.Prompt(160, 1), 24) with { Choices = 4 });
+        run.Finish();
+        Assert.All(EngineRun.Read(stream, 4), output => Assert.Equal(24, output.Tokens.Count));
+        Assert.Equal(0, run.Engine.Statistics.Preemptions);
+        run.AssertNothingOwned();
+    }
+
     /// <summary>One head: 15 % frequent, a window of 4, protected newest; ids equal positions in the prompt.</summary>
     private sealed class Head
     {
