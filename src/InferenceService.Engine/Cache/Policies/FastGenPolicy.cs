@@ -122,7 +122,7 @@ internal sealed class FastGenPolicy(FastGenPolicy.Choices choices) : IKvPolicy
         public override bool Gathers => true;
 
         // Once begun, a head that ranks lets one slot go a step, whose place another takes; the other heads drop the newest slot or nothing.
-        public override int MayWrite(int blocks) => _choices.Target >= 1 ? 0 : _started ? Math.Min(_ranking, blocks) : blocks;
+        public override int MayWrite(int blocks) => _started ? Math.Min(_ranking, blocks) : _choices.Target >= 1 && !_decided ? 0 : blocks;
 
         public override bool IsSettled => _started && !Yields; // a head that yields may be packed from then on
 
