@@ -25,8 +25,9 @@ internal sealed class Residency(KvCache cache, KvSwap swap, SumStore sums, Promp
     /// <summary>Gives a waiting sequence all blocks that its known tokens need; false changes nothing.</summary>
     /// <param name="sequence">Waiting.</param>
     /// <param name="leave">Free blocks that it must leave to others.</param>
+    /// <param name="chunk">Tokens of its first chunk, under a mask: a row sees the same whenever what is hidden from it was dropped.</param>
     /// <param name="error">Why the sequence must end; null otherwise.</param>
-    public bool TryEnter(Sequence sequence, int leave, out string? error)
+    public bool TryEnter(Sequence sequence, int leave, int chunk, out string? error)
     {
         error = null;
         if (sequence.Swapped is not null)
@@ -36,7 +37,7 @@ internal sealed class Residency(KvCache cache, KvSwap swap, SumStore sums, Promp
 
         SequenceCache held = sequence.Cache!;
         int found = AttachPrefix(sequence, held);
-        int first = FirstTokens(sequence, found);
+        int first = FirstTokens(sequence, found, chunk);
         if (cache.BlocksToGrow(held, first) > cache.Blocks.Free - leave)
         {
             cache.Release(held);
@@ -126,14 +127,12 @@ internal sealed class Residency(KvCache cache, KvSwap swap, SumStore sums, Promp
     }
 
     /// <summary>
-    /// All known tokens but those found; those of the prompt, where what follows depends on what was dropped or packed; under a
-    /// mask one chunk, because a row sees the same whenever what is hidden from it was dropped.
+    /// All known tokens but those found; those of the prompt, where what follows depends on what was dropped or packed; at most a chunk.
     /// </summary>
-    private int FirstTokens(Sequence sequence, int found)
+    private static int FirstTokens(Sequence sequence, int found, int chunk)
     {
-        KvMask mask = sequence.Generation.Policy.Mask;
         int known = sequence.GoesTokenByToken ? sequence.PromptLength : sequence.TokenCount;
-        return Math.Min(known - found, mask.ChunkTokens(cache.Format.BlockSize));
+        return Math.Min(known - found, chunk);
     }
 
     private int AttachPrefix(Sequence sequence, SequenceCache held)

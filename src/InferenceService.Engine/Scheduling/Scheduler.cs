@@ -165,12 +165,17 @@ internal sealed class Scheduler
         // A selector looks at the cache when the prompt ends and after every token that follows, also when they are replayed. Under a
         // mask it only drops what no row sees any more, so that it may come late, but not too late for the memory it is to save.
         KvMask mask = sequence.Generation.Policy.Mask;
-        if (!mask.IsNone)
-            count = Math.Min(count, mask.ChunkTokens(_cache.Format.BlockSize));
+        count = Math.Min(count, MaskedChunk(mask, waitingElsewhere: Roster.Waiting.Count));
         if (sequence.GoesTokenByToken)
             count = Math.Min(count, Math.Max(1, sequence.PromptLength - sequence.Computed));
         return count;
     }
+
+    /// <summary>Most tokens of a chunk under a mask.</summary>
+    /// <param name="mask">What a row sees.</param>
+    /// <param name="waitingElsewhere">Other sequences that wait.</param>
+    private int MaskedChunk(KvMask mask, int waitingElsewhere) =>
+        waitingElsewhere > 0 ? mask.CrowdedChunkTokens(_cache.Format.BlockSize) : mask.ChunkTokens(_cache.Format.BlockSize);
 
     /// <summary>Choices of the same request join: they need no blocks yet, only a place in the batch.</summary>
     private void ShareTurn(Sequence owner, bool samples)
@@ -209,7 +214,8 @@ internal sealed class Scheduler
             }
 
             int leave = _batch.Reserved + BlocksSoon();
-            if (_residency.TryEnter(sequence, leave, out string? error))
+            int chunk = MaskedChunk(sequence.Generation.Policy.Mask, waitingElsewhere: Roster.Waiting.Count - 1);
+            if (_residency.TryEnter(sequence, leave, chunk, out string? error))
             {
                 Start(sequence, ownsPrompt: sequence.GeneratedCount == 0);
                 Continue(sequence);
@@ -228,15 +234,24 @@ internal sealed class Scheduler
     }
 
     /// <summary>
-    /// Blocks that the running sequences may soon need, so that taking the last ones would only preempt somebody: one a group; of those
-    /// that are packed already a child a group, because they give a full block back about when they need one.
+    /// Blocks that the running sequences may soon need, so that taking the last ones would only preempt somebody: one a group; none of
+    /// those whose window is full, because it gives one back before it needs one; of those that are packed already a child a group,
+    /// because they give a full block back about when they need one.
     /// </summary>
     private int BlocksSoon()
     {
-        int packed = 0;
+        int groups = _cache.Layout.Groups, full = 0, packed = 0;
         for (int i = 0; i < Roster.Running.Count; i++)
-            packed += Roster.Running[i].Cache!.IsPacked && Roster.Running[i].Selector is not { Gathers: true } ? 1 : 0;
-        return (Roster.Running.Count - packed) * _cache.Layout.Groups + _packer.BlocksFor(packed * _cache.Layout.Groups);
+        {
+            Sequence sequence = Roster.Running[i];
+            KvMask mask = sequence.Generation.Policy.Mask;
+            if (sequence.Cache!.IsPacked && sequence.Selector is not { Gathers: true })
+                packed += groups;
+            else if (mask.IsNone || sequence.Cache.Tables[0].Count < mask.SteadyBlocks(_cache.Format.BlockSize))
+                full += groups;
+        }
+
+        return full + _packer.BlocksFor(packed);
     }
 
     private void Start(Sequence sequence, bool ownsPrompt)

@@ -18,6 +18,12 @@ public readonly record struct KvMask(int Sinks, int Window, int SinkPositionCap)
     /// <summary>Most prompt tokens of one step, so that memory stays bounded; unbounded without a mask.</summary>
     public int ChunkTokens(int blockSize) => IsNone ? int.MaxValue : Math.Max(blockSize, Window);
 
+    /// <summary>The same while others wait for the blocks that a long chunk holds besides the window: chunking changes no bit.</summary>
+    public int CrowdedChunkTokens(int blockSize) => IsNone ? int.MaxValue : Math.Max(blockSize, Window / 4 / blockSize * blockSize);
+
+    /// <summary>Blocks of one group that a sequence holds at most once its prompt is computed, however long it grows.</summary>
+    public int SteadyBlocks(int blockSize) => IsNone ? int.MaxValue : Blocks(Sinks, blockSize) + (Window + blockSize - 2) / blockSize + 1;
+
     /// <summary>Blocks of one group, at most, that a sequence of <paramref name="tokens"/> ever holds.</summary>
     public int PeakBlocks(int tokens, int blockSize)
     {
