@@ -30,7 +30,7 @@ internal static class KvCacheRules
         {
             int bits = KvPolicyRegistry.Create(options.Policy, options.OptionsOf(options.Policy)).Packing.Bits;
             if (bits > 0 && bits != options.PackedBits)
-                problems.Add($"{spell($"{key}:PolicyOptions:key_bits")}: {bits} needs blocks of {bits} bits; set --kv-cache-dtype int{bits} ({key}:Dtype)");
+                problems.Add($"{spell($"{key}:PolicyOptions:{(options.PolicyOptions.ContainsKey("key_bits") ? "key_bits" : "value_bits")}")}: {bits} needs blocks of {bits} bits; set --kv-cache-dtype int{bits} ({key}:Dtype)");
         }
         catch (KvPolicyException exception)
         {

@@ -72,7 +72,9 @@ internal sealed record KvCacheOptions
     internal Dictionary<string, string> OptionsOf(string policy)
     {
         Dictionary<string, string> values = policy == Policy ? new(PolicyOptions) : [];
-        if (PackedBits > 0 && !values.ContainsKey("value_bits"))
+        if (values.TryGetValue("value_bits", out string? bits))
+            values.TryAdd("key_bits", bits);
+        else if (PackedBits > 0)
             values.TryAdd("key_bits", PackedBits.ToString(CultureInfo.InvariantCulture));
         return values;
     }
@@ -96,6 +98,13 @@ internal sealed record KvCacheOptions
     /// <summary>Which lanes keep and drop together. Default auto: as coarse as <see cref="Policy"/> and <see cref="AllowedPolicies"/> permit.</summary>
     [OneOf("auto", "model", "layer", "head")]
     public string Grouping { get; init; } = "auto";
+
+    /// <summary>
+    /// Host memory for the K and V of preempted sequences whose policy drops or packs tokens; beyond it they are recomputed token by token.
+    /// Range 0–64 TiB; default up to 4 GiB, at most half of what the memory plan leaves.
+    /// </summary>
+    [Range(0L, 1L << 46)]
+    public long? SwapBytes { get; init; }
 
     /// <summary>Every answer's usage tells what it held in the cache, as with <c>kv_report</c>. Default false.</summary>
     public bool Report { get; init; }

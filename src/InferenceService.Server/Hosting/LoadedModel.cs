@@ -34,7 +34,7 @@ internal sealed class LoadedModel : IAsyncDisposable
             // The served length, not the checkpoint's, decides between long and short rotary factors.
             ModelConfig config = plan.Checkpoint.Config with { MaxPositions = plan.Memory.MaxModelLength };
             DecoderModel decoder = DecoderModel.Load(config, plan.Checkpoint, backend, plan.Layout, plan.Limits, reports, plan.WeightFormat);
-            engine = new InferenceEngine(decoder, plan.Policy, plan.EngineOptions(configuration.Engine, configuration.Admission), time);
+            engine = NewEngine(decoder, plan, configuration, time);
             await WarmUpAsync(engine, cancellationToken);
             var model = new ServedModel
             {
@@ -68,6 +68,23 @@ internal sealed class LoadedModel : IAsyncDisposable
         await Model.Engine.DisposeAsync();
         _backend.Dispose();
         _checkpoint.Dispose();
+    }
+
+    // The plan found room for it, and the system may refuse all the same: a limit of the process, or others that were faster.
+    private static InferenceEngine NewEngine(DecoderModel decoder, ModelPlan plan, ServerConfiguration configuration, TimeProvider time)
+    {
+        try
+        {
+            return new InferenceEngine(decoder, plan.Policy, plan.EngineOptions(configuration.Engine, configuration.Admission), time);
+        }
+        catch (InsufficientMemoryException refusal)
+        {
+            string sums = plan.Memory.SumBytes == 0 ? "" : $" and {HumanValues.Bytes(plan.Memory.SumBytes)} of attention sums";
+            throw new CheckpointException(
+                $"{plan.Names[0]}: the system refused memory for a KV pool of {HumanValues.Bytes(plan.Memory.PoolBytes)}{sums} "
+                + "(lower --kv-cache-memory-bytes, --max-num-seqs or --max-model-len, or leave fast-gen out of KvCache:AllowedPolicies): "
+                + refusal.Message, refusal);
+        }
     }
 
     // One prompt token and one decode step: touches every kernel and every page of the workspaces before the first client does.

@@ -1,4 +1,6 @@
+using System.Globalization;
 using InferenceService.Compute;
+using InferenceService.Engine;
 using InferenceService.Engine.Cache.Policies;
 using InferenceService.Models;
 
@@ -34,6 +36,12 @@ internal sealed record MemoryDemand
     /// <summary>Most sequences in a batch.</summary>
     public required int MaxNumSeqs { get; init; }
 
+    /// <summary>Attention sums that an allowed policy may want.</summary>
+    public AttentionSums Sums { get; init; }
+
+    /// <summary>Wanted host memory for preempted sequences; null = a share of what is left.</summary>
+    public long? SwapBytes { get; init; }
+
     /// <summary>Wanted context; null = the checkpoint's.</summary>
     public required int? MaxModelLength { get; init; }
 
@@ -49,12 +57,20 @@ internal sealed record MemoryPlan
 {
     // What the pool may take of the memory that weights and workspaces leave; the rest is for page cache, the managed heap and others.
     private const double PoolShare = 0.5;
+    private const double SwapShare = 0.5; // of the rest
+    private const long MostSwapBytes = 4L << 30; // unless stated
 
     /// <summary>Weights once loaded: matrices as they are held, the rest as stored.</summary>
     public required long WeightBytes { get; init; }
 
     /// <summary>Activations and logits of one step.</summary>
     public required long WorkspaceBytes { get; init; }
+
+    /// <summary>Attention sums of the running sequences; 0 when no allowed policy observes attention. Filled only as they are used.</summary>
+    public required long SumBytes { get; init; }
+
+    /// <summary>Host memory for preempted sequences, at most; 0 = they are recomputed. Taken only while they wait.</summary>
+    public required long SwapBytes { get; init; }
 
     /// <summary>The KV pool: whole blocks.</summary>
     public required long PoolBytes { get; init; }
@@ -106,7 +122,8 @@ internal sealed record MemoryPlan
         long workspace = Workspace(demand);
         int most = demand.Policy.Mask.PeakBlocks(wanted, demand.BlockSize);
         long useful = (long)demand.MaxNumSeqs * most * groups + spare;
-        long bytes = demand.KvCacheBytes ?? (long)(PoolShare * Math.Max(0, demand.AvailableBytes - demand.WeightBytes - workspace));
+        long left = Math.Max(0, demand.AvailableBytes - demand.WeightBytes - workspace);
+        long bytes = demand.KvCacheBytes ?? PoolShareOf(demand, left, wanted, most, (double)groups * blockBytes / demand.BlockSize);
         long affordable = bytes / blockBytes;
         // An explicit size is taken as given: blocks beyond the running sequences still hold prefixes.
         long blocks = Math.Min(demand.KvCacheBytes is null ? Math.Min(affordable, useful) : affordable, int.MaxValue / demand.BlockSize);
@@ -119,10 +136,16 @@ internal sealed record MemoryPlan
 
         int length = most <= perGroup ? wanted : (int)Math.Min(wanted, perGroup * demand.BlockSize);
         int peak = demand.Policy.Mask.PeakBlocks(length, demand.BlockSize);
+        long sums = SumsOf(demand, length);
+        if (sums > demand.AvailableBytes)
+            throw new CheckpointException(Refusal(demand, length, sums));
+        long rest = Math.Max(0, left - sums - blocks * blockBytes);
         return new MemoryPlan
         {
             WeightBytes = demand.WeightBytes,
             WorkspaceBytes = workspace,
+            SumBytes = sums,
+            SwapBytes = demand.SwapBytes ?? Math.Min(MostSwapBytes, (long)(SwapShare * rest)),
             PoolBytes = blocks * blockBytes,
             BlockBytes = blockBytes,
             Blocks = (int)blocks,
@@ -136,6 +159,22 @@ internal sealed record MemoryPlan
             ReducedFrom = length < wanted ? wanted : null,
         };
     }
+
+    /// <summary>What the pool may take, so that it and the sums of a context which it holds take their share of what is left.</summary>
+    private static long PoolShareOf(MemoryDemand demand, long left, int wanted, int mostBlocks, double tokenBytes)
+    {
+        long whole = (long)(PoolShare * Math.Max(0, left - SumsOf(demand, wanted)));
+        if (!demand.Policy.Mask.IsNone || whole / tokenBytes >= (double)mostBlocks * demand.BlockSize)
+            return whole;
+        // The context is cut to the pool, and the sums with it: t tokens with t · tokenBytes = share · (left − t · sumBytes).
+        double sumBytes = SumsOf(demand, wanted) / (double)wanted;
+        return (long)(PoolShare * left * tokenBytes / (tokenBytes + PoolShare * sumBytes));
+    }
+
+    private static long SumsOf(MemoryDemand demand, int length) => InferenceEngine.SumBytes(demand.Layout, demand.MaxNumSeqs, length, demand.Sums);
+
+    private static string Refusal(MemoryDemand demand, int length, long sums) => string.Create(CultureInfo.InvariantCulture,
+        $"The attention sums of {demand.MaxNumSeqs} sequences of {demand.Layout.OwnerLayers * demand.Layout.KvHeads} lanes of {length} tokens take {sums} bytes, and {demand.AvailableBytes} are available; lower --max-num-seqs or --max-model-len, or leave fast-gen out of KvCache:AllowedPolicies.");
 
     private static double RestingBlocksOf(IKvPolicy policy, KvBlockFormat format, int length, int peak)
     {

@@ -102,11 +102,29 @@ internal sealed class ModelPlan : IDisposable
             int blockSize = engine.BlockSizeFor(options.KvCache.PackedBits);
             if (blockSize != engine.BlockSize && engine.BlockSize != new EngineSection().BlockSize)
                 warnings.Add($"--block-size: {engine.BlockSize} is raised to {blockSize}, because --kv-cache-dtype {options.KvCache.Dtype} quantises {KvBlockFormat.PackedGroup} tokens at once.");
-            PolicyMenu policies = PolicyMenu.For(options.KvCache, config, out KvLayout layout);
+            ModelConfig Served(int length) => config with { MaxPositions = Math.Min(length, config.MaxPositions) };
+            PolicyMenu policies = PolicyMenu.For(options.KvCache, Served(options.MaxModelLen ?? config.MaxPositions), out KvLayout layout);
             int promptChunk = layout.IsCyclic ? PromptChunkOf(engine, blockSize) : 0;
             int logitRows = layout.IsCyclic ? engine.MaxNumSeqs + promptChunk : Math.Max(engine.MaxNumSeqs, Math.Min(MinLogitRows, engine.StepTokens));
             var limits = new DecoderLimits(engine.StepTokens, logitRows);
             DType kvType = ParseType(options.KvCache.Dtype) ?? weights;
+            MemoryPlan memory = PlanMemory(ref policies, options.KvCache, Served, new MemoryDemand
+            {
+                Config = config,
+                Layout = layout,
+                Policy = policies.Default,
+                WeightBytes = WeightFacts.BytesOf(config, checkpoint, options.WeightFormat),
+                Limits = limits,
+                KvType = kvType,
+                BlockSize = blockSize,
+                PackedBits = options.KvCache.PackedBits,
+                MaxNumSeqs = engine.MaxNumSeqs,
+                Sums = policies.Sums,
+                SwapBytes = options.KvCache.SwapBytes,
+                MaxModelLength = options.MaxModelLen,
+                KvCacheBytes = poolBytes,
+                AvailableBytes = availableBytes,
+            });
             return new ModelPlan
             {
                 Names = options.Names.Count > 0 ? options.Names : [folder.DefaultName],
@@ -121,21 +139,7 @@ internal sealed class ModelPlan : IDisposable
                 BlockSize = blockSize,
                 WeightType = weights,
                 StoredType = StoredTypeOf(checkpoint),
-                Memory = MemoryPlan.For(new MemoryDemand
-                {
-                    Config = config,
-                    Layout = layout,
-                    Policy = policies.Default,
-                    WeightBytes = WeightFacts.BytesOf(config, checkpoint, options.WeightFormat),
-                    Limits = limits,
-                    KvType = kvType,
-                    BlockSize = blockSize,
-                    PackedBits = options.KvCache.PackedBits,
-                    MaxNumSeqs = engine.MaxNumSeqs,
-                    MaxModelLength = options.MaxModelLen,
-                    KvCacheBytes = poolBytes,
-                    AvailableBytes = availableBytes,
-                }),
+                Memory = memory,
                 Defaults = options.GenerationConfig == "none" ? GenerationDefaults.None : checkpoint.Generation,
                 Revision = CheckpointRevision.Of(folder.Path),
                 Options = options,
@@ -160,6 +164,8 @@ internal sealed class ModelPlan : IDisposable
         KvCacheBytes = Memory.PoolBytes,
         KvType = KvType,
         KvPackedBits = Options.KvCache.PackedBits,
+        Sums = Policies.Sums,
+        SwapBytes = Memory.SwapBytes,
         TokenClasses = Classes(),
         PrefixCaching = engine.PrefixCaching,
         Scheduling = engine.SchedulingPolicy == "priority" ? SchedulingPolicy.Priority : SchedulingPolicy.Fcfs,
@@ -167,6 +173,19 @@ internal sealed class ModelPlan : IDisposable
         MaxQueuedTokens = admission.MaxQueuedTokens,
         Seed = engine.Seed,
     };
+
+    /// <summary>A context that is cut to the pool may leave no layer that slides, and then more policies can be served than before.</summary>
+    private static MemoryPlan PlanMemory(ref PolicyMenu policies, KvCacheOptions options, Func<int, ModelConfig> served, MemoryDemand demand)
+    {
+        while (true)
+        {
+            MemoryPlan memory = MemoryPlan.For(demand);
+            policies = PolicyMenu.For(options, served(memory.MaxModelLength), out _);
+            if (policies.Sums == demand.Sums)
+                return memory;
+            demand = demand with { Sums = policies.Sums };
+        }
+    }
 
     /// <summary>64 tokens in whole blocks, or fewer where a step takes fewer.</summary>
     private static int PromptChunkOf(EngineSection engine, int blockSize)

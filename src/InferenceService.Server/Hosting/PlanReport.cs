@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Runtime.Intrinsics.X86;
 using InferenceService.Compute;
 using InferenceService.Compute.Cpu;
+using InferenceService.Engine.Cache.Policies;
 using InferenceService.Models;
 using InferenceService.Models.Checkpoints;
 using InferenceService.Server.Configuration;
@@ -71,6 +72,13 @@ internal static class PlanReport
         // A policy with a mask holds no more than that; any other holds the whole prompt for a moment, and then maybe less.
         string least = memory.IsBounded || plan.Policy.Name == "full" ? "" : "at least ";
         string atOnce = Text($"{least}{memory.Concurrency:0.0} sequences of that length fit at once{Packed(plan)}, up to {configuration.Engine.MaxNumSeqs} run");
+        if (memory.SumBytes > 0)
+        {
+            string observers = string.Join(", ", plan.Policies.Names.Where(name => KvPolicyRegistry.Create(name).Sums != AttentionSums.None));
+            yield return ("kv sums", Text($"{HumanValues.Bytes(memory.SumBytes)} at most, for what {observers} observe of attention"));
+        }
+
+        yield return ("kv swap", memory.SwapBytes == 0 ? "none: preempted sequences are recomputed" : $"{HumanValues.Bytes(memory.SwapBytes)} at most, for preempted sequences");
         yield return ("context", Text($"{memory.MaxModelLength} tokens; {atOnce}"));
     }
 

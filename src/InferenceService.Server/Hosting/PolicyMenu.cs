@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using InferenceService.Compute;
 using InferenceService.Engine.Cache.Policies;
 using InferenceService.Models;
 using InferenceService.Server.Api;
@@ -30,10 +31,16 @@ public sealed class PolicyMenu
     /// <summary>Names that a request may choose, sorted; the default's is among them.</summary>
     public IReadOnlyList<string> Names { get; }
 
+    /// <summary>Attention sums that a policy which can be chosen may want.</summary>
+    internal AttentionSums Sums => Names.Aggregate(Default.Sums, (sums, name) => sums | KvPolicyRegistry.Create(name).Sums);
+
     /// <summary>Reports are part of every answer.</summary>
     internal bool ReportsAlways => _options.Report;
 
     /// <summary>Finds the layout that configuration asks for and checks it against every policy it names.</summary>
+    /// <param name="options">The section.</param>
+    /// <param name="config">The checkpoint, with the context that it is served with: a window beyond that hides nothing.</param>
+    /// <param name="layout">Whose cache each layer reads, and which lanes keep together.</param>
     /// <exception cref="CheckpointException">A policy cannot serve this checkpoint, or not with that grouping.</exception>
     internal static PolicyMenu For(KvCacheOptions options, ModelConfig config, out KvLayout layout)
     {
@@ -92,6 +99,13 @@ public sealed class PolicyMenu
 
         // The model's own policy begins with the values that the model has for it, any other with its defaults; both with the model's bits.
         Dictionary<string, string> values = _options.OptionsOf(kind.Name);
+        if (wanted.Options.ContainsKey("key_bits") || wanted.Options.ContainsKey("value_bits"))
+        {
+            // One of them stands for both.
+            values.Remove("key_bits");
+            values.Remove("value_bits");
+        }
+
         foreach ((string option, string value) in wanted.Options)
             values[option] = value;
         return Create(kind, values, out error);

@@ -150,6 +150,8 @@ public sealed class KvPolicyTests(FourPolicies four) : IClassFixture<FourPolicie
     {
         JsonElement packed = await PostAsync("packed", "'seed':1"), exact = await PostAsync("packed", "'kv_policy':{'name':'full','key_bits':16}");
         Assert.Equal(Text(await PostAsync("any", "'seed':1")), Text(exact));
+        JsonElement either = await PostAsync("packed", "'kv_policy':{'name':'full','value_bits':16}");
+        Assert.Equal(Kv(exact).GetProperty("bytes").GetInt64(), Kv(either).GetProperty("bytes").GetInt64());
         Assert.Equal((219, 219), (Kv(exact).GetProperty("kept_tokens").GetInt32(), Kv(packed).GetProperty("kept_tokens").GetInt32()));
         // Blocks of such a pool have room for whole quantised ones, so a token as computed takes a little more than elsewhere.
         Assert.InRange(Kv(exact).GetProperty("compression_ratio").GetDouble(), 0.8, 1);

@@ -23,6 +23,7 @@ public sealed class KvCacheRulesTests : IDisposable
     [InlineData("PolicyBounds__mode", "0,1", Section + "PolicyBounds: mode is one of a few words and has no bounds")]
     [InlineData("PolicyBounds__recent_tokens", "1,64", Section + "PolicyBounds: recent_tokens must be from 1 to 64 here, and is 1020 by default, and streaming-llm is the policy of this model")]
     [InlineData("PolicyOptions__key_bits", "4", Section + "PolicyOptions__key_bits: 4 needs blocks of 4 bits; set --kv-cache-dtype int4 (Models:0:KvCache:Dtype)")]
+    [InlineData("PolicyOptions__value_bits", "4", Section + "PolicyOptions__value_bits: 4 needs blocks of 4 bits; set --kv-cache-dtype int4 (Models:0:KvCache:Dtype)")]
     [InlineData("Grouping", "heads", Section + "Grouping: \"heads\" is not one of auto, model, layer, head; did you mean head?")]
     [InlineData("Policy__name", "full", Section + "Policy__name is not a setting: Models:0:KvCache:Policy takes a value, not a section")]
     public void What_cannot_be_names_itself_and_the_nearest_name(string name, string value, string problem)
@@ -44,6 +45,20 @@ public sealed class KvCacheRulesTests : IDisposable
         string line = Assert.Single(Read(["--kv-policy-file", file]).Problems);
         Assert.StartsWith("--kv-policy-file: ", line, StringComparison.Ordinal);
         Assert.Contains(problem, line, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("key_bits", "4", 4)]
+    [InlineData("value_bits", "4", 4)]
+    [InlineData("key_bits", "16", 0)]
+    [InlineData("value_bits", "16", 0)]
+    public void One_of_the_two_bits_stands_for_both(string option, string bits, int packing)
+    {
+        ConfigurationReading reading = Read(["--kv-cache-dtype", "int4"], (Section + "PolicyOptions__" + option, bits));
+        Assert.Empty(reading.Problems);
+        KvCacheOptions options = reading.Options.Models[0].KvCache;
+        Assert.Equal(packing, KvPolicyRegistry.Create(options.Policy, options.OptionsOf(options.Policy)).Packing.Bits);
+        Assert.Equal(packing, KvPolicyRegistry.Create("full", new Dictionary<string, string> { [option] = bits }).Packing.Bits);
     }
 
     [Fact]

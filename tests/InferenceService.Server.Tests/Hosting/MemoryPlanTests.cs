@@ -91,6 +91,51 @@ public sealed class MemoryPlanTests
         Assert.Equal(message, error.Message);
     }
 
+    [Fact]
+    public void Attention_sums_have_their_place_beside_the_pool()
+    {
+        const AttentionSums Sums = AttentionSums.Columns | AttentionSums.Band;
+        MemoryDemand demand = Demand() with { AvailableBytes = 64L << 20 };
+        Assert.Equal(0, MemoryPlan.For(demand).SumBytes);
+        // 8 sequences of 4 · 2 lanes, two numbers of four bytes a token.
+        MemoryPlan plan = MemoryPlan.For(demand with { Sums = Sums });
+        Assert.Equal(8L * 8 * 8 * 4096, plan.SumBytes);
+        long left = demand.AvailableBytes - demand.WeightBytes - plan.WorkspaceBytes - plan.SumBytes;
+        Assert.InRange(plan.PoolBytes, Math.Min(8 * 4096L * TokenBytes, left / 2) - (16 * TokenBytes), left / 2);
+    }
+
+    [Fact]
+    public void A_context_that_is_cut_to_the_pool_cuts_its_attention_sums_too()
+    {
+        MemoryDemand demand = Demand() with { AvailableBytes = 4L << 20, MaxNumSeqs = 64, Sums = AttentionSums.Columns | AttentionSums.Band, Limits = new DecoderLimits(64, 64) };
+        MemoryPlan plan = MemoryPlan.For(demand);
+        Assert.NotNull(plan.ReducedFrom);
+        Assert.Equal(64L * 8 * 8 * plan.MaxModelLength, plan.SumBytes);
+        long left = demand.AvailableBytes - demand.WeightBytes - plan.WorkspaceBytes;
+        Assert.InRange(plan.PoolBytes, ((left - plan.SumBytes) / 2) - (64 * TokenBytes), (left - plan.SumBytes) / 2);
+    }
+
+    [Fact]
+    public void Attention_sums_beyond_the_memory_are_refused_with_their_sizes()
+    {
+        MemoryDemand demand = Demand() with { MaxNumSeqs = 4096, KvCacheBytes = 64 << 20, AvailableBytes = 256 << 20, Sums = AttentionSums.Columns | AttentionSums.Band };
+        var error = Assert.Throws<CheckpointException>(() => MemoryPlan.For(demand));
+        Assert.Equal(
+            "The attention sums of 4096 sequences of 8 lanes of 4096 tokens take 1073741824 bytes, and 268435456 are available; "
+            + "lower --max-num-seqs or --max-model-len, or leave fast-gen out of KvCache:AllowedPolicies.", error.Message);
+    }
+
+    [Fact]
+    public void Swapped_sequences_may_take_half_of_the_rest_up_to_four_gibibytes()
+    {
+        MemoryDemand demand = Demand() with { AvailableBytes = 24L << 20, MaxNumSeqs = 64 };
+        MemoryPlan plan = MemoryPlan.For(demand);
+        Assert.Equal((demand.AvailableBytes - demand.WeightBytes - plan.WorkspaceBytes - plan.PoolBytes) / 2, plan.SwapBytes);
+        Assert.Equal(4L << 30, MemoryPlan.For(demand with { AvailableBytes = 1L << 40 }).SwapBytes);
+        Assert.Equal(0, MemoryPlan.For(demand with { SwapBytes = 0 }).SwapBytes);
+        Assert.Equal(1L << 34, MemoryPlan.For(demand with { SwapBytes = 1L << 34 }).SwapBytes);
+    }
+
     private static MemoryDemand Demand() => new()
     {
         Config = Config,

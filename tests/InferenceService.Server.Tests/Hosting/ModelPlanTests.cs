@@ -1,5 +1,6 @@
 using InferenceService.Compute;
 using InferenceService.Engine;
+using InferenceService.Engine.Cache.Policies;
 using InferenceService.Models;
 using InferenceService.Server.Configuration;
 using InferenceService.Server.Hosting;
@@ -94,6 +95,32 @@ public sealed class ModelPlanTests
         Assert.Equal(0, plan.Memory.PoolBytes % new KvBlockFormat(plan.KvType, 32, plan.Checkpoint.Config.HeadDim, plan.Layout.LanesPerGroup, bits).BlockBytes);
         Assert.NotEqual(plain.OutputFacts, plan.OutputFacts);
         Assert.True(plain.Policy.Packing.IsNone);
+    }
+
+    [Fact]
+    public void A_window_beyond_the_served_context_refuses_no_policy()
+    {
+        string folder = TinyModel.NewFolder();
+        TinyModel.Write(folder);
+        string file = Path.Combine(folder, "config.json");
+        File.WriteAllText(file, File.ReadAllText(file)
+            .Replace("LlamaForCausalLM", "MistralForCausalLM", StringComparison.Ordinal).Replace("\"llama\"", "\"mistral\"", StringComparison.Ordinal)
+            .Replace("{\"", "{\"sliding_window\":256,\"", StringComparison.Ordinal));
+        Assert.Contains("sliding window of 256 slots", Assert.Throws<CheckpointException>(
+            () => Open(new ModelOptions { Path = folder, KvCache = new KvCacheOptions { Policy = "fast-gen" } })).Message, StringComparison.Ordinal);
+        using ModelPlan plan = Open(new ModelOptions { Path = folder, MaxModelLen = 256, KvCache = new KvCacheOptions { Policy = "fast-gen" } });
+        Assert.Equal("fast-gen", plan.Policy.Name);
+        Assert.Contains("sim-layer-kv", plan.Policies.Names);
+
+        // A pool too small for the checkpoint's context has the same effect.
+        var layered = new ModelOptions { Path = folder, KvCache = new KvCacheOptions { Grouping = "head" } };
+        using ModelPlan whole = Open(layered), cut = ModelPlan.Open(layered, new EngineSection(), NoVariables, 1L << 30, 256 * 256);
+        Assert.Equal(["full"], whole.Policies.Names);
+        Assert.Equal(256, cut.Memory.MaxModelLength);
+        Assert.Equal(KvPolicyRegistry.Names.Where(name => name != "lckv"), cut.Policies.Names);
+        Assert.True(cut.Memory.SumBytes > 0);
+        Assert.Equal(0, whole.Memory.SumBytes);
+        Assert.Equal(cut.Policies.Sums, cut.EngineOptions(new EngineSection(), new AdmissionOptions()).Sums);
     }
 
     [Fact]

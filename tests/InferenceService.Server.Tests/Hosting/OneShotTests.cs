@@ -65,6 +65,24 @@ public sealed class OneShotTests
     }
 
     [Theory]
+    [InlineData("full", false)]
+    [InlineData("fast-gen", true)]
+    public void Attention_sums_and_swap_have_their_lines_in_the_plan(string allowed, bool observes)
+    {
+        var variables = new Dictionary<string, string> { ["INFERENCE__Models__0__KvCache__AllowedPolicies"] = allowed, ["INFERENCE__Models__0__KvCache__SwapBytes"] = "8M" };
+        (int? code, string output, string error) = RunIn(variables, "--dry-run", "--model", TinyModel.Folder, "--kv-cache-memory-bytes", "1M");
+        Assert.Equal((0, ""), (code, error));
+        Assert.Matches(@"kv swap +8 MiB at most, for preempted sequences\r?\n", output);
+        // 16 sequences of 2 · 2 lanes of 2048 tokens, two numbers of four bytes.
+        Assert.Equal(observes, System.Text.RegularExpressions.Regex.IsMatch(output, @"kv sums +1 MiB at most, for what fast-gen observe of attention\r?\n"));
+        Assert.Equal(observes, output.Contains("kv sums", StringComparison.Ordinal));
+        variables["INFERENCE__Models__0__KvCache__SwapBytes"] = "-1";
+        (code, _, error) = RunIn(variables, "--dry-run", "--model", TinyModel.Folder);
+        Assert.NotEqual(0, code);
+        Assert.Contains("SwapBytes", error, StringComparison.Ordinal);
+    }
+
+    [Theory]
     [InlineData("--dry-run", "")]
     [InlineData("--print-config", "# tiny, ")]
     public void A_policy_is_shown_with_its_options_and_what_it_takes(string how, string before)
@@ -100,11 +118,13 @@ public sealed class OneShotTests
         Assert.Equal($"error: --model: \"/no/such/model\" is neither a folder nor a file, nor an embedded model ({string.Join(", ", ModelFolder.EmbeddedNames)}), nor in the local cache; nothing is downloaded.", error.Trim());
     }
 
-    private static (int? Code, string Output, string Error) Run(params string[] args)
+    private static (int? Code, string Output, string Error) Run(params string[] args) => RunIn([], args);
+
+    private static (int? Code, string Output, string Error) RunIn(Dictionary<string, string> variables, params string[] args)
     {
         using var output = new StringWriter();
         using var error = new StringWriter();
-        var environment = new ProcessEnvironment { Variables = new Dictionary<string, string>() };
+        var environment = new ProcessEnvironment { Variables = variables };
         CommandLine commandLine = CommandLine.Parse(args);
         ConfigurationReading reading = ConfigurationReading.Read(commandLine, environment, AppContext.BaseDirectory);
         int? code = OneShot.Run(commandLine, reading, environment, new StartupConsole(output, error, interactive: false));

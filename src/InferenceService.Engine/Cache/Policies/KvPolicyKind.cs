@@ -44,12 +44,16 @@ internal sealed class KvPolicyValues
 {
     private readonly ImmutableArray<KvPolicyOption> _options;
     private readonly double?[] _values;
+    private readonly IReadOnlyDictionary<string, string>? _given;
 
     public KvPolicyValues(ImmutableArray<KvPolicyOption> options, IReadOnlyDictionary<string, string>? given)
     {
-        _options = options;
+        (_options, _given) = (options, given);
         _values = [.. options.Select(option => given is not null && given.TryGetValue(option.Name, out string? text) ? option.Parse(text) : option.Default)];
     }
+
+    /// <summary>The value is not the default.</summary>
+    public bool IsGiven(string name) => _given?.ContainsKey(name) == true;
 
     /// <summary>A count.</summary>
     public int Count(string name) => (int)Number(name)!.Value;

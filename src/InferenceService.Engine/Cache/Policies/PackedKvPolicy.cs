@@ -11,7 +11,7 @@ internal sealed class PackedKvPolicy(IKvPolicy inner, KvPacking packing) : IKvPo
     /// <summary>Options of every policy.</summary>
     public static ImmutableArray<KvPolicyOption> Options { get; } =
     [
-        KvPolicyOption.Choice("key_bits", "bits of an old key: 4 or 8, as the cache was loaded for, or 16: as computed", "16", "4", "8"),
+        KvPolicyOption.Choice("key_bits", "bits of an old key: 4 or 8, as the cache was loaded for, or 16: as computed; value_bits unless given", "16", "4", "8"),
         KvPolicyOption.Choice("value_bits", "bits of an old value; key_bits unless given, and never another number", "16", "4", "8") with { Default = null },
         KvPolicyOption.Count("residual_tokens", KvBlockFormat.PackedGroup, KvBlockFormat.PackedGroup, 65_536, "last tokens that stay as computed; a multiple of 32"),
     ];
@@ -31,7 +31,8 @@ internal sealed class PackedKvPolicy(IKvPolicy inner, KvPacking packing) : IKvPo
     /// <exception cref="KvPolicyException">The values do not fit each other.</exception>
     public static IKvPolicy Of(IKvPolicy policy, KvPolicyValues values)
     {
-        string key = values.Word("key_bits"), value = values.Number("value_bits") is null ? key : values.Word("value_bits");
+        string? given = values.Number("value_bits") is null ? null : values.Word("value_bits");
+        string key = values.IsGiven("key_bits") ? values.Word("key_bits") : given ?? values.Word("key_bits"), value = given ?? key;
         if (key != value)
             throw new KvPolicyException("value_bits", $"value_bits must equal key_bits, which is {key}, got {value}: a block's K and V are quantised together.");
         int residual = values.Count("residual_tokens");
