@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 
 namespace InferenceService.Benchmarks;
 
@@ -13,17 +14,30 @@ internal static class OptionRules
         Parse(option, allowed.ToDictionary(value => value.ToString()!, StringComparer.OrdinalIgnoreCase));
 
     /// <summary>Whole numbers from 1.</summary>
-    public static void AtLeastOne(params Option<int>[] options)
+    public static void AtLeastOne(params Option<int>[] options) => AtLeast(1, options);
+
+    /// <summary>Whole numbers from a least one.</summary>
+    public static void AtLeast(int least, params Option<int>[] options)
     {
         foreach (Option<int> option in options)
-            Check(option, text => int.TryParse(text, out int number) && number > 0, "a whole number of at least 1");
+            Check(option, text => int.TryParse(text, out int number) && number >= least, $"a whole number of at least {least}");
     }
 
     /// <summary>Each a whole number from 1.</summary>
     public static void EachAtLeastOne(Option<int[]> option) => Check(option, text => int.TryParse(text, out int number) && number > 0, "whole numbers of at least 1");
 
+    /// <summary>Numbers above 0.</summary>
+    public static void Positive(params Option<double>[] options)
+    {
+        foreach (Option<double> option in options)
+            Check(option, text => double.TryParse(text, CultureInfo.InvariantCulture, out double number) && number > 0, "a number above 0");
+    }
+
+    /// <summary>A file that exists.</summary>
+    public static void File(Option option) => Check(option, System.IO.File.Exists, "a file that exists");
+
     /// <summary>A folder that exists.</summary>
-    public static void Folder(Option<string?> option) => Check(option, Directory.Exists, "a folder that exists");
+    public static void Folder(Option option) => Check(option, Directory.Exists, "a folder that exists");
 
     private static void Parse<T>(Option<T> option, Dictionary<string, T> values)
     {

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.CommandLine.Invocation;
+using InferenceService.Benchmarks.Comparison;
 using InferenceService.Benchmarks.Decoding;
 using InferenceService.Benchmarks.Load;
 using InferenceService.Benchmarks.Machine;
@@ -10,7 +11,8 @@ var root = new RootCommand("Benchmarks of InferenceService. Every result names m
 {
     RooflineCommand.Create(),
     TokenizerCommand.Create(),
-    DecoderCommand.Create(),
+    EngineCommand.Create(),
+    CompareCommand.Create(),
     LoadCommand.Create(),
     OverloadCommand.Create(),
     QualityCommand.Create(),

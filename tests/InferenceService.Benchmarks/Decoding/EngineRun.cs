@@ -4,9 +4,12 @@ using InferenceService.Engine.Sampling;
 
 namespace InferenceService.Benchmarks.Decoding;
 
-/// <summary>Measurements of a loaded engine with made-up prompts: greedy, never ending early.</summary>
-internal sealed class EngineRun(LoadedEngine loaded)
+/// <summary>Measurements of a loaded engine with made-up prompts, never ending early.</summary>
+/// <param name="loaded">The engine.</param>
+/// <param name="sampling">Greedy unless told.</param>
+internal sealed class EngineRun(LoadedEngine loaded, SamplingParams? sampling = null)
 {
+    private readonly SamplingParams _sampling = sampling ?? new SamplingParams { Temperature = 0 };
     private int _seed;
 
     /// <summary>Prompt tokens a second of one request alone, up to its first token.</summary>
@@ -17,58 +20,53 @@ internal sealed class EngineRun(LoadedEngine loaded)
         return promptTokens / Stopwatch.GetElapsedTime(began, alone[0]).TotalSeconds;
     }
 
-    /// <summary>
-    /// Tokens a second of so many requests together, from the moment the last one produced its first token to the moment the first one
-    /// ended, so that every counted step has all of them in its batch.
-    /// </summary>
-    public async Task<double> DecodeAsync(int sequences, int promptTokens, int generatedTokens, CancellationToken cancellation)
+    /// <summary>So many requests together, counted from the moment the last one produced its first token to the moment the first one ended.</summary>
+    /// <returns>
+    /// Tokens a second of all together, every counted step with all of them in its batch; and the share of a step outside kernels
+    /// (scheduling, sampling, publishing, and the host's part of a forward pass), NaN when no two steps followed one another.
+    /// </returns>
+    public async Task<(double Rate, double Outside)> DecodeAsync(int sequences, int promptTokens, int generatedTokens, CancellationToken cancellation)
     {
+        TimedBackend timer = loaded.Timer;
+        timer.Reset();
+        timer.WatchedRows = sequences;
         Task<List<long>>[] readers = [.. Enumerable.Range(0, sequences).Select(_ => ReadAsync(Submit(promptTokens, generatedTokens), cancellation))];
         List<long>[] arrivals = await Task.WhenAll(readers);
         long from = arrivals.Max(times => times[0]), to = arrivals.Min(times => times[^1]);
         int counted = arrivals.Sum(times => times.Count(time => time > from && time <= to));
-        return counted / Stopwatch.GetElapsedTime(from, to).TotalSeconds;
+        return (counted / Stopwatch.GetElapsedTime(from, to).TotalSeconds, 1 - timer.VerbSeconds / timer.StepSeconds);
     }
 
-    /// <summary>Share of the time of pure decode steps that no kernel ran in: scheduling, sampling, and the host's part of a forward pass.</summary>
-    /// <returns>Seconds of a step, and of these outside kernels; means over all steps in which every sequence decodes.</returns>
-    /// <exception cref="InvalidOperationException">The sequences never decoded together.</exception>
-    public async Task<(double Step, double Outside)> OutsideKernelsAsync(int sequences, int promptTokens, int generatedTokens, CancellationToken cancellation)
+    private GenerationStream Submit(int promptTokens, int maxTokens)
     {
-        InferenceEngine engine = loaded.Engine;
-        long generatedBefore = engine.Statistics.GeneratedTokens;
-        Task<List<long>>[] readers = [.. Enumerable.Range(0, sequences).Select(_ => ReadAsync(Submit(promptTokens, generatedTokens), cancellation))];
-        (EngineStatistics Statistics, double Kernels) from = default, to = default;
-        bool together = false;
-        while (!readers.Any(reader => reader.IsCompleted))
+        var random = new Random(++_seed);
+        int[] prompt = new int[promptTokens];
+        for (int i = 0; i < prompt.Length; i++)
+            prompt[i] = random.Next(loaded.Engine.Model.Config.VocabularySize);
+        SubmitResult result = loaded.Engine.Submit(new GenerationRequest
         {
-            (EngineStatistics Statistics, double Kernels) now = Sample();
-            bool all = now.Statistics.Running == sequences && now.Statistics.Waiting == 0;
-            // Two tokens each: all prompts are read, because a sequence does not wait for others once it decodes.
-            if (!together && all && now.Statistics.GeneratedTokens - generatedBefore >= 2L * sequences + sequences * (long)sequences)
-                (from, together) = (now, true);
-            if (together && all)
-                to = now;
-            await Task.Delay(1, cancellation); // samples counters that the engine keeps exactly; a later sample only moves the ends of the interval
-        }
-
-        await Task.WhenAll(readers);
-        long steps = to.Statistics.Steps - from.Statistics.Steps;
-        if (steps <= 0)
-            throw new InvalidOperationException($"The {sequences} sequences never decoded together; --generate must be larger.");
-        double step = (to.Statistics.StepSeconds - from.Statistics.StepSeconds) / steps;
-        return (step, step - (to.Kernels - from.Kernels) / steps);
+            PromptTokens = prompt,
+            Sampling = _sampling,
+            MaxTokens = maxTokens,
+            IgnoreEos = true,
+        });
+        return result.Stream ?? throw new InvalidOperationException($"{result.Refusal}: {result.Reason}");
     }
 
-    // The engine publishes its counters once a step, kernels theirs at any time: both must be of the same step.
-    private (EngineStatistics Statistics, double Kernels) Sample()
+    private static async Task<List<long>> ReadAsync(GenerationStream stream, CancellationToken cancellation)
     {
-        while (true)
+        var times = new List<long>(256);
+        while (await stream.WaitToReadAsync(cancellation))
         {
-            EngineStatistics before = loaded.Engine.Statistics;
-            double kernels = loaded.Timer.Seconds;
-            if (loaded.Engine.Statistics.Steps == before.Steps && loaded.Timer.StepsSeen == before.Steps)
-                return (before, kernels);
+            while (stream.TryRead(out GeneratedToken token))
+            {
+                if (token.Finish == FinishReason.Error)
+                    throw new InvalidOperationException(stream.Error);
+                if (token.TokenId >= 0)
+                    times.Add(Stopwatch.GetTimestamp());
+            }
         }
+
+        return times;
     }
 }

@@ -9,6 +9,12 @@ namespace InferenceService.Benchmarks.Load;
 /// <summary>Streams one <c>/v1/completions</c> request and notes when each event came. Works against any OpenAI-compatible server.</summary>
 internal sealed class CompletionClient(HttpClient http, string model, int tokenIds, string? apiKey)
 {
+    /// <summary>What a request says about prompt caching, for servers that take it there; null = nothing.</summary>
+    public bool? CachePrompt { get; init; }
+
+    /// <summary>Ask for usage at the end of a stream.</summary>
+    public bool AsksUsage { get; init; }
+
     /// <param name="index">Seeds the made-up prompt: ids in [<c>3</c>, tokenIds).</param>
     public async Task<RequestOutcome> RunAsync(Arrival arrival, int index, CancellationToken cancellation)
     {
@@ -18,7 +24,7 @@ internal sealed class CompletionClient(HttpClient http, string model, int tokenI
             prompt[i] = random.Next(3, tokenIds);
         using var request = new HttpRequestMessage(HttpMethod.Post, "/v1/completions")
         {
-            Content = JsonContent.Create(new CompletionBody(model, prompt, arrival.OutputTokens, true, true, 0), LoadJson.Default.CompletionBody),
+            Content = JsonContent.Create(new CompletionBody(model, prompt, arrival.OutputTokens, true, true, 0, CachePrompt, AsksUsage ? new StreamOptions(true) : null), LoadJson.Default.CompletionBody),
         };
         if (apiKey is not null)
             request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", apiKey);
@@ -46,6 +52,7 @@ internal sealed class CompletionClient(HttpClient http, string model, int tokenI
     {
         var gaps = new List<double>();
         double first = 0, last = 0;
+        int tokens = 0;
         bool done = false, error = false;
         using var reader = new StreamReader(await response.Content.ReadAsStreamAsync(cancellation));
         while (await reader.ReadLineAsync(cancellation) is { } line)
@@ -58,6 +65,11 @@ internal sealed class CompletionClient(HttpClient http, string model, int tokenI
                 continue;
             }
 
+            // Usage comes in an event of its own after the last token.
+            if (UsageLine.TryRead(line, out int counted))
+                tokens = counted;
+            if (line.Contains("\"choices\":[]", StringComparison.Ordinal))
+                continue;
             double now = Stopwatch.GetElapsedTime(began).TotalSeconds;
             error |= line.StartsWith("data: {\"error\"", StringComparison.Ordinal);
             if (first == 0)
@@ -68,7 +80,7 @@ internal sealed class CompletionClient(HttpClient http, string model, int tokenI
         }
 
         return done && !error
-            ? new RequestOutcome(200, true, false, first, last, gaps, null)
+            ? new RequestOutcome(200, true, false, first, last, gaps, null) { Tokens = tokens }
             : RequestOutcome.Broken(error ? "error event" : "stream ended without [DONE]");
     }
 }
@@ -80,7 +92,12 @@ internal sealed record CompletionBody(
     [property: JsonPropertyName("max_tokens")] int MaxTokens,
     [property: JsonPropertyName("stream")] bool Stream,
     [property: JsonPropertyName("ignore_eos")] bool IgnoreEos,
-    [property: JsonPropertyName("temperature")] double Temperature);
+    [property: JsonPropertyName("temperature")] double Temperature,
+    [property: JsonPropertyName("cache_prompt"), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] bool? CachePrompt,
+    [property: JsonPropertyName("stream_options"), JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)] StreamOptions? StreamOptions);
+
+/// <summary>Options of a stream.</summary>
+internal sealed record StreamOptions([property: JsonPropertyName("include_usage")] bool IncludeUsage);
 
 [JsonSerializable(typeof(CompletionBody))]
 internal sealed partial class LoadJson : JsonSerializerContext;
@@ -96,6 +113,9 @@ internal sealed partial class LoadJson : JsonSerializerContext;
 internal sealed record RequestOutcome(
     int Status, bool Proper, bool RetryAfter, double FirstSeconds, double TotalSeconds, List<double> Gaps, string? Fault)
 {
+    /// <summary>Generated tokens as the server counted them; 0 when it was not asked.</summary>
+    public int Tokens { get; init; }
+
     public static RequestOutcome Refused(int status, bool proper, bool retryAfter) => new(status, proper, retryAfter, 0, 0, [], null);
 
     public static RequestOutcome Broken(string fault) => new(0, false, false, 0, 0, [], fault);
