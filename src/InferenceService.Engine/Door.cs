@@ -62,7 +62,7 @@ internal sealed class Door
                 $"{request.PromptTokens.Length} prompt tokens and {request.MaxTokens} output tokens exceed the context length of {_engine.Options.MaxModelLength}");
         }
 
-        int most = _engine.MaxTokensUnder(policy);
+        int most = _engine.MaxTokensUnder(policy, request.PromptTokens.Length);
         if (tokens > most)
         {
             return new SubmitResult(null, Refusal.NeverFits,

@@ -246,8 +246,7 @@ internal sealed class EngineLoop
                 sequence.Fail($"KV policy {sequence.Generation.Policy.Name}: {failure.Message}");
             }
 
-            if (_compressor.DroppedSlots != dropped)
-                Meter.Of(sequence.Generation.Policy).CountDropped(_compressor.DroppedSlots - dropped);
+            Meter.NoteDropped(sequence, _compressor.DroppedSlots - dropped);
 
             if (promptComplete && sequence.Finish == FinishReason.None)
                 _packer.Pack(sequence.Cache!, sequence.Packing, sequence.Selector);

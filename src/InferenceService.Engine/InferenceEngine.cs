@@ -77,12 +77,33 @@ public sealed class InferenceEngine : IAsyncDisposable
 
     /// <summary>
     /// Most tokens (prompt and output) of one sequence that the pool can hold under a policy. A mask bounds what is ever held; other
-    /// policies need room for the whole prompt first.
+    /// policies need room for the whole prompt first, as computed. Where everything is packed behind it, more fits than a prompt may have.
     /// </summary>
-    public int MaxTokensUnder(IKvPolicy policy)
+    /// <param name="policy">Its policy.</param>
+    /// <param name="promptTokens">How many of them are the prompt; a prompt that does not fit is told what would.</param>
+    public int MaxTokensUnder(IKvPolicy policy, int promptTokens = 0)
     {
         int groupBlocks = (_blocks - EngineSizes.SpareBlocks(Options)) / Model.Layout.Groups, most = Options.MaxModelLength;
-        return policy.Mask.PeakBlocks(most, Options.BlockSize) <= groupBlocks ? most : Math.Min(most, groupBlocks * Options.BlockSize);
+        if (policy.Mask.PeakBlocks(most, Options.BlockSize) <= groupBlocks)
+            return most;
+        int whole = (int)Math.Min(most, (long)groupBlocks * Options.BlockSize);
+        return promptTokens > whole || !PacksEverything(policy) ? whole : (int)Math.Clamp(PackedTokens(policy.Packing), whole, most);
+    }
+
+    /// <summary>Tokens that fit when each group keeps its residual, and the block that the next token begins, as computed.</summary>
+    private long PackedTokens(KvPacking packing)
+    {
+        int exact = 1 + (packing.Residual + Options.BlockSize - 1) / Options.BlockSize, groups = Model.Layout.Groups;
+        long parents = _blocks - EngineSizes.SpareBlocks(Options) - (long)groups * exact;
+        return parents < 0 ? 0 : (exact + parents * BlockFormat.ChildrenPerBlock / groups) * Options.BlockSize;
+    }
+
+    // A selector may keep blocks from being packed, and only it knows which.
+    private bool PacksEverything(IKvPolicy policy)
+    {
+        if (policy.Packing.IsNone || policy.Packing.Bits != Options.KvPackedBits || !policy.Mask.IsNone)
+            return false;
+        return policy.NewSelector(new KvSelectorContext(Model.Config, Model.Layout, TokenClasses.None, 1, null)) is null;
     }
 
     /// <summary>Bytes reserved for attention sums: for every lane of every sequence of a batch, a number or two a token.</summary>

@@ -28,10 +28,39 @@ internal sealed class KvMeter(KvCache cache, ModelConfig config)
     }
 
     /// <summary>Engine thread, before an ending choice gives its blocks back: adds what it holds to its request and its policy.</summary>
+    /// <remarks>One that lost its blocks, and has not computed all of it again, counts what it held then.</remarks>
     public void NoteEnd(Sequence sequence)
     {
-        if (sequence.Computed == 0 || sequence.Cache is not SequenceCache held)
+        KvUsage? usage = Measure(sequence);
+        if (sequence.HeldBefore is KvUsage before && (usage is null || usage.Value.LogicalTokens < before.LogicalTokens))
+            usage = before;
+        if (usage is null)
             return;
+        sequence.Generation.AddKvUsage(usage.Value);
+        Of(sequence.Generation.Policy).CountEnd(usage.Value);
+    }
+
+    /// <summary>Engine thread, before a preempted choice leaves the cache: it may end before it comes back.</summary>
+    public void NotePreemption(Sequence sequence)
+    {
+        if (Measure(sequence) is KvUsage usage && !(sequence.HeldBefore?.LogicalTokens > usage.LogicalTokens))
+            sequence.HeldBefore = usage;
+    }
+
+    /// <summary>Engine thread: counts slots that a choice dropped, once, however often it is replayed.</summary>
+    public void NoteDropped(Sequence sequence, long slots)
+    {
+        sequence.DroppedSlots += slots;
+        if (sequence.DroppedSlots <= sequence.CountedSlots)
+            return;
+        Of(sequence.Generation.Policy).CountDropped(sequence.DroppedSlots - sequence.CountedSlots);
+        sequence.CountedSlots = sequence.DroppedSlots;
+    }
+
+    private KvUsage? Measure(Sequence sequence)
+    {
+        if (sequence.Computed == 0 || sequence.Cache is not SequenceCache held)
+            return null;
         BlockTable[] tables = sequence.Swapped?.Tables ?? held.Tables;
         long kept = 0;
         foreach (ref readonly BlockTable table in tables.AsSpan())
@@ -41,9 +70,7 @@ internal sealed class KvMeter(KvCache cache, ModelConfig config)
         int shared = sequence.Choice == 0 ? 0 : Math.Min(sequence.Computed, sequence.PromptLength) / blockSize;
         int blocks = (sequence.Computed + blockSize - 1) / blockSize - shared;
         long full = 2L * config.Layers * config.KvHeads * config.HeadDim * cache.Format.Type.Size() * blockSize * blocks;
-        var usage = new KvUsage(sequence.Generation.Policy.Name, sequence.Computed, kept / tables.Length, bytes, full);
-        sequence.Generation.AddKvUsage(usage);
-        Of(sequence.Generation.Policy).CountEnd(usage);
+        return new KvUsage(sequence.Generation.Policy.Name, sequence.Computed, kept / tables.Length, bytes, full);
     }
 
     /// <summary>Engine thread, a few times a second: what living sequences hold, by policy.</summary>

@@ -99,6 +99,15 @@ internal sealed class Sequence
     /// <summary>Its K and V in host memory while it is preempted.</summary>
     public SwappedKv? Swapped { get; set; }
 
+    /// <summary>What it held when it was preempted; null = never.</summary>
+    public KvUsage? HeldBefore { get; set; }
+
+    /// <summary>Slots dropped since its cache was last empty.</summary>
+    public long DroppedSlots { get; set; }
+
+    /// <summary>The most that this has ever been: what its policy's counter knows of.</summary>
+    public long CountedSlots { get; set; }
+
     /// <summary>Counts and random numbers of its sampler.</summary>
     public SamplerState Sampling { get; }
 

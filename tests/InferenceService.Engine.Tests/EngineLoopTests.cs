@@ -51,6 +51,16 @@ public sealed class EngineLoopTests
     }
 
     [Fact]
+    public void A_request_for_log_probabilities_of_its_prompt_asks_no_prefix()
+    {
+        using var model = new TinyModel();
+        using var run = new EngineRun(model, EngineRun.Options(model, blockSize: 4));
+        run.Run(EngineRun.Request(Prompt, 3));
+        run.Run(EngineRun.Request(Prompt, 3, new SamplingParams { Temperature = 0, PromptLogprobs = 1 }));
+        Assert.Equal((13L, 0L), (run.Engine.Statistics.PrefixQueryTokens, run.Engine.Statistics.PrefixHitTokens));
+    }
+
+    [Fact]
     public void A_prefix_hit_computes_less_and_says_the_same()
     {
         using var model = new TinyModel();

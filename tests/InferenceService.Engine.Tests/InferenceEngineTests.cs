@@ -181,6 +181,50 @@ public sealed class InferenceEngineTests
             Assert.Equal(alone[i], EngineRun.Read(streams[i])[0].Tokens);
     }
 
+    /// <summary>Beyond the swap budget a preempted sequence holds nothing, and computes from its first token again.</summary>
+    [Theory]
+    [InlineData(0L, 0)]
+    [InlineData(0L, 3)]
+    [InlineData(1_000_000L, 0)]
+    public void A_choice_that_ends_while_it_is_preempted_counts_what_it_held(long swapBytes, int stepsAgain)
+    {
+        using var model = new TinyModel();
+        using var run = new EngineRun(model, EngineRun.Options(model) with { SwapBytes = swapBytes, MaxChunkTokens = 4, PrefixCaching = false }, new StreamingLlmPolicy(4, 12));
+        GenerationStream stream = run.Submit(EngineRun.Request(EngineRun.Prompt(40, 1), 20));
+        for (int step = 0; step < 18; step++)
+            run.Engine.Loop.Step();
+        run.Engine.Loop.PreemptAll();
+        for (int step = 0; step < stepsAgain; step++)
+            run.Engine.Loop.Step();
+        stream.Cancel();
+        run.Finish();
+        // 10 chunks and 8 tokens; of these the sinks' block, and the last 12 in three.
+        Assert.Equal((48, 16), (stream.KvUsage.LogicalTokens, stream.KvUsage.KeptTokens));
+        Assert.Equal(4L * run.Engine.Loop.Cache.Format.BlockBytes, stream.KvUsage.Bytes);
+        run.AssertNothingOwned();
+    }
+
+    [Theory]
+    [InlineData(0L)]
+    [InlineData(1_000_000L)]
+    public void What_is_dropped_again_in_a_replay_is_counted_once(long swapBytes)
+    {
+        long Evicted(bool preempts)
+        {
+            using var model = new TinyModel();
+            using var run = new EngineRun(model, EngineRun.Options(model) with { SwapBytes = swapBytes, PrefixCaching = false }, new StreamingLlmPolicy(4, 12));
+            run.Submit(EngineRun.Request(EngineRun.Prompt(40, 1), 20));
+            for (int step = 0; run.Engine.Loop.Step(); step++)
+                if (preempts && step is 6 or 12)
+                    run.Engine.Loop.PreemptAll();
+            return run.Engine.KvPolicies.Single(counters => counters.Name == "streaming-llm").EvictedTokens;
+        }
+
+        long plain = Evicted(preempts: false);
+        Assert.True(plain > 0);
+        Assert.Equal(plain, Evicted(preempts: true));
+    }
+
     [Fact]
     public void What_a_request_held_is_measured_and_counted_by_policy()
     {

@@ -154,6 +154,46 @@ public sealed class PackedInvarianceTests
     private static KvBlockFormat Format(TinyModel model, int bits) =>
         new(DType.F32, BlockSize, HeadDim, model.Decoder.Layout.LanesPerGroup, bits);
 
+    /// <summary>The prompt must fit as computed; what follows is packed, so that the whole may be longer.</summary>
+    [Theory]
+    [InlineData(4, KvGrouping.Model, 8)]
+    [InlineData(8, KvGrouping.Model, 6)]
+    [InlineData(4, KvGrouping.Head, 20)]
+    [InlineData(8, KvGrouping.Layer, 12)]
+    public void Packing_lets_a_sequence_grow_beyond_what_fits_as_computed(int bits, KvGrouping grouping, int blocks)
+    {
+        using var model = new TinyModel(grouping, headDim: HeadDim, maxPositions: 2000);
+        EngineOptions options = Options(model, bits, blocks, null) with { MaxModelLength = 2000 };
+        IKvPolicy policy = KvPolicyRegistry.Create("full", Bits(bits));
+        using var run = new EngineRun(model, options, policy);
+        int prompt = (blocks - 1) / model.Decoder.Layout.Groups * BlockSize, most = run.Engine.MaxTokensUnder(policy, prompt);
+        Assert.InRange(most, prompt + BlockSize, 1999);
+        Assert.Equal(prompt, run.Engine.MaxTokensUnder(policy, prompt + 1));
+        Assert.Equal(prompt, run.Engine.MaxTokensUnder(KvPolicyRegistry.Create("full")));
+        Assert.Equal(Refusal.NeverFits, run.Engine.Submit(EngineRun.Request(EngineRun.Prompt(prompt, 1), most - prompt + 1)).Refusal);
+        foreach (int length in (int[])[prompt, 5])
+        {
+            EngineRun.Output output = run.Run(EngineRun.Request(EngineRun.Prompt(length, 1), most - length))[0];
+            Assert.Equal((FinishReason.Length, most - length), (output.Finish, output.Tokens.Count));
+        }
+
+        Assert.Equal(0, run.Engine.Statistics.Preemptions);
+        run.AssertNothingOwned();
+        // One more block a group would not have fitted: the pool was full but for less than that.
+        Assert.InRange(Peak(model, options, policy, most - 1), blocks - model.Decoder.Layout.Groups, blocks);
+    }
+
+    /// <summary>Most blocks that a sequence of so many tokens ever held, with what the packing takes for a moment.</summary>
+    private static int Peak(TinyModel model, EngineOptions options, IKvPolicy policy, int tokens)
+    {
+        using var run = new EngineRun(model, options, policy);
+        run.Submit(EngineRun.Request(EngineRun.Prompt(5, 1), tokens - 5));
+        int peak = 0;
+        while (run.Engine.Loop.Step())
+            peak = Math.Max(peak, run.Engine.Loop.Cache.Blocks.Used);
+        return peak + 1;
+    }
+
     private static EngineOptions Options(TinyModel model, int bits, int blocks, int? chunk) => new()
     {
         MaxModelLength = 256,

@@ -65,7 +65,7 @@ internal sealed class Residency(KvCache cache, KvSwap swap, SumStore sums, Promp
         }
 
         Drop(held);
-        (sequence.Computed, sequence.PreviousSelector, sequence.Selector) = (0, sequence.Selector, null);
+        (sequence.Computed, sequence.DroppedSlots, sequence.PreviousSelector, sequence.Selector) = (0, 0, sequence.Selector, null);
     }
 
     /// <summary>A prepared sibling shares all blocks of a sequence whose prompt is computed.</summary>
@@ -153,6 +153,8 @@ internal sealed class Residency(KvCache cache, KvSwap swap, SumStore sums, Promp
         if (sequence.Generation.WasLookedUp || !cache.HasPrefixes)
             return;
         sequence.Generation.WasLookedUp = true;
+        if (sequence.Generation.NeedsPromptLogprobs)
+            return; // it looked for nothing
         PrefixQueryTokens += sequence.PromptLength;
         PrefixHitTokens += found;
     }

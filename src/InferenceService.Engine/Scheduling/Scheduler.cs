@@ -317,7 +317,7 @@ internal sealed class Scheduler
             {
                 if (!_compressor.Yield(sequence.Cache!, selector, sequence.Tokens, sequence.PromptLength, sequence.Computed, _cache.Blocks.Free - _batch.Reserved))
                     continue;
-                _meter.Of(sequence.Generation.Policy).CountDropped(_compressor.DroppedSlots - dropped);
+                _meter.NoteDropped(sequence, _compressor.DroppedSlots - dropped);
             }
             catch (Exception failure) when (failure is not OutOfMemoryException)
             {
@@ -385,6 +385,7 @@ internal sealed class Scheduler
     {
         if (sequence.ScheduledStep == _step)
             _batch.Remove(sequence);
+        _meter.NotePreemption(sequence);
         _residency.Leave(sequence);
         Roster.PutBack(sequence);
         Preemptions++;

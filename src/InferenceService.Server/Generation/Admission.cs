@@ -73,7 +73,7 @@ internal static class Admission
         Refusal.NeverFits => new ApiError(
             400, "invalid_request_error", "kv_budget_exceeded",
             $"The request needs room for {order.PromptTokens.Length + (long)order.MaxTokens} tokens ({order.PromptTokens.Length} in the {param}, {order.MaxTokens} in the output), "
-            + $"but the KV cache holds at most {engine.MaxTokensUnder(order.KvPolicy ?? engine.DefaultPolicy)}.",
+            + $"but the KV cache holds at most {engine.MaxTokensUnder(order.KvPolicy ?? engine.DefaultPolicy, order.PromptTokens.Length)}.",
             param),
         Refusal.ContextTooLong => PromptBuilder.ContextExceeded(engine.Options.MaxModelLength, order.PromptTokens.Length, order.MaxTokens, param),
         Refusal.PolicyNotAllowed => new ApiError(400, "invalid_request_error", "kv_policy_incompatible", "kv_policy does not accept the layout or block format this model was loaded with.", "kv_policy"),

@@ -62,7 +62,7 @@ internal sealed class PromptBuilder(ServedModel model)
     {
         int context = model.MaxModelLength;
         prompt = Truncate(prompt, fields, context);
-        int left = Math.Min(context, model.Engine.MaxTokensUnder(fields.ChosenPolicy ?? model.Policies.Default)) - prompt.Ids.Length;
+        int left = Math.Min(context, model.Engine.MaxTokensUnder(fields.ChosenPolicy ?? model.Policies.Default, prompt.Ids.Length)) - prompt.Ids.Length;
         int output = fields.MaxTokens ?? Math.Max(1, Math.Min(left, defaultMaxTokens ?? int.MaxValue));
         if (prompt.Ids.Length + (long)output > context)
         {

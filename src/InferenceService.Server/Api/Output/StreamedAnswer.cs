@@ -29,18 +29,20 @@ internal sealed class StreamedAnswer(
                 return;
             }
 
+            // What the cache held is known a step later, which the last text does not wait for.
+            bool settles = generation.IsComplete && answer.UsageChunk && answer.KvReport;
+            if (wrote && (settles || !generation.IsComplete) && !await events.FlushAsync())
+                return;
+            if (settles)
+                await generation.SettleAsync();
             if (generation.IsComplete)
                 break;
-            if (wrote && !await events.FlushAsync())
-                return;
             if (!await generation.WaitAsync(UntilNextDeadline()) && !await MeetDeadlinesAsync())
                 return;
         }
 
         if (answer.UsageChunk)
         {
-            if (answer.KvReport)
-                await generation.SettleAsync();
             writer.WriteUsage(events.Begin(), generation);
             events.End();
         }
