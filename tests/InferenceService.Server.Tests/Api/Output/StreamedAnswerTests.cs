@@ -162,6 +162,24 @@ public sealed class StreamedAnswerTests(ServerFixture fixture)
         Assert.Equal(["😀", "bcdef", "gh", ""], Deltas(response.Take()));
     }
 
+    /// <summary>The engine knows what the cache held a step after the text has ended.</summary>
+    [Fact]
+    public async Task The_last_text_does_not_wait_for_the_report()
+    {
+        var response = new PipedResponse();
+        _engine.SendText("ab");
+        Task run = Start(response, new StreamingOptions(), report: true);
+        string sent = await response.TakeNextAsync();
+        Assert.Equal(["a", "b", ""], Deltas(sent));
+        Assert.DoesNotContain("kv_cache", sent, StringComparison.Ordinal);
+        Assert.False(run.IsCompleted);
+        _engine.Complete();
+        await run;
+        string rest = response.Take();
+        Assert.Contains("\"kv_cache\":{", rest, StringComparison.Ordinal);
+        Assert.EndsWith("data: [DONE]\n\n", rest, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task Writing_a_token_allocates_next_to_nothing()
     {
@@ -192,10 +210,10 @@ public sealed class StreamedAnswerTests(ServerFixture fixture)
     private static string[] Deltas(string sent) =>
         [.. sent.Split("data: ").Where(data => data.StartsWith('{')).Select(data => JsonDocument.Parse(data).RootElement.GetProperty("choices")[0].GetProperty("text").GetString()!)];
 
-    private Task Start(PipedResponse response, StreamingOptions streaming, int interval = 1)
+    private Task Start(PipedResponse response, StreamingOptions streaming, int interval = 1, bool report = false)
     {
         TextGeneration generation = new GenerationSetup(_model, _time).Start(_engine);
-        var options = new AnswerOptions(null, false, false, false, false, false, false, interval);
+        var options = new AnswerOptions(null, false, false, false, report, report, false, interval);
         var writer = new CompletionWriter(new AnswerHead("cmpl-1", 1, "tiny", _model, _model.Policies.Default), options, [new Prompt([0], null)], returned: 1);
         return RunAsync();
 
