@@ -18,7 +18,7 @@ internal sealed class KvCompressor
     private readonly KeepSet _keep;
     private readonly int[] _lengths;
     private readonly List<SlotMove> _moves = [];
-    private readonly List<int> _replaced = [];
+    private readonly List<int> _replaced = []; // places in a table
     private readonly List<int> _survivors = [];
     private int[] _kept = [];
     private int[] _oldBlocks = [];
@@ -231,38 +231,42 @@ internal sealed class KvCompressor
         }
     }
 
+    /// <exception cref="InvalidOperationException">Fewer blocks are free than must be copied; nothing was changed.</exception>
     private void MoveIntoPlace(ref BlockTable table, ReadOnlySpan<int> kept)
     {
         int blockSize = _cache.Format.BlockSize, blocks = (kept.Length + blockSize - 1) / blockSize;
         if (_oldBlocks.Length < table.Count)
             _oldBlocks = new int[Math.Max(table.Count, 2 * _oldBlocks.Length)];
         table.Blocks.CopyTo(_oldBlocks);
-        _moves.Clear();
         _replaced.Clear();
         for (int index = 0; index < blocks; index++)
-        {
-            int first = index * blockSize, end = Math.Min(first + blockSize, kept.Length);
-            bool written = false;
-            for (int slot = first; slot < end; slot++)
-                written |= kept[slot] != slot;
-            bool replace = written && !MakeWritable(_oldBlocks[index]);
-            if (replace)
-            {
-                _replaced.Add(_oldBlocks[index]);
-                table.Replace(index, _cache.Take());
-            }
+            if (IsWritten(kept, index * blockSize, blockSize) && !MakeWritable(_oldBlocks[index]))
+                _replaced.Add(index);
+        if (_replaced.Count > _cache.Blocks.Free)
+            throw new InvalidOperationException($"{_replaced.Count} shared blocks must be copied and {_cache.Blocks.Free} are free.");
 
-            for (int slot = first; slot < end; slot++)
-                if (replace || kept[slot] != slot)
-                    _moves.Add(new SlotMove(_oldBlocks[kept[slot] / blockSize] * blockSize + kept[slot] % blockSize, table.GlobalSlot(slot, blockSize)));
-        }
+        foreach (int index in _replaced)
+            table.Replace(index, _cache.Take());
+        _moves.Clear();
+        for (int slot = 0; slot < kept.Length; slot++)
+            if (kept[slot] != slot || table.Blocks[slot / blockSize] != _oldBlocks[slot / blockSize])
+                _moves.Add(new SlotMove(_oldBlocks[kept[slot] / blockSize] * blockSize + kept[slot] % blockSize, table.GlobalSlot(slot, blockSize)));
 
         _cache.MoveSlots(_moves);
         for (int index = table.Count - 1; index >= blocks; index--)
             _cache.Blocks.Release(table.Blocks[index]);
-        foreach (int block in _replaced)
-            _cache.Blocks.Release(block);
+        foreach (int index in _replaced)
+            _cache.Blocks.Release(_oldBlocks[index]);
         table.Truncate(blocks);
+    }
+
+    /// <summary>A slot of the block at <paramref name="first"/> gets other content.</summary>
+    private static bool IsWritten(ReadOnlySpan<int> kept, int first, int blockSize)
+    {
+        for (int slot = first; slot < Math.Min(first + blockSize, kept.Length); slot++)
+            if (kept[slot] != slot)
+                return true;
+        return false;
     }
 
     /// <summary>
@@ -271,7 +275,7 @@ internal sealed class KvCompressor
     /// </summary>
     private bool MakeWritable(int block)
     {
-        if (_cache.Blocks.References(block) == 1 && _cache.Blocks.Entry(block) >= 0 && _cache.Blocks.Free <= _reserved)
+        if (_cache.Blocks.References(block) == 1 && _cache.Blocks.Entry(block) >= 0 && _cache.Blocks.Free - _replaced.Count <= _reserved)
             _cache.Forget(_cache.Blocks.Entry(block));
         return _cache.Blocks.IsWritable(block);
     }

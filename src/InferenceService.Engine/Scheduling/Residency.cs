@@ -24,21 +24,21 @@ internal sealed class Residency(KvCache cache, KvSwap swap, SumStore sums, Promp
 
     /// <summary>Gives a waiting sequence all blocks that its known tokens need; false changes nothing.</summary>
     /// <param name="sequence">Waiting.</param>
-    /// <param name="leave">Free blocks that it must leave to others.</param>
+    /// <param name="leave">Free blocks that it must leave to others; asked once it shares what it found, because that is what others may then have to copy.</param>
     /// <param name="chunk">Tokens of its first chunk, under a mask: a row sees the same whenever what is hidden from it was dropped.</param>
     /// <param name="error">Why the sequence must end; null otherwise.</param>
-    public bool TryEnter(Sequence sequence, int leave, int chunk, out string? error)
+    public bool TryEnter(Sequence sequence, Func<int> leave, int chunk, out string? error)
     {
         error = null;
         if (sequence.Swapped is not null)
-            return TryReturn(sequence, sequence.Swapped, leave);
+            return TryReturn(sequence, sequence.Swapped, leave());
         if (sequence.Selector is null && !TryPrepare(sequence, out error))
             return false;
 
         SequenceCache held = sequence.Cache!;
         int found = AttachPrefix(sequence, held);
         int first = FirstTokens(sequence, found, chunk);
-        if (cache.BlocksToGrow(held, first) > cache.Blocks.Free - leave)
+        if (cache.BlocksToGrow(held, first) > cache.Blocks.Free - leave())
         {
             cache.Release(held);
             return false;

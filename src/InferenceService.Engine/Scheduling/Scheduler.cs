@@ -22,7 +22,9 @@ internal sealed class Scheduler
     private readonly TimeProvider _time;
     private readonly Batch _batch;
     private readonly List<Sequence> _turn;
+    private readonly Func<int> _leave;
     private long _step;
+    private long _sharings; // state of sharing for which the batch's reserve was counted
 
     /// <summary>A scheduler with nothing to do.</summary>
     public Scheduler(
@@ -32,6 +34,7 @@ internal sealed class Scheduler
         (_cache, _residency, _packer, _chunks, _compressor, _meter) = (cache, residency, packer, chunks, compressor, meter);
         (_options, _maxLogitRows, _time) = (options, maxLogitRows, time);
         _batch = new Batch(options.MaxNumSeqs);
+        _leave = BlocksOfOthers;
         Roster = new Roster(options.MaxNumSeqs);
         _turn = new List<Sequence>(options.MaxNumSeqs);
     }
@@ -53,6 +56,7 @@ internal sealed class Scheduler
     {
         _batch.Clear();
         _step++;
+        _sharings = _cache.Blocks.Sharings;
         _turn.Clear();
         _turn.AddRange(Roster.Running);
         foreach (Sequence sequence in _turn)
@@ -213,9 +217,8 @@ internal sealed class Scheduler
                 continue;
             }
 
-            int leave = _batch.Reserved + BlocksSoon();
             int chunk = MaskedChunk(sequence.Generation.Policy.Mask, waitingElsewhere: Roster.Waiting.Count - 1);
-            if (_residency.TryEnter(sequence, leave, chunk, out string? error))
+            if (_residency.TryEnter(sequence, _leave, chunk, out string? error))
             {
                 Start(sequence, ownsPrompt: sequence.GeneratedCount == 0);
                 Continue(sequence);
@@ -230,6 +233,27 @@ internal sealed class Scheduler
             {
                 return;
             }
+        }
+    }
+
+    /// <summary>Blocks that a sequence which enters must leave free.</summary>
+    private int BlocksOfOthers()
+    {
+        if (_sharings != _cache.Blocks.Sharings)
+            CountReserve();
+        return _batch.Reserved + BlocksSoon();
+    }
+
+    /// <summary>A block that somebody began to share must be copied by whoever writes it after this step, and was not when it was scheduled.</summary>
+    private void CountReserve()
+    {
+        _sharings = _cache.Blocks.Sharings;
+        _batch.Reserved = 0;
+        Sequence? owner = null;
+        foreach (ref readonly BatchItem item in _batch.Items)
+        {
+            _batch.Reserved += item.IsRider ? RiderReserve(owner!) : CompressionReserve(item.Sequence, item.Count);
+            owner = item.IsRider ? owner : item.Sequence;
         }
     }
 

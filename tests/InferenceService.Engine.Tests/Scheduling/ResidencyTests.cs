@@ -26,7 +26,7 @@ public sealed class ResidencyTests
         Assert.True(residency.TryPrepare(rider, out _));
         residency.Leave(rider);
         Assert.Null(rider.Swapped);
-        Assert.True(residency.TryEnter(rider, 0, int.MaxValue, out string? error), error);
+        Assert.True(residency.TryEnter(rider, () => 0, int.MaxValue, out string? error), error);
         Assert.Equal(3 * layout.Groups, rider.Cache!.BlockCount);
         Assert.True(rider.Cache.SumRow >= 0);
         residency.Release(rider);
