@@ -184,7 +184,7 @@ public sealed class BatchInvarianceTests
         }
     }
 
-    private static EngineRun.Output[][] RunAlone(TinyModel model, GenerationRequest[] requests, IKvPolicy policy) =>
+    internal static EngineRun.Output[][] RunAlone(TinyModel model, GenerationRequest[] requests, IKvPolicy policy) =>
         RunAlone(model, requests, policy, EngineRun.Options(model) with { PrefixCaching = false });
 
     internal static EngineRun.Output[][] RunAlone(TinyModel model, GenerationRequest[] requests, IKvPolicy policy, EngineOptions options)
@@ -197,7 +197,7 @@ public sealed class BatchInvarianceTests
     private static SamplingParams SeedOf(SamplingParams sampling, int choice) => sampling with { Seed = sampling.Seed + choice };
 
     /// <summary>The pool holds about two of the longest sequences, so that six in flight must preempt each other.</summary>
-    private static EngineOptions StormOptions(TinyModel model, int? chunk, int poolTokens = 120) =>
+    internal static EngineOptions StormOptions(TinyModel model, int? chunk, int poolTokens = 120) =>
         EngineRun.Options(model, poolTokens) with { MaxChunkTokens = chunk, MaxBatchTokens = 48, MaxNumSeqs = 6 };
 
     internal static void Storm(
@@ -241,7 +241,7 @@ public sealed class BatchInvarianceTests
         }
     }
 
-    private static GenerationRequest[] NewRequests(Random random)
+    internal static GenerationRequest[] NewRequests(Random random)
     {
         int[][] stems = [EngineRun.Prompt(24, 1), EngineRun.Prompt(37, 2), EngineRun.Prompt(9, 3)];
         return [.. Enumerable.Range(0, Requests).Select(i =>

@@ -9,17 +9,20 @@ internal sealed class TinyModel : IDisposable
 {
     public const int Vocabulary = 89;
 
-    private readonly CpuBackend _backend = new(1);
+    private readonly CpuBackend _backend;
 
     public TinyModel(
         KvGrouping grouping = KvGrouping.Model, ulong seed = 5, int maxRows = 256, int maxLogitRows = 64, int eos = -1, int[]? kvSources = null, int kvHeads = 2,
-        int[]? windows = null, int headDim = 4, int maxPositions = 256)
+        int[]? windows = null, int headDim = 4, int maxPositions = 256, WeightFormat format = WeightFormat.Stored, KernelFamily? kernels = null, SimdPath? path = null)
     {
+        _backend = new CpuBackend(1, path, kernels);
         ModelConfig plain = NewConfig(eos, kvHeads) with { HeadDim = headDim, MaxPositions = maxPositions };
         plain = plain with { Rope = plain.Rope with { RotaryDim = headDim } };
+        if (format != WeightFormat.Stored)
+            plain = plain with { HiddenSize = 32, IntermediateSize = 64 }; // rows that can be packed, as those of 4 heads of 8
         Config = kvSources is null ? plain : Sharing(plain, kvSources, windows);
         Weights = new RandomWeights(Config, seed, DType.F32);
-        Decoder = DecoderModel.Load(Config, Weights, _backend, KvLayout.Of(Config, grouping), new DecoderLimits(maxRows, maxLogitRows));
+        Decoder = DecoderModel.Load(Config, Weights, _backend, KvLayout.Of(Config, grouping), new DecoderLimits(maxRows, maxLogitRows), format: format);
     }
 
     public ModelConfig Config { get; }

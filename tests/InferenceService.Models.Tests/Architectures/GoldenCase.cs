@@ -41,8 +41,8 @@ internal sealed class GoldenCase : IDisposable
 
     public ModelConfig Config => Checkpoint.Config;
 
-    public DecoderModel Load(IBackend backend, KvGrouping grouping = KvGrouping.Model) =>
-        DecoderModel.Load(Config, Checkpoint, backend, KvLayout.Of(Config, grouping), new DecoderLimits(64, 64));
+    public DecoderModel Load(IBackend backend, KvGrouping grouping = KvGrouping.Model, WeightFormat format = WeightFormat.Stored) =>
+        DecoderModel.Load(Config, Checkpoint, backend, KvLayout.Of(Config, grouping), new DecoderLimits(64, 64), format: format);
 
     /// <summary>A golden tensor as rows.</summary>
     public float[][] Rows(string tensor, IBackend backend)
