@@ -13,6 +13,13 @@ internal static class OptionRules
     public static void OneOf<T>(Option<T> option, params T[] allowed) where T : struct =>
         Parse(option, allowed.ToDictionary(value => value.ToString()!, StringComparer.OrdinalIgnoreCase));
 
+    /// <summary>Each one of these words, in any case.</summary>
+    public static void EachOf(Option<string[]> option, IReadOnlyList<string> allowed) =>
+        Check(option, text => allowed.Contains(text, StringComparer.OrdinalIgnoreCase), $"one of {string.Join(", ", allowed)}");
+
+    /// <summary>Each a text that <paramref name="allows"/> accepts.</summary>
+    public static void EachOf(Option<string[]> option, Func<string, bool> allows, string what) => Check(option, allows, what);
+
     /// <summary>Whole numbers from 1.</summary>
     public static void AtLeastOne(params Option<int>[] options) => AtLeast(1, options);
 

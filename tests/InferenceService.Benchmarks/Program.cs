@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.CommandLine.Invocation;
 using InferenceService.Benchmarks.Comparison;
 using InferenceService.Benchmarks.Decoding;
+using InferenceService.Benchmarks.Kernels;
 using InferenceService.Benchmarks.Load;
 using InferenceService.Benchmarks.Machine;
 using InferenceService.Benchmarks.Policies;
@@ -10,6 +11,7 @@ using InferenceService.Benchmarks.Tokenization;
 var root = new RootCommand("Benchmarks of InferenceService. Every result names machine and commit; --out appends it to a Markdown file.")
 {
     RooflineCommand.Create(),
+    MicroCommand.Create(),
     TokenizerCommand.Create(),
     EngineCommand.Create(),
     CompareCommand.Create(),

@@ -24,7 +24,7 @@ internal sealed unsafe class KernelHost(int threads, SimdPath path, KernelFamily
     /// <summary>Instructions that multiply packed weights.</summary>
     public KernelFamily Kernels { get; } = kernels;
 
-    /// <summary>Assembled kernels for a format, by rows less one; null when the family, the processor or the system has none.</summary>
+    /// <summary>Assembled kernels for a format (<see cref="GeneratedKernels.For"/>); null when the family, the processor or the system has none.</summary>
     public nint[]? Generated(WeightFormat format) => GeneratedKernels.Has(format) ? _generated?.For(format) : null;
 
     /// <summary>Runs a kernel on all threads, or on the caller alone when the work is small.</summary>

@@ -4,8 +4,8 @@ using static Iced.Intel.AssemblerRegisters;
 namespace InferenceService.Compute.Cpu.Generated;
 
 /// <summary>Up to 12 rows of x against a panel of <see cref="WeightFormat.BF16"/> with vdpbf16ps.</summary>
-/// <remarks>24 accumulators over the whole depth, 2 vectors of weights; pairs of x are broadcast from memory.</remarks>
-internal sealed class BF16Assembler(int rows) : TileAssembler(rows)
+/// <remarks>24 accumulators over the whole depth, 2 vectors of weights; pairs of x are broadcast to a register each.</remarks>
+internal sealed class BF16Assembler(int rows, bool streams) : TileAssembler(rows, streams)
 {
     /// <summary>Most rows that registers allow.</summary>
     public const int MaxRows = 12;
@@ -43,10 +43,11 @@ internal sealed class BF16Assembler(int rows) : TileAssembler(rows)
         {
             Code.vmovdqu64(Vector(W0), __[Weight + step * StepBytes]);
             Code.vmovdqu64(Vector(W1), __[Weight + step * StepBytes + VectorBytes]);
-            Prefetch(step);
+            Prefetch(step * StepBytes, step);
             for (int r = 0; r < Rows; r++)
             {
-                AssemblerMemoryOperand pair = __dword_bcst[X + (step * Rows + r) * 4];
+                AssemblerRegisterZMM pair = Vector(26 + r % 6);
+                Code.vpbroadcastd(pair, __dword_ptr[X + (step * Rows + r) * 4]);
                 Code.vdpbf16ps(Vector(2 * r), Vector(W0), pair);
                 Code.vdpbf16ps(Vector(2 * r + 1), Vector(W1), pair);
             }
@@ -54,6 +55,6 @@ internal sealed class BF16Assembler(int rows) : TileAssembler(rows)
 
         Code.add(X, count * Rows * 4);
         Code.add(Weight, count * StepBytes);
-        Code.add(Ahead, count * StepBytes);
+        Advance(count * StepBytes, count);
     }
 }

@@ -9,7 +9,7 @@ namespace InferenceService.Compute.Cpu.Generated;
 /// 12 integer accumulators for a group of 32 columns, 12 float ones for a run of 256. A line of the panel is two steps: the low and the
 /// high nibbles of its bytes.
 /// </remarks>
-internal sealed class Int4Assembler(int rows) : TileAssembler(rows)
+internal sealed class Int4Assembler(int rows, bool streams) : TileAssembler(rows, streams)
 {
     /// <summary>Most rows that registers allow.</summary>
     public const int MaxRows = 6;
@@ -33,7 +33,7 @@ internal sealed class Int4Assembler(int rows) : TileAssembler(rows)
         Group();
         Code.add(X, 9 * Rows * 4);
         Code.add(Weight, WeightLayout.Int4GroupBytes);
-        Code.add(Ahead, WeightLayout.Int4GroupBytes);
+        Advance(WeightLayout.Int4GroupBytes, 8);
         Code.sub(Count, WeightLayout.GroupColumns);
         Code.jnz(group);
         for (int i = 0; i < 2 * Rows; i++)
@@ -57,7 +57,7 @@ internal sealed class Int4Assembler(int rows) : TileAssembler(rows)
         {
             Code.vmovdqu64(Vector(High0), __[Weight + pair * StepBytes]);
             Code.vmovdqu64(Vector(High1), __[Weight + pair * StepBytes + VectorBytes]);
-            Prefetch(pair);
+            Prefetch(pair * StepBytes, 2 * pair);
             Code.vpandd(Vector(Low0), Vector(High0), Vector(Mask));
             Code.vpandd(Vector(Low1), Vector(High1), Vector(Mask));
             Code.vpsrld(Vector(High0), Vector(High0), 4);
@@ -68,7 +68,6 @@ internal sealed class Int4Assembler(int rows) : TileAssembler(rows)
             Dot(High0, High1, 2 * pair + 1);
         }
 
-        Code.prefetcht0(__[Ahead + 4 * StepBytes]);
         Code.vcvtph2ps(Vector(Scale0), __ymmword_ptr[Weight + 4 * StepBytes]);
         Code.vcvtph2ps(Vector(Scale1), __ymmword_ptr[Weight + 4 * StepBytes + VectorBytes / 2]);
         for (int i = 0; i < 2 * Rows; i++)
@@ -82,7 +81,8 @@ internal sealed class Int4Assembler(int rows) : TileAssembler(rows)
     {
         for (int r = 0; r < Rows; r++)
         {
-            AssemblerMemoryOperand word = __dword_bcst[X + ((1 + step) * Rows + r) * 4];
+            AssemblerRegisterZMM word = Vector(r % 2 == 0 ? 28 : 29);
+            Code.vpbroadcastd(word, __dword_ptr[X + ((1 + step) * Rows + r) * 4]);
             Code.vpdpbusd(Vector(2 * r), Vector(first), word);
             Code.vpdpbusd(Vector(2 * r + 1), Vector(second), word);
         }

@@ -6,10 +6,11 @@ namespace InferenceService.Compute.Cpu.Generated;
 
 /// <summary>Up to 12 rows of x against a panel of <see cref="WeightFormat.Int8"/> with vpdpbusd.</summary>
 /// <remarks>
-/// 24 accumulators, 2 vectors of weights; words of x are broadcast from memory. vpdpbusd takes its unsigned bytes from a register and the
-/// signed ones from memory, so the weights carry the 128 and each run starts at −128 · Σx.
+/// 24 accumulators, 2 vectors of weights; words of x are broadcast to a register
+/// each, which halves the loads of broadcasting in both instructions that need them. vpdpbusd multiplies unsigned by signed bytes: the
+/// weights carry 128 and each run starts at −128 · Σx.
 /// </remarks>
-internal sealed class Int8Assembler(int rows) : TileAssembler(rows)
+internal sealed class Int8Assembler(int rows, bool streams) : TileAssembler(rows, streams)
 {
     /// <summary>Most rows that registers allow.</summary>
     public const int MaxRows = 12;
@@ -38,13 +39,13 @@ internal sealed class Int8Assembler(int rows) : TileAssembler(rows)
             Step(step);
         Code.add(X, unroll * Rows * 4);
         Code.add(Weight, unroll * StepBytes);
-        Code.add(Ahead, unroll * StepBytes);
+        Advance(unroll * StepBytes, unroll);
         Code.sub(Count, unroll * 4);
         Code.jnz(steps);
         Scale();
         Code.add(X, Rows * 4);
         Code.add(Weight, StepBytes);
-        Code.add(Ahead, StepBytes);
+        Advance(StepBytes, 0);
         Code.test(Left, Left);
         Code.jnz(run);
         StoreSums();
@@ -54,10 +55,11 @@ internal sealed class Int8Assembler(int rows) : TileAssembler(rows)
     {
         Code.vmovdqu64(Vector(W0), __[Weight + step * StepBytes]);
         Code.vmovdqu64(Vector(W1), __[Weight + step * StepBytes + VectorBytes]);
-        Prefetch(step);
+        Prefetch(step * StepBytes, step);
         for (int r = 0; r < Rows; r++)
         {
-            AssemblerMemoryOperand word = __dword_bcst[X + (step * Rows + r) * 4];
+            AssemblerRegisterZMM word = Vector(26 + r % 6);
+            Code.vpbroadcastd(word, __dword_ptr[X + (step * Rows + r) * 4]);
             Code.vpdpbusd(Vector(2 * r), Vector(W0), word);
             Code.vpdpbusd(Vector(2 * r + 1), Vector(W1), word);
         }

@@ -7,8 +7,9 @@ namespace InferenceService.Compute.Cpu.Weights;
 /// <summary>output = x · weightᵀ for a packed weight.</summary>
 /// <remarks>
 /// x is rounded into tiles first (<see cref="RowTiles"/>): by the caller alone when it is small, since a barrier costs as much. Then panels
-/// are handed out by tickets; all tiles of x go over a panel while it is in L2, so a batch reads the weight from memory once. How it is
-/// divided changes no bits: a tile kernel computes each row by itself, over the whole depth.
+/// are handed out by tickets; all tiles of x go over a panel while it is in L2, so a batch reads the weight from memory once. More rows
+/// than L2 holds are taken in blocks: each reads the weight again, but fetches the next panel while it works on one. How it is divided
+/// changes no bits: a tile kernel computes each row by itself, over the whole depth.
 /// </remarks>
 internal static unsafe class WeightMatMul
 {
@@ -20,6 +21,12 @@ internal static unsafe class WeightMatMul
 
     private const int MaxTileRows = 16;
 
+    /// <summary>Rounded x that stays in L2 beside the panels.</summary>
+    private const int BlockBytes = 384 << 10;
+
+    /// <summary>How far ahead of its use the first tile fetches a panel: measured.</summary>
+    private const int AheadBytes = 4096;
+
     private struct Job
     {
         public float* X;
@@ -28,12 +35,12 @@ internal static unsafe class WeightMatMul
         public float* Output;
         public float* Scratch; // ScratchFloats a worker
         public delegate*<TileArguments*, void> Compiled;
-        public nint* Generated; // by rows less one; null: the compiled one
+        public nint* Generated; // null: the compiled one
         public long XStride, OutputStride;
         public RowTiles Rows;
         public WeightFormat Format;
         public int Columns, Channels, Panels, PanelBytes, TileRowBytes;
-        public int TilesEach, TileTasks, Tasks, RoundTicket, Ticket;
+        public int TilesEach, Tasks, RoundTicket, Ticket;
     }
 
     /// <summary>Multiplies; shapes checked by the caller.</summary>
@@ -43,7 +50,7 @@ internal static unsafe class WeightMatMul
             return;
         nint[]? generated = host.Generated(weight.Format);
         fixed (nint* kernels = generated)
-            Run(host, kernels, generated?.Length ?? CompiledTile.Rows, x, weight, output);
+            Run(host, kernels, generated?.Length / 2 ?? CompiledTile.Rows, x, weight, output);
     }
 
     private static void Run(KernelHost host, nint* generated, int tileRows, in Tensor x, in Weight weight, in Tensor output)
@@ -69,11 +76,11 @@ internal static unsafe class WeightMatMul
         job.Tiles = (byte*)host.Shared((long)x.Rows * job.TileRowBytes / sizeof(float));
         host.Run(&Round, &job, (long)x.Rows * x.Columns < RoundTogether ? 0 : long.MaxValue);
 
-        // A panel's tiles are shared out only when there are too few panels for all workers to end at about the same time.
+        // Blocks are also made smaller when there are too few panels for all workers to end at about the same time.
         int parts = Math.Clamp((8 * host.Workers + job.Panels - 1) / job.Panels, 1, job.Rows.Tiles);
+        parts = Math.Max(parts, (int)Math.Min(job.Rows.Tiles, (long)x.Rows * job.TileRowBytes / BlockBytes + 1));
         job.TilesEach = (job.Rows.Tiles + parts - 1) / parts;
-        job.TileTasks = (job.Rows.Tiles + job.TilesEach - 1) / job.TilesEach;
-        job.Tasks = job.Panels * job.TileTasks;
+        job.Tasks = job.Panels * ((job.Rows.Tiles + job.TilesEach - 1) / job.TilesEach);
         host.Run(&Multiply, &job, (long)x.Rows * weight.Rows * weight.Columns / 64);
     }
 
@@ -103,17 +110,22 @@ internal static unsafe class WeightMatMul
     private static void Multiply(void* state, int worker)
     {
         ref Job job = ref *(Job*)state;
-        float* sums = job.Scratch + (long)worker * ScratchFloats, spill = sums + MaxTileRows * WeightLayout.PanelRows;
-        for (int task; (task = Tickets.Take(ref job.Ticket, 1)) < job.Tasks;)
+        float* sums = job.Scratch + (long)worker * ScratchFloats;
+        int task = Tickets.Take(ref job.Ticket, 1);
+        while (task < job.Tasks)
         {
-            int panel = task / job.TileTasks, from = task % job.TileTasks * job.TilesEach;
-            Panel(job, panel, from, Math.Min(from + job.TilesEach, job.Rows.Tiles), sums, spill);
+            int next = Tickets.Take(ref job.Ticket, 1); // known now, so that its panel can be fetched
+            int from = task / job.Panels * job.TilesEach;
+            Panel(job, task % job.Panels, next % job.Panels, from, Math.Min(from + job.TilesEach, job.Rows.Tiles), sums);
+            task = next;
         }
     }
 
+    /// <summary>Multiplies tiles [<paramref name="from"/>, <paramref name="to"/>) by a panel.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Panel(in Job job, int panel, int from, int to, float* sums, float* spill)
+    private static void Panel(in Job job, int panel, int next, int from, int to, float* sums)
     {
+        float* spill = sums + MaxTileRows * WeightLayout.PanelRows;
         int channel = panel * WeightLayout.PanelRows, channels = Math.Min(WeightLayout.PanelRows, job.Channels - channel);
         bool whole = channels == WeightLayout.PanelRows;
         var tile = new TileArguments
@@ -123,7 +135,7 @@ internal static unsafe class WeightMatMul
             Columns = job.Columns,
             OutputStride = (whole ? job.OutputStride : WeightLayout.PanelRows) * sizeof(float),
         };
-        tile.Ahead = tile.Weight;
+        tile.Ahead = tile.Weight + AheadBytes;
         for (int t = from; t < to; t++)
         {
             int first = job.Rows.First(t);
@@ -132,11 +144,12 @@ internal static unsafe class WeightMatMul
             tile.Rows = job.Rows.First(t + 1) - first;
             tile.Output = whole ? output : spill;
             if (job.Generated != null)
-                ((delegate* unmanaged[SuppressGCTransition]<TileArguments*, void>)job.Generated[tile.Rows - 1])(&tile);
+                ((delegate* unmanaged[SuppressGCTransition]<TileArguments*, void>)job.Generated[2 * (tile.Rows - 1) + (t == from ? 0 : 1)])(&tile);
             else
                 job.Compiled(&tile);
             for (int r = 0; !whole && r < tile.Rows; r++)
                 new Span<float>(spill + r * WeightLayout.PanelRows, channels).CopyTo(new Span<float>(output + r * job.OutputStride, channels));
+            tile.Ahead = job.Weight + (long)next * job.PanelBytes + (long)(t - from) * job.PanelBytes / 8; // each later tile an eighth of the next panel
         }
     }
 }
