@@ -9,6 +9,9 @@ internal static class OptionRules
     /// <summary>One of these words.</summary>
     public static void OneOf(Option<string> option, IReadOnlyList<string> allowed) => Check(option, allowed.Contains, $"one of {string.Join(", ", allowed)}");
 
+    /// <summary>Each one of these words.</summary>
+    public static void EachOneOf(Option<string[]> option, IReadOnlyList<string> allowed) => Check(option, allowed.Contains, $"one of {string.Join(", ", allowed)}");
+
     /// <summary>One of these values, in any case.</summary>
     public static void OneOf<T>(Option<T> option, params T[] allowed) where T : struct =>
         Parse(option, allowed.ToDictionary(value => value.ToString()!, StringComparer.OrdinalIgnoreCase));

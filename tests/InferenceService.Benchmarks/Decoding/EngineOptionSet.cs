@@ -47,6 +47,12 @@ internal sealed class EngineOptionSet
     /// <summary>The family asked for; null = the fastest.</summary>
     public KernelFamily? Family(ParseResult parsed) => Families[parsed.GetRequiredValue(Kernels)];
 
+    /// <summary>Words for all formats.</summary>
+    public static IReadOnlyCollection<string> FormatWords => Formats.Keys;
+
+    /// <summary>The format of a word.</summary>
+    public static WeightFormat Format(string word) => Formats[word];
+
     /// <summary>For titles.</summary>
     public static string Word(WeightFormat format, DType stored) =>
         format == WeightFormat.Stored ? $"{stored} weights as stored" : $"{Formats.First(pair => pair.Value == format).Key} weights";

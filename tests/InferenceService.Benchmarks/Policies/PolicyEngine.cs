@@ -33,7 +33,8 @@ internal sealed class PolicyEngine : IAsyncDisposable
     /// <param name="setting">Policy and packing.</param>
     /// <param name="poolBytes">Bytes of the KV pool.</param>
     /// <param name="kvType">Element type of blocks that are not packed.</param>
-    public static PolicyEngine Open(PolicyModel model, PolicySetting setting, long poolBytes, DType kvType)
+    /// <param name="format">How matrices are held.</param>
+    public static PolicyEngine Open(PolicyModel model, PolicySetting setting, long poolBytes, DType kvType, WeightFormat format = WeightFormat.Stored)
     {
         var backend = new CpuBackend(Environment.ProcessorCount);
         IKvPolicy policy = setting.Create();
@@ -51,7 +52,8 @@ internal sealed class PolicyEngine : IAsyncDisposable
             Seed = 1,
         };
         DecoderModel decoder = DecoderModel.Load(
-            model.Config, model.Weights, backend, policy.Layout(model.Config), new DecoderLimits(MostTokens, MostSequences + options.PromptChunkTokens));
+            model.Config, model.Weights, backend, policy.Layout(model.Config), new DecoderLimits(MostTokens, MostSequences + options.PromptChunkTokens),
+            format: format);
         return new PolicyEngine(backend, new InferenceEngine(decoder, policy, options, TimeProvider.System));
     }
 

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using InferenceService.Benchmarks.Decoding;
 using InferenceService.Benchmarks.Reports;
 using InferenceService.Text.Tokenization;
 
@@ -22,7 +23,14 @@ internal static class QualityCommand
             DefaultValueFactory = _ => [64, 256, 512, 1024, 1536],
         };
         var each = new Option<int>("--each") { Description = "Pass keys a distance.", DefaultValueFactory = _ => 20 };
-        Command command = common.Command("quality", "Perplexity, retrieval and bytes of each KV policy.", continued, windows, cases, distances, each);
+        var weights = new Option<string[]>("--weights")
+        {
+            Description = $"How matrices are held, the first being the baseline: {string.Join(", ", EngineOptionSet.FormatWords)}.",
+            AllowMultipleArgumentsPerToken = true,
+            DefaultValueFactory = _ => ["auto"],
+        };
+        OptionRules.EachOneOf(weights, [.. EngineOptionSet.FormatWords]);
+        Command command = common.Command("quality", "Perplexity, retrieval and bytes of each KV policy and weight format.", continued, windows, cases, distances, each, weights);
         command.SetAction(async (parsed, cancellation) =>
         {
             int context = parsed.GetValue(common.Context);
@@ -34,11 +42,14 @@ internal static class QualityCommand
                 : RetrievalCase.PassKeys(tokenizer, prose, parsed.GetRequiredValue(distances), parsed.GetValue(each));
 
             var rows = new List<Row>();
-            foreach (PolicySetting setting in common.Settings(parsed, model))
+            foreach (string word in parsed.GetRequiredValue(weights))
             {
-                await using PolicyEngine engine = PolicyEngine.Open(model, setting, PoolBytes, parsed.GetValue(common.KvType));
-                ScoredText.Score score = await ScoredText.MeasureAsync(engine, scored, parsed.GetValue(continued), cancellation);
-                rows.Add(new Row(setting, score, await RetrievalCase.MeasureAsync(engine, asked, cancellation)));
+                foreach (PolicySetting setting in common.Settings(parsed, model))
+                {
+                    await using PolicyEngine engine = PolicyEngine.Open(model, setting, PoolBytes, parsed.GetValue(common.KvType), EngineOptionSet.Format(word));
+                    ScoredText.Score score = await ScoredText.MeasureAsync(engine, scored, parsed.GetValue(continued), cancellation);
+                    rows.Add(new Row(setting, word, score, await RetrievalCase.MeasureAsync(engine, asked, cancellation)));
+                }
             }
 
             string title = $"quality {model.Name}, {scored.Count} texts of {context} tokens, the last {parsed.GetValue(continued)} scored; "
@@ -58,7 +69,7 @@ internal static class QualityCommand
         foreach (Row row in rows)
         {
             table.Add([
-                row.Setting.Label, $"{row.Score.Perplexity:F3}", $"{row.Score.Perplexity / rows[0].Score.Perplexity - 1:+0.0 %;-0.0 %}",
+                row.Label, $"{row.Score.Perplexity:F3}", $"{row.Score.Perplexity / rows[0].Score.Perplexity - 1:+0.00 %;-0.00 %}",
                 $"{row.Score.BytesPerSequence:F0}", $"{row.Score.BytesPerSequence / rows[0].Score.BytesPerSequence:P0}", $"{row.Score.KeptShare:P0}",
                 .. distances.Select(distance => $"{row.Right[distance]:P0}")]);
         }
@@ -70,7 +81,7 @@ internal static class QualityCommand
     {
         var loss = new LineChart("Perplexity against cache bytes", "bytes a sequence, % of baseline", "perplexity, % above baseline");
         var recall = new LineChart("Retrieval against cache bytes", "bytes a sequence, % of baseline", "right answers over all distances, %");
-        foreach (IGrouping<string, Row> family in rows.GroupBy(row => row.Setting.Name + (row.Setting.PackedBits == 0 ? "" : $"+kv{row.Setting.PackedBits}")))
+        foreach (IGrouping<string, Row> family in rows.GroupBy(row => row.Setting.Name + (row.Setting.PackedBits == 0 ? "" : $"+kv{row.Setting.PackedBits}") + row.Suffix))
         {
             Row[] ordered = [.. family.OrderBy(row => row.Score.BytesPerSequence)];
             double Share(Row row) => 100 * row.Score.BytesPerSequence / rows[0].Score.BytesPerSequence;
@@ -82,5 +93,10 @@ internal static class QualityCommand
         recall.Save(prefix + "-retrieval.svg");
     }
 
-    private sealed record Row(PolicySetting Setting, ScoredText.Score Score, SortedDictionary<int, double> Right);
+    private sealed record Row(PolicySetting Setting, string Weights, ScoredText.Score Score, SortedDictionary<int, double> Right)
+    {
+        public string Suffix => Weights == "auto" ? "" : $", {Weights} weights";
+
+        public string Label => Setting.Label + Suffix;
+    }
 }
