@@ -22,7 +22,10 @@ internal sealed class Residency(KvCache cache, KvSwap swap, SumStore sums, Promp
     /// <summary>Of these, found.</summary>
     public long PrefixHitTokens { get; private set; }
 
-    /// <summary>Gives a waiting sequence all blocks that its known tokens need; false changes nothing.</summary>
+    /// <summary>
+    /// Gives a waiting sequence the blocks of all its known tokens but those found; of those of its prompt, where what follows depends on what was
+    /// dropped or packed; at most of a chunk. False changes nothing.
+    /// </summary>
     /// <param name="sequence">Waiting.</param>
     /// <param name="leave">Free blocks that it must leave to others; asked once it shares what it found, because that is what others may then have to copy.</param>
     /// <param name="chunk">Tokens of its first chunk, under a mask: a row sees the same whenever what is hidden from it was dropped.</param>
@@ -37,15 +40,18 @@ internal sealed class Residency(KvCache cache, KvSwap swap, SumStore sums, Promp
 
         SequenceCache held = sequence.Cache!;
         int found = AttachPrefix(sequence, held);
-        int first = FirstTokens(sequence, found, chunk);
-        if (cache.BlocksToGrow(held, first) > cache.Blocks.Free - leave())
+        int known = (sequence.GoesTokenByToken ? sequence.PromptLength : sequence.TokenCount) - found;
+        KvMask mask = sequence.Generation.Policy.Mask;
+        // Under a mask it takes one chunk after the other, but soon has its sinks and its window too.
+        int soon = mask.IsNone ? known : Math.Min(known, mask.Sinks + mask.Window + chunk);
+        if (cache.BlocksToGrow(held, soon) > cache.Blocks.Free - leave())
         {
             cache.Release(held);
             return false;
         }
 
         CountPrefix(sequence, found);
-        cache.Grow(held, first);
+        cache.Grow(held, Math.Min(known, chunk));
         sequence.Computed = found;
         if (sequence.Selector is not null && sequence.Selector.Sums != AttentionSums.None)
             Observe(held, sequence.Selector.Sums);
@@ -124,15 +130,6 @@ internal sealed class Residency(KvCache cache, KvSwap swap, SumStore sums, Promp
         swap.SwapIn(swapped, sequence.Cache!);
         sequence.Swapped = null;
         return true;
-    }
-
-    /// <summary>
-    /// All known tokens but those found; those of the prompt, where what follows depends on what was dropped or packed; at most a chunk.
-    /// </summary>
-    private static int FirstTokens(Sequence sequence, int found, int chunk)
-    {
-        int known = sequence.GoesTokenByToken ? sequence.PromptLength : sequence.TokenCount;
-        return Math.Min(known - found, chunk);
     }
 
     private int AttachPrefix(Sequence sequence, SequenceCache held)

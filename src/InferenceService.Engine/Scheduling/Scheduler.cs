@@ -258,9 +258,8 @@ internal sealed class Scheduler
     }
 
     /// <summary>
-    /// Blocks that the running sequences may soon need, so that taking the last ones would only preempt somebody: one a group; none of
-    /// those whose window is full, because it gives one back before it needs one; of those that are packed already a child a group,
-    /// because they give a full block back about when they need one.
+    /// Blocks that the running sequences may soon need, so that taking the last ones would only preempt somebody; of those that are packed
+    /// already a child a group, because they give a full block back about when they need one.
     /// </summary>
     private int BlocksSoon()
     {
@@ -268,14 +267,26 @@ internal sealed class Scheduler
         for (int i = 0; i < Roster.Running.Count; i++)
         {
             Sequence sequence = Roster.Running[i];
-            KvMask mask = sequence.Generation.Policy.Mask;
             if (sequence.Cache!.IsPacked && sequence.Selector is not { Gathers: true })
                 packed += groups;
-            else if (mask.IsNone || sequence.Cache.Tables[0].Count < mask.SteadyBlocks(_cache.Format.BlockSize))
-                full += groups;
+            else
+                full += groups * BlocksSoon(sequence, sequence.Generation.Policy.Mask);
         }
 
         return full + _packer.BlocksFor(packed);
+    }
+
+    /// <summary>
+    /// The same of one group of a sequence: a block; under a mask all that are missing to its window while its prompt runs, and none
+    /// once the window is full, because it then gives a block back before it needs one.
+    /// </summary>
+    private int BlocksSoon(Sequence sequence, KvMask mask)
+    {
+        int blockSize = _cache.Format.BlockSize, held = sequence.Cache!.Tables[0].Count;
+        if (mask.IsNone)
+            return 1;
+        int prompt = Math.Max(0, sequence.PromptLength - sequence.Computed) / blockSize;
+        return Math.Clamp(mask.SteadyBlocks(blockSize) - held, 0, 1 + prompt);
     }
 
     private void Start(Sequence sequence, bool ownsPrompt)

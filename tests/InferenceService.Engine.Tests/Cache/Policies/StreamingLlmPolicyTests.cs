@@ -114,4 +114,20 @@ public sealed class StreamingLlmPolicyTests
     }
 
     private static int Blocks(int tokens, int blockSize) => (tokens + blockSize - 1) / blockSize;
+
+    [Fact]
+    public void A_pool_holds_as_many_at_once_as_their_windows_fill()
+    {
+        // 4 sinks and a window of 9 in blocks of 4: 1 + 3 blocks at most; one more while the last prompt is computed in chunks of a block.
+        using var model = new TinyModel();
+        IKvPolicy policy = KvPolicyRegistry.Create("streaming-llm", new Dictionary<string, string> { ["sink_tokens"] = "4", ["recent_tokens"] = "8" });
+        Assert.Equal((4, 4), (policy.Mask.SteadyBlocks(4), policy.Mask.CrowdedChunkTokens(4)));
+        using var run = new EngineRun(model, EngineRun.Options(model, poolTokens: 4 * (6 * 4 + 1)) with { PrefixCaching = false }, policy);
+        GenerationStream[] streams = [.. Enumerable.Range(0, 9).Select(i => run.Submit(EngineRun.Request(EngineRun.Prompt(40 + i, i), 40)))];
+        int most = 0;
+        while (run.Engine.Loop.Step())
+            most = Math.Max(most, run.Engine.Statistics.Running);
+        Assert.All(streams, stream => Assert.Equal(40, EngineRun.Read(stream)[0].Tokens.Count));
+        Assert.Equal((6, 0), (most, run.Engine.Statistics.Preemptions));
+    }
 }
