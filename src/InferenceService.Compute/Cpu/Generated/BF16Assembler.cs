@@ -5,7 +5,7 @@ namespace InferenceService.Compute.Cpu.Generated;
 
 /// <summary>Up to 12 rows of x against a panel of <see cref="WeightFormat.BF16"/> with vdpbf16ps.</summary>
 /// <remarks>24 accumulators over the whole depth, 2 vectors of weights; pairs of x are broadcast to a register each.</remarks>
-internal sealed class BF16Assembler(int rows, bool streams) : TileAssembler(rows, streams)
+internal sealed class BF16Assembler(int rows) : TileAssembler(rows)
 {
     /// <summary>Most rows that registers allow.</summary>
     public const int MaxRows = 12;
@@ -43,7 +43,7 @@ internal sealed class BF16Assembler(int rows, bool streams) : TileAssembler(rows
         {
             Code.vmovdqu64(Vector(W0), __[Weight + step * StepBytes]);
             Code.vmovdqu64(Vector(W1), __[Weight + step * StepBytes + VectorBytes]);
-            Prefetch(step * StepBytes, step);
+            Prefetch();
             for (int r = 0; r < Rows; r++)
             {
                 AssemblerRegisterZMM pair = Vector(26 + r % 6);
@@ -55,6 +55,5 @@ internal sealed class BF16Assembler(int rows, bool streams) : TileAssembler(rows
 
         Code.add(X, count * Rows * 4);
         Code.add(Weight, count * StepBytes);
-        Advance(count * StepBytes, count);
     }
 }

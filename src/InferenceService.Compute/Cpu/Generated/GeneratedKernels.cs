@@ -23,7 +23,7 @@ internal sealed class GeneratedKernels : IDisposable
         _ => Int4Assembler.MaxRows,
     };
 
-    /// <summary>Functions of a pointer to <see cref="TileArguments"/>; the one at index 2i is for i + 1 rows and a panel in memory, the next for one in a cache. Null when pages were refused.</summary>
+    /// <summary>Functions of a pointer to <see cref="TileArguments"/>; the one at index i is for i + 1 rows. Null when pages were refused.</summary>
     public nint[]? For(WeightFormat format)
     {
         nint[]? kernels = _kernels[(int)format];
@@ -43,7 +43,7 @@ internal sealed class GeneratedKernels : IDisposable
     {
         const int Alignment = 64;
         var code = new List<byte>();
-        var kernels = new nint[2 * MaxRows(format)];
+        var kernels = new nint[MaxRows(format)];
         for (int i = 0; i < kernels.Length; i++)
         {
             while (code.Count % Alignment != 0)
@@ -51,9 +51,9 @@ internal sealed class GeneratedKernels : IDisposable
             kernels[i] = code.Count;
             TileAssembler assembler = format switch
             {
-                WeightFormat.BF16 => new BF16Assembler(i / 2 + 1, i % 2 == 0),
-                WeightFormat.Int8 => new Int8Assembler(i / 2 + 1, i % 2 == 0),
-                _ => new Int4Assembler(i / 2 + 1, i % 2 == 0),
+                WeightFormat.BF16 => new BF16Assembler(i + 1),
+                WeightFormat.Int8 => new Int8Assembler(i + 1),
+                _ => new Int4Assembler(i + 1),
             };
             code.AddRange(assembler.Assemble());
         }

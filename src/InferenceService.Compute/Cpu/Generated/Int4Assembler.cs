@@ -9,7 +9,7 @@ namespace InferenceService.Compute.Cpu.Generated;
 /// 12 integer accumulators for a group of 32 columns, 12 float ones for a run of 256. A line of the panel is two steps: the low and the
 /// high nibbles of its bytes.
 /// </remarks>
-internal sealed class Int4Assembler(int rows, bool streams) : TileAssembler(rows, streams)
+internal sealed class Int4Assembler(int rows) : TileAssembler(rows)
 {
     /// <summary>Most rows that registers allow.</summary>
     public const int MaxRows = 6;
@@ -33,7 +33,6 @@ internal sealed class Int4Assembler(int rows, bool streams) : TileAssembler(rows
         Group();
         Code.add(X, 9 * Rows * 4);
         Code.add(Weight, WeightLayout.Int4GroupBytes);
-        Advance(WeightLayout.Int4GroupBytes, 8);
         Code.sub(Count, WeightLayout.GroupColumns);
         Code.jnz(group);
         for (int i = 0; i < 2 * Rows; i++)
@@ -57,7 +56,7 @@ internal sealed class Int4Assembler(int rows, bool streams) : TileAssembler(rows
         {
             Code.vmovdqu64(Vector(High0), __[Weight + pair * StepBytes]);
             Code.vmovdqu64(Vector(High1), __[Weight + pair * StepBytes + VectorBytes]);
-            Prefetch(pair * StepBytes, 2 * pair);
+            Prefetch();
             Code.vpandd(Vector(Low0), Vector(High0), Vector(Mask));
             Code.vpandd(Vector(Low1), Vector(High1), Vector(Mask));
             Code.vpsrld(Vector(High0), Vector(High0), 4);

@@ -10,7 +10,7 @@ namespace InferenceService.Compute.Cpu.Generated;
 /// each, which halves the loads of broadcasting in both instructions that need them. vpdpbusd multiplies unsigned by signed bytes: the
 /// weights carry 128 and each run starts at −128 · Σx.
 /// </remarks>
-internal sealed class Int8Assembler(int rows, bool streams) : TileAssembler(rows, streams)
+internal sealed class Int8Assembler(int rows) : TileAssembler(rows)
 {
     /// <summary>Most rows that registers allow.</summary>
     public const int MaxRows = 12;
@@ -39,13 +39,11 @@ internal sealed class Int8Assembler(int rows, bool streams) : TileAssembler(rows
             Step(step);
         Code.add(X, unroll * Rows * 4);
         Code.add(Weight, unroll * StepBytes);
-        Advance(unroll * StepBytes, unroll);
         Code.sub(Count, unroll * 4);
         Code.jnz(steps);
         Scale();
         Code.add(X, Rows * 4);
         Code.add(Weight, StepBytes);
-        Advance(StepBytes, 0);
         Code.test(Left, Left);
         Code.jnz(run);
         StoreSums();
@@ -55,7 +53,7 @@ internal sealed class Int8Assembler(int rows, bool streams) : TileAssembler(rows
     {
         Code.vmovdqu64(Vector(W0), __[Weight + step * StepBytes]);
         Code.vmovdqu64(Vector(W1), __[Weight + step * StepBytes + VectorBytes]);
-        Prefetch(step * StepBytes, step);
+        Prefetch();
         for (int r = 0; r < Rows; r++)
         {
             AssemblerRegisterZMM word = Vector(26 + r % 6);

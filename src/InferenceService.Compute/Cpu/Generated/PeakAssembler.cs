@@ -3,7 +3,7 @@ using Iced.Intel;
 namespace InferenceService.Compute.Cpu.Generated;
 
 /// <summary>A loop of independent dot products on registers, and nothing else: what the tile kernels are measured against.</summary>
-internal sealed class PeakAssembler(bool bytes) : TileAssembler(12, streams: false)
+internal sealed class PeakAssembler(bool bytes) : TileAssembler(12)
 {
     /// <summary>Operations of one turn: 24 instructions of 16 lanes, each lane 4 or 2 products and sums.</summary>
     public int OperationsPerTurn => 24 * 16 * (bytes ? 4 : 2) * 2;

@@ -18,8 +18,6 @@ internal abstract class TileAssembler
     /// <summary>Words of x of one step of the panel, and the bytes of a step.</summary>
     protected const int StepBytes = WeightLayout.StepBytes;
 
-    private const int StepsPerCalmLine = 4;
-
     private const int SavedFirst = 6, SavedCount = 10; // xmm6 to xmm15
 
     private static readonly AssemblerRegisterXMM[] Xmm =
@@ -33,14 +31,7 @@ internal abstract class TileAssembler
 
     private readonly bool _windows = OperatingSystem.IsWindows();
 
-    private readonly bool _streams;
-
-    /// <param name="rows">Rows of x in the tile.</param>
-    /// <param name="streams">
-    /// Whether the panel comes from memory, so that its own lines are fetched ahead of their use; otherwise it is in a cache already, and
-    /// one line in eight is fetched of what comes after it.
-    /// </param>
-    protected TileAssembler(int rows, bool streams) => (Rows, _streams) = (rows, streams);
+    protected TileAssembler(int rows) => Rows = rows;
 
     /// <summary>Rows of x in the tile.</summary>
     protected int Rows { get; }
@@ -110,24 +101,13 @@ internal abstract class TileAssembler
     /// <summary>A vector register.</summary>
     protected static AssemblerRegisterZMM Vector(int number) => Zmm[number];
 
-    /// <summary>Asks for lines to come, beside the reading of two lines at <paramref name="offset"/> bytes of the panel's turn.</summary>
-    /// <param name="step">Number of the step in the turn.</param>
-    protected void Prefetch(int offset, int step)
+    /// <summary>Asks for two lines to come; once for every two lines of the panel.</summary>
+    protected void Prefetch()
     {
-        if (_streams)
-        {
-            Code.prefetcht0(__[Ahead + offset]);
-            Code.prefetcht0(__[Ahead + offset + VectorBytes]);
-        }
-        else if (step % StepsPerCalmLine == 0)
-        {
-            Code.prefetcht1(__[Ahead + step / StepsPerCalmLine * VectorBytes]);
-        }
+        Code.prefetcht0(__[Ahead]);
+        Code.prefetcht0(__[Ahead + VectorBytes]);
+        Code.add(Ahead, __qword_ptr[Arguments + Offset(nameof(TileArguments.AheadStep))]);
     }
-
-    /// <summary>Moves the place in the memory to fetch as the panel has moved by so many bytes.</summary>
-    protected void Advance(int panelBytes, int steps) =>
-        Code.add(Ahead, _streams ? panelBytes : (steps + StepsPerCalmLine - 1) / StepsPerCalmLine * VectorBytes);
 
     /// <summary>Sets the sums of the tile to +0.</summary>
     protected void ClearSums()

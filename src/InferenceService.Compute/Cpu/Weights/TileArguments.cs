@@ -24,8 +24,11 @@ internal unsafe struct TileArguments
     /// <summary>Depth, a multiple of 32 (2 in bf16).</summary>
     public long Columns;
 
-    /// <summary>Memory that will be read soon: fetched on the way, as many bytes as the panel has.</summary>
+    /// <summary>Memory that will be read soon: two lines of it are fetched at every two lines of the panel.</summary>
     public byte* Ahead;
+
+    /// <summary>Bytes by which <see cref="Ahead"/> moves each time: as fast as the panel, or slower when later tiles fetch the rest.</summary>
+    public long AheadStep;
 
     /// <summary>Rows of the tile; a generated kernel is made for one number of rows and does not read it.</summary>
     public long Rows;

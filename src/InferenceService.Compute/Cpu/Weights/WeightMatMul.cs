@@ -24,6 +24,12 @@ internal static unsafe class WeightMatMul
     /// <summary>Rounded x that stays in L2 beside the panels.</summary>
     private const int BlockBytes = 384 << 10;
 
+    /// <summary>Panels up to this size are fetched whole while others are worked on: two of each worker stay in L2.</summary>
+    private const int FetchedPanelBytes = 256 << 10;
+
+    /// <summary>Tiles that share the fetching of the next panel.</summary>
+    private const int MostShares = 16;
+
     /// <summary>How far ahead of its use the first tile fetches a panel: measured.</summary>
     private const int AheadBytes = 4096;
 
@@ -50,7 +56,7 @@ internal static unsafe class WeightMatMul
             return;
         nint[]? generated = host.Generated(weight.Format);
         fixed (nint* kernels = generated)
-            Run(host, kernels, generated?.Length / 2 ?? CompiledTile.Rows, x, weight, output);
+            Run(host, kernels, generated?.Length ?? CompiledTile.Rows, x, weight, output);
     }
 
     private static void Run(KernelHost host, nint* generated, int tileRows, in Tensor x, in Weight weight, in Tensor output)
@@ -111,19 +117,23 @@ internal static unsafe class WeightMatMul
     {
         ref Job job = ref *(Job*)state;
         float* sums = job.Scratch + (long)worker * ScratchFloats;
+        bool fetched = false; // whether this task's panel is in L2 already
         int task = Tickets.Take(ref job.Ticket, 1);
         while (task < job.Tasks)
         {
             int next = Tickets.Take(ref job.Ticket, 1); // known now, so that its panel can be fetched
-            int from = task / job.Panels * job.TilesEach;
-            Panel(job, task % job.Panels, next % job.Panels, from, Math.Min(from + job.TilesEach, job.Rows.Tiles), sums);
-            task = next;
+            int from = task / job.Panels * job.TilesEach, to = Math.Min(from + job.TilesEach, job.Rows.Tiles);
+            bool fetch = to - from > 1 && next < job.Tasks && job.PanelBytes <= FetchedPanelBytes;
+            Panel(job, task % job.Panels, fetch ? next % job.Panels : -1, fetched, from, to, sums);
+            (task, fetched) = (next, fetch);
         }
     }
 
     /// <summary>Multiplies tiles [<paramref name="from"/>, <paramref name="to"/>) by a panel.</summary>
+    /// <param name="next">The panel to fetch meanwhile, or −1.</param>
+    /// <param name="fetched">Whether the panel itself has been.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Panel(in Job job, int panel, int next, int from, int to, float* sums)
+    private static void Panel(in Job job, int panel, int next, bool fetched, int from, int to, float* sums)
     {
         float* spill = sums + MaxTileRows * WeightLayout.PanelRows;
         int channel = panel * WeightLayout.PanelRows, channels = Math.Min(WeightLayout.PanelRows, job.Channels - channel);
@@ -135,7 +145,8 @@ internal static unsafe class WeightMatMul
             Columns = job.Columns,
             OutputStride = (whole ? job.OutputStride : WeightLayout.PanelRows) * sizeof(float),
         };
-        tile.Ahead = tile.Weight + AheadBytes;
+        long step = job.Format == WeightFormat.Int4 ? WeightLayout.Int4GroupBytes / 4 : WeightLayout.StepBytes;
+        int shares = Math.Min(to - from, MostShares); // tiles that fetch a part of the next panel each
         for (int t = from; t < to; t++)
         {
             int first = job.Rows.First(t);
@@ -143,13 +154,25 @@ internal static unsafe class WeightMatMul
             tile.X = job.Tiles + (long)first * job.TileRowBytes;
             tile.Rows = job.Rows.First(t + 1) - first;
             tile.Output = whole ? output : spill;
+            tile.Ahead = tile.Weight;
+            tile.AheadStep = 0;
+            if (t == from && !fetched)
+            {
+                tile.Ahead += AheadBytes;
+                tile.AheadStep = step;
+            }
+            else if (next >= 0 && t - from < shares)
+            {
+                tile.Ahead = job.Weight + (long)next * job.PanelBytes + (long)job.PanelBytes * (t - from) / shares;
+                tile.AheadStep = (step + shares - 1) / shares;
+            }
+
             if (job.Generated != null)
-                ((delegate* unmanaged[SuppressGCTransition]<TileArguments*, void>)job.Generated[2 * (tile.Rows - 1) + (t == from ? 0 : 1)])(&tile);
+                ((delegate* unmanaged[SuppressGCTransition]<TileArguments*, void>)job.Generated[tile.Rows - 1])(&tile);
             else
                 job.Compiled(&tile);
             for (int r = 0; !whole && r < tile.Rows; r++)
                 new Span<float>(spill + r * WeightLayout.PanelRows, channels).CopyTo(new Span<float>(output + r * job.OutputStride, channels));
-            tile.Ahead = job.Weight + (long)next * job.PanelBytes + (long)(t - from) * job.PanelBytes / 8; // each later tile an eighth of the next panel
         }
     }
 }
