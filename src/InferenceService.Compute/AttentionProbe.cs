@@ -15,6 +15,9 @@ public enum AttentionSums
 
     /// <summary>Attention on first and on recent slots together, summed over the observed rows (SimLayerKV, arXiv:2410.13846).</summary>
     RangeMass = 4,
+
+    /// <summary>Columns and band, as far as they are asked for, once more for each query head alone, see <see cref="AttentionProbe.HeadRows"/>.</summary>
+    Heads = 8,
 }
 
 /// <summary>Which sums attention accumulates this step, and where. <c>default</c> asks for none.</summary>
@@ -32,6 +35,11 @@ public enum AttentionSums
 public readonly record struct AttentionProbe(
     AttentionSums Wanted, Tensor ColumnSums, Tensor BandSums, Tensor RangeMass, Tensor SequenceRow, Tensor Observed, int LayerRow)
 {
+    /// <summary>
+    /// With <see cref="AttentionSums.Heads"/>: query head g of a KV head adds to the row of that KV head + (1 + g) · this.
+    /// </summary>
+    public int HeadRows { get; init; }
+
     /// <summary>Columns of <see cref="Observed"/>.</summary>
     public const int ObservedFields = 5;
 }

@@ -42,7 +42,8 @@ internal sealed class EngineLoop
         KvBlockFormat format = EngineSizes.Format(model, options);
         Cache = new KvCache(model.Backend, layout, format, blocks, options.PrefixCaching, KvContent.Describe(model, format, options.PromptChunkTokens));
         var chunks = new PromptChunks(layout, options.PromptChunkTokens, options.BlockSize);
-        var sums = new SumStore(model.Backend, layout.OwnerLayers * layout.KvHeads, options.MaxModelLength, options.MaxNumSeqs, options.Sums);
+        var sums = new SumStore(model.Backend, layout.OwnerLayers * layout.KvHeads, options.MaxModelLength, options.MaxNumSeqs, options.Sums,
+            model.Config.Heads / model.Config.KvHeads);
         Swap = new KvSwap(model.Backend, Cache, sums, options.SwapBytes);
         Meter = new KvMeter(Cache, model.Config);
         _residency = new Residency(Cache, Swap, sums, chunks, model.Config, options.TokenClasses);

@@ -111,8 +111,9 @@ public sealed class InferenceEngine : IAsyncDisposable
     /// <param name="sequences"><see cref="EngineOptions.MaxNumSeqs"/>.</param>
     /// <param name="tokens"><see cref="EngineOptions.MaxModelLength"/>.</param>
     /// <param name="sums"><see cref="EngineOptions.Sums"/>.</param>
-    public static long SumBytes(KvLayout layout, int sequences, int tokens, AttentionSums sums) =>
-        SumStore.Bytes(layout.OwnerLayers * layout.KvHeads, tokens, sequences, sums);
+    /// <param name="heads">Query heads of a KV head.</param>
+    public static long SumBytes(KvLayout layout, int sequences, int tokens, AttentionSums sums, int heads) =>
+        SumStore.Bytes(layout.OwnerLayers * layout.KvHeads, tokens, sequences, sums, heads);
 
     /// <summary>The engine's thread body, for tests.</summary>
     internal EngineLoop Loop => _loop;

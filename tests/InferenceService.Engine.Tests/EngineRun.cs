@@ -1,3 +1,5 @@
+using InferenceService.Compute;
+using InferenceService.Engine.Cache;
 using InferenceService.Engine.Cache.Policies;
 using InferenceService.Engine.Sampling;
 using InferenceService.Engine.Tests.Cache.Policies;
@@ -28,6 +30,7 @@ internal sealed class EngineRun : IDisposable
         BlockSize = blockSize,
         PromptChunkTokens = 2 * blockSize,
         TokenClasses = PolicyCases.Classes,
+        Sums = SumStore.All | AttentionSums.Heads,
         KvCacheBytes = model.PoolBytes(poolTokens, blockSize),
         Seed = 42,
     };

@@ -11,12 +11,13 @@ namespace InferenceService.Engine.Cache;
 /// </remarks>
 internal sealed class SumStore
 {
-    /// <summary>Every sum.</summary>
+    /// <summary>Every sum over the query heads of a lane together.</summary>
     public const AttentionSums All = AttentionSums.Columns | AttentionSums.Band | AttentionSums.RangeMass;
 
     private static readonly AttentionSums[] Kinds = [AttentionSums.Columns, AttentionSums.Band, AttentionSums.RangeMass];
 
     private readonly IBackend _backend;
+    private readonly int _heads;
     private readonly Stack<int> _unused = new();
     private readonly int[] _reached; // [sequences] slots that were ever in use since the rows were zero
     private readonly float[] _row;
@@ -30,28 +31,30 @@ internal sealed class SumStore
     /// <param name="slots">Most slots of a lane.</param>
     /// <param name="sequences">Most sequences observed at once.</param>
     /// <param name="kept">The sums that any of them may want.</param>
+    /// <param name="heads">Query heads of a lane, for those that want each alone.</param>
     /// <exception cref="InsufficientMemoryException">The device has no such memory; the message names the sizes.</exception>
-    public SumStore(IBackend backend, int lanes, int slots, int sequences, AttentionSums kept = All)
+    public SumStore(IBackend backend, int lanes, int slots, int sequences, AttentionSums kept = All, int heads = 1)
     {
-        (_backend, Lanes, Slots, Kept) = (backend, lanes, slots, kept);
-        (_row, _moved, _reached) = (new float[Math.Max(slots, lanes)], new float[Math.Max(slots, lanes)], new int[sequences]);
+        (_backend, Lanes, Slots, Kept, _heads) = (backend, lanes, slots, kept, heads);
+        int rows = Rows(kept);
+        (_row, _moved, _reached) = (new float[Math.Max(slots, rows)], new float[slots], new int[sequences]);
         for (int sequence = sequences - 1; sequence >= 0; sequence--)
-            _unused.Push(sequence * lanes);
+            _unused.Push(sequence * rows);
         try
         {
             foreach (AttentionSums one in Kinds)
                 if ((kept & one) != 0)
-                    _places[Index(one)] = backend.Allocate(DType.F32, checked(sequences * lanes), Columns(one));
+                    _places[Index(one)] = backend.Allocate(DType.F32, checked(sequences * rows), Columns(one));
         }
         catch (OutOfMemoryException refusal)
         {
             throw new InsufficientMemoryException(
-                $"The attention sums of {sequences} sequences of {lanes} lanes of {slots} tokens take {Bytes(lanes, slots, sequences, kept)} bytes, "
+                $"The attention sums of {sequences} sequences of {lanes} lanes of {slots} tokens take {Bytes(lanes, slots, sequences, kept, heads)} bytes, "
                 + "which the system refused; lower MaxNumSeqs or MaxModelLength, or allow no KV policy that ranks tokens by attention.", refusal);
         }
     }
 
-    /// <summary>Rows of a sequence.</summary>
+    /// <summary>Rows of a sequence; behind them those of each query head alone, where these are <see cref="Kept"/>.</summary>
     public int Lanes { get; }
 
     /// <summary>Columns of the sums over slots.</summary>
@@ -61,10 +64,10 @@ internal sealed class SumStore
     public AttentionSums Kept { get; }
 
     /// <summary>Bytes of such a store.</summary>
-    public static long Bytes(int lanes, int slots, int sequences, AttentionSums kept) =>
-        checked((long)sequences * lanes * sizeof(float) * ((long)SlotSums(kept) * slots + ((kept & AttentionSums.RangeMass) != 0 ? 1 : 0)));
+    public static long Bytes(int lanes, int slots, int sequences, AttentionSums kept, int heads = 1) =>
+        checked((long)sequences * lanes * ((kept & AttentionSums.Heads) != 0 ? 1 + heads : 1) * sizeof(float) * ((long)SlotSums(kept) * slots + ((kept & AttentionSums.RangeMass) != 0 ? 1 : 0)));
 
-    /// <summary>f32 [sequences × lanes, slots, or 1 for the range mass]; <c>default</c> when it is not <see cref="Kept"/>.</summary>
+    /// <summary>f32 [sequences × rows of each, slots, or 1 for the range mass]; <c>default</c> when it is not <see cref="Kept"/>.</summary>
     public Tensor Of(AttentionSums one) => _places[Index(one)];
 
     /// <summary>Zero rows for one sequence.</summary>
@@ -74,14 +77,14 @@ internal sealed class SumStore
     /// <summary>Gives rows back, and zeroes as much of them as was used.</summary>
     public void Return(int row)
     {
-        ref int reached = ref _reached[row / Lanes];
+        ref int reached = ref _reached[row / Rows(Kept)];
         Array.Clear(_row);
         foreach (AttentionSums one in Kinds)
         {
             if ((Kept & one) == 0)
                 continue;
-            for (int run = 0; run < Runs(one); run++)
-                Write(one, row, run, _row.AsSpan(0, Length(one, reached)));
+            for (int run = 0; run < Runs(one, Kept); run++)
+                Write(one, row, run, _row.AsSpan(0, Length(one, Kept, reached)));
         }
 
         reached = 0;
@@ -89,23 +92,23 @@ internal sealed class SumStore
     }
 
     /// <summary>States that the kernels may add to the first <paramref name="slots"/> slots of a sequence.</summary>
-    public void Reach(int row, int slots) => _reached[row / Lanes] = Math.Max(_reached[row / Lanes], slots);
+    public void Reach(int row, int slots) => _reached[row / Rows(Kept)] = Math.Max(_reached[row / Rows(Kept)], slots);
 
-    /// <summary>[lanes, slots] (or [lanes] for the range mass) sums of one sequence, of which only the slots in use mean something.</summary>
+    /// <summary>[rows, slots] (or [rows] for the range mass) sums of one sequence, of which only the slots in use mean something.</summary>
     /// <param name="one">Which sum; one of <see cref="Kept"/>.</param>
     /// <param name="row">Its first row.</param>
     public ReadOnlySpan<float> Read(AttentionSums one, int row)
     {
         ref float[] staging = ref _staging[Index(one)];
         if (!_backend.ReadsInPlace && staging.Length == 0)
-            staging = new float[Lanes * Columns(one)];
-        return MemoryMarshal.Cast<byte, float>(_backend.Read(Of(one).RowRange(row, Lanes), MemoryMarshal.AsBytes(staging.AsSpan())));
+            staging = new float[Rows(Kept) * Columns(one)];
+        return MemoryMarshal.Cast<byte, float>(_backend.Read(Of(one).RowRange(row, Rows(Kept)), MemoryMarshal.AsBytes(staging.AsSpan())));
     }
 
     /// <summary>Bytes of <see cref="Save"/>.</summary>
     /// <param name="sums">The sums to save.</param>
     /// <param name="slots">Slots in use.</param>
-    public long SavedBytes(AttentionSums sums, int slots) => Bytes(Lanes, slots, 1, sums);
+    public long SavedBytes(AttentionSums sums, int slots) => Bytes(Lanes, slots, 1, sums, _heads);
 
     /// <summary>Copies the sums of one sequence out, as far as it has slots.</summary>
     /// <param name="sums">Which.</param>
@@ -117,9 +120,9 @@ internal sealed class SumStore
     {
         foreach (AttentionSums one in Kinds)
         {
-            int bytes = Length(one, slots) * sizeof(float);
-            for (int run = 0; run < Runs(one) && (sums & one) != 0; run++, at += bytes)
-                _backend.Download(Run(one, row, run, Length(one, slots)), memory.Slice(at, bytes));
+            int bytes = Length(one, sums, slots) * sizeof(float);
+            for (int run = 0; run < Runs(one, sums) && (sums & one) != 0; run++, at += bytes)
+                _backend.Download(Run(one, row, run, Length(one, sums, slots)), memory.Slice(at, bytes));
         }
     }
 
@@ -129,22 +132,22 @@ internal sealed class SumStore
         Reach(row, slots);
         foreach (AttentionSums one in Kinds)
         {
-            int bytes = Length(one, slots) * sizeof(float);
-            for (int run = 0; run < Runs(one) && (sums & one) != 0; run++, at += bytes)
-                _backend.Upload(memory.Slice(at, bytes), Run(one, row, run, Length(one, slots)));
+            int bytes = Length(one, sums, slots) * sizeof(float);
+            for (int run = 0; run < Runs(one, sums) && (sums & one) != 0; run++, at += bytes)
+                _backend.Upload(memory.Slice(at, bytes), Run(one, row, run, Length(one, sums, slots)));
         }
     }
 
     /// <summary>Copies the sums of one sequence to another's rented rows.</summary>
     public void Copy(AttentionSums sums, int from, int to)
     {
-        int slots = _reached[from / Lanes];
+        int slots = _reached[from / Rows(Kept)];
         Reach(to, slots);
         foreach (AttentionSums one in Kinds)
         {
-            for (int run = 0; run < Runs(one) && (sums & one) != 0; run++)
+            for (int run = 0; run < Runs(one, sums) && (sums & one) != 0; run++)
             {
-                Span<float> copied = _row.AsSpan(0, Length(one, slots));
+                Span<float> copied = _row.AsSpan(0, Length(one, sums, slots));
                 _backend.Download(Run(one, from, run, copied.Length), MemoryMarshal.AsBytes(copied));
                 Write(one, to, run, copied);
             }
@@ -189,15 +192,17 @@ internal sealed class SumStore
 
     // A run is a dense piece of a sequence's sums: a lane's slots, or all lanes' range masses.
     private Tensor Run(AttentionSums one, int row, int run, int length) => one == AttentionSums.RangeMass
-        ? Of(one).RowRange(row, Lanes)
+        ? Of(one).RowRange(row, length)
         : Of(one).RowRange(row + run, 1).ColumnRange(0, length);
 
     private void Write(AttentionSums one, int row, int run, ReadOnlySpan<float> sums) =>
         _backend.Upload(MemoryMarshal.AsBytes(sums), Run(one, row, run, sums.Length));
 
-    private int Runs(AttentionSums one) => one == AttentionSums.RangeMass ? 1 : Lanes;
+    private int Rows(AttentionSums sums) => (sums & AttentionSums.Heads) != 0 ? (1 + _heads) * Lanes : Lanes;
 
-    private int Length(AttentionSums one, int slots) => one == AttentionSums.RangeMass ? Lanes : slots;
+    private int Runs(AttentionSums one, AttentionSums sums) => one == AttentionSums.RangeMass ? 1 : Rows(sums);
+
+    private int Length(AttentionSums one, AttentionSums sums, int slots) => one == AttentionSums.RangeMass ? Rows(sums) : slots;
 
     private int Columns(AttentionSums one) => one == AttentionSums.RangeMass ? 1 : Slots;
 

@@ -87,7 +87,8 @@ internal sealed class ModelRunner
 
     private AttentionProbe Probe() => _input.Wanted == AttentionSums.None ? default : new AttentionProbe(
         _input.Wanted, _sums.Of(AttentionSums.Columns), _sums.Of(AttentionSums.Band), _sums.Of(AttentionSums.RangeMass),
-        _input.SequenceRows, _input.ObservedRows, 0);
+        _input.SequenceRows, _input.ObservedRows, 0)
+    { HeadRows = _sums.Lanes };
 
     private static void PlaceRiders(Batch batch)
     {

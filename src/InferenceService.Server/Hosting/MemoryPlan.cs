@@ -171,7 +171,8 @@ internal sealed record MemoryPlan
         return (long)(PoolShare * left * tokenBytes / (tokenBytes + PoolShare * sumBytes));
     }
 
-    private static long SumsOf(MemoryDemand demand, int length) => InferenceEngine.SumBytes(demand.Layout, demand.MaxNumSeqs, length, demand.Sums);
+    private static long SumsOf(MemoryDemand demand, int length) => InferenceEngine.SumBytes(
+        demand.Layout, demand.MaxNumSeqs, length, demand.Sums, demand.Config.Heads / demand.Config.KvHeads);
 
     private static string Refusal(MemoryDemand demand, int length, long sums) => string.Create(CultureInfo.InvariantCulture,
         $"The attention sums of {demand.MaxNumSeqs} sequences of {demand.Layout.OwnerLayers * demand.Layout.KvHeads} lanes of {length} tokens take {sums} bytes, and {demand.AvailableBytes} are available; lower --max-num-seqs or --max-model-len, or leave fast-gen out of KvCache:AllowedPolicies.");

@@ -23,6 +23,7 @@ public sealed class PolicyMenu
         (_options, _bounds, Default, _layout, _config) = (options, bounds, policy, layout, config);
         _allowed = options.AllowedPolicies.Count == 0 ? [.. KvPolicyRegistry.Names] : [options.Policy, .. options.AllowedPolicies];
         Names = [.. KvPolicyRegistry.Names.Where(name => _allowed.Contains(name) && Incompatible(KvPolicyRegistry.Create(name)) is null)];
+        Sums = Names.Aggregate(policy.Sums, (sums, name) => sums | KvPolicyRegistry.Create(name).Sums);
     }
 
     /// <summary>Policy of requests that choose none.</summary>
@@ -32,7 +33,7 @@ public sealed class PolicyMenu
     public IReadOnlyList<string> Names { get; }
 
     /// <summary>Attention sums that a policy which can be chosen may want.</summary>
-    internal AttentionSums Sums => Names.Aggregate(Default.Sums, (sums, name) => sums | KvPolicyRegistry.Create(name).Sums);
+    internal AttentionSums Sums { get; }
 
     /// <summary>Reports are part of every answer.</summary>
     internal bool ReportsAlways => _options.Report;
@@ -153,7 +154,7 @@ public sealed class PolicyMenu
         try
         {
             IKvPolicy policy = kind.Create(values);
-            if (Incompatible(policy) is { } reason)
+            if ((Incompatible(policy) ?? Unobservable(policy)) is { } reason)
                 error = new ApiError(400, "invalid_request_error", "kv_policy_incompatible", $"kv_policy: {reason} {CanServe}", "kv_policy");
             else if (_bounds.Refuse(kind, values) is { } outside)
                 error = NotAllowed($"kv_policy: {outside}. {CanServe}");
@@ -167,6 +168,10 @@ public sealed class PolicyMenu
 
         return null;
     }
+
+    private string? Unobservable(IKvPolicy policy) => (policy.Sums & ~Sums) == 0
+        ? null
+        : $"{policy.Name} with gqa min observes every query head, and this model was loaded without memory for that; gqa min must be its own policy's.";
 
     // A finer layout serves a coarser policy, never the reverse; blocks are quantised in as many bits as the pool was made for, or not at all.
     private string? Incompatible(IKvPolicy policy)

@@ -58,6 +58,7 @@ public sealed class KvPolicyTests(FourPolicies four) : IClassFixture<FourPolicie
     [InlineData("any", "{'name':'sim-layer-kv','mode':'both'}", "kv_policy_not_allowed", "mode must be threshold or share")]
     [InlineData("any", "{'name':'sim-layer-kv','slide':1}", "kv_policy_not_allowed", "slide must be false or true")]
     [InlineData("any", "{'name':'streaming-llm','recent_tokens':2000}", "kv_policy_not_allowed", "recent_tokens must be from 1 to 1020 here, and is 2000.")]
+    [InlineData("any", "{'name':'fast-gen','gqa':'min'}", "kv_policy_incompatible", "fast-gen with gqa min observes every query head, and this model was loaded without memory for that")]
     [InlineData("any", "'lckv'", "kv_policy_not_allowed", "this model does not offer lckv")]
     [InlineData("window", "{'name':'streaming-llm','recent_tokens':65}", "kv_policy_not_allowed", "recent_tokens must be from 8 to 64 here, and is 65.")]
     [InlineData("window", "'fast-gen'", "kv_policy_incompatible", "fast-gen needs a cache that is grouped by head, and this model was loaded with one grouped by model.")]

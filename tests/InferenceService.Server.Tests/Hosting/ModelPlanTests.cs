@@ -124,6 +124,17 @@ public sealed class ModelPlanTests
     }
 
     [Fact]
+    public void A_model_whose_policy_asks_each_query_head_has_memory_for_each()
+    {
+        KvCacheOptions Of(string gqa) => new() { Policy = "fast-gen", PolicyOptions = new Dictionary<string, string> { ["gqa"] = gqa } };
+        using ModelPlan mean = Open(new ModelOptions { Path = TinyModel.Folder, KvCache = Of("mean") });
+        using ModelPlan each = Open(new ModelOptions { Path = TinyModel.Folder, KvCache = Of("min") });
+        int heads = mean.Checkpoint.Config.Heads / mean.Checkpoint.Config.KvHeads;
+        Assert.Equal((1 + heads) * mean.Memory.SumBytes, each.Memory.SumBytes);
+        Assert.Equal(each.Policies.Sums, each.EngineOptions(new EngineSection(), new AdmissionOptions()).Sums);
+    }
+
+    [Fact]
     public void What_decides_the_output_is_told_apart()
     {
         using ModelPlan one = Open(new ModelOptions { Path = TinyModel.Folder });

@@ -34,6 +34,9 @@ internal static unsafe class AttentionColumns
         public required float* ColumnSums { get; init; }
 
         public required float* BandSums { get; init; }
+
+        /// <summary>The query heads are wanted one by one, too.</summary>
+        public required bool Heads { get; init; }
     }
 
     /// <summary>Accumulates the sums of the attention that has just run.</summary>
@@ -109,6 +112,7 @@ internal static unsafe class AttentionColumns
             Band = band,
             ColumnSums = (wanted & AttentionSums.Columns) != 0 ? job.Watch.ColumnSums + row * job.Watch.ColumnStride + tile : null,
             BandSums = (wanted & AttentionSums.Band) != 0 ? job.Watch.BandSums + row * job.Watch.BandStride + tile : null,
+            Heads = (job.Watch.Of(sequence) & AttentionSums.Heads) != 0,
         };
         int each = Math.Min(Math.Max(1, S.TileRows / job.Group), job.RowsEach);
         for (int start = first; start < rows; start += each)
@@ -142,11 +146,27 @@ internal static unsafe class AttentionColumns
             var seen = new SeenKeys(job, lane, start + i, part.Tile);
             for (int g = 0; g < job.Group; g++, statistic += PagedAttention.StatisticFloats)
                 AttentionSoftmax.Finish<S, V>(scores + (long)g * PagedAttention.KeyTile, seen, job.Scale, statistic[0], statistic[1]);
+            int bandFrom = lane.Length + start + i + 1 - part.Band - part.Tile;
+            if (part.Heads)
+                EachHead<S, V>(job, part, scores, bandFrom);
             Mean<S, V>(scores, job.Group);
             if (part.ColumnSums != null)
                 Add<S, V>(scores, 0, part.ColumnSums, part.To - part.Tile);
             if (part.BandSums != null)
-                Add<S, V>(scores, lane.Length + start + i + 1 - part.Band - part.Tile, part.BandSums, part.To - part.Tile);
+                Add<S, V>(scores, bandFrom, part.BandSums, part.To - part.Tile);
+        }
+    }
+
+    /// <summary>The weights of each query head to its own sums.</summary>
+    private static void EachHead<S, V>(in PagedAttention.Job job, in Part part, float* scores, int bandFrom) where S : struct, ISimd<V> where V : struct
+    {
+        for (int g = 0; g < job.Group; g++, scores += PagedAttention.KeyTile)
+        {
+            long row = (1L + g) * job.Watch.HeadRows;
+            if (part.ColumnSums != null)
+                Add<S, V>(scores, 0, part.ColumnSums + row * job.Watch.ColumnStride, part.To - part.Tile);
+            if (part.BandSums != null)
+                Add<S, V>(scores, bandFrom, part.BandSums + row * job.Watch.BandStride, part.To - part.Tile);
         }
     }
 

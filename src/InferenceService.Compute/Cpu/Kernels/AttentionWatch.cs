@@ -9,12 +9,15 @@ internal unsafe struct AttentionWatch
     public float* ColumnSums, BandSums, RangeMass;
     public long ColumnStride, BandStride, RangeStride;
 
+    /// <summary>Rows from a KV head's sums to those of its first query head, and on to the next.</summary>
+    public int HeadRows;
+
     /// <summary>Sums that at least one sequence may want; none in a <c>default</c> watch.</summary>
     public AttentionSums Wanted;
 
     /// <summary>Checks what a wrong row would turn into a wild access, then takes the pointers.</summary>
     /// <exception cref="ShapeException">An observed sequence's row or slots leave a tensor of sums.</exception>
-    public static AttentionWatch Of(in AttentionProbe probe, in KvView cache)
+    public static AttentionWatch Of(in AttentionProbe probe, in KvView cache, int group)
     {
         var watch = new AttentionWatch
         {
@@ -24,11 +27,12 @@ internal unsafe struct AttentionWatch
             ColumnStride = probe.ColumnSums.RowStride,
             BandStride = probe.BandSums.RowStride,
             RangeStride = probe.RangeMass.RowStride,
+            HeadRows = probe.HeadRows,
             Wanted = probe.Wanted,
         };
-        watch.Check(AttentionSums.Columns, probe.ColumnSums, cache);
-        watch.Check(AttentionSums.Band, probe.BandSums, cache);
-        watch.Check(AttentionSums.RangeMass, probe.RangeMass, cache);
+        watch.Check(AttentionSums.Columns, probe.ColumnSums, cache, group);
+        watch.Check(AttentionSums.Band, probe.BandSums, cache, group);
+        watch.Check(AttentionSums.RangeMass, probe.RangeMass, cache, group);
         if ((probe.Wanted & AttentionSums.Columns) != 0)
             watch.ColumnSums = (float*)probe.ColumnSums.Address;
         if ((probe.Wanted & AttentionSums.Band) != 0)
@@ -59,20 +63,21 @@ internal unsafe struct AttentionWatch
 
     private readonly int Field(int sequence, int field) => _observed[(long)sequence * AttentionProbe.ObservedFields + field];
 
-    private readonly void Check(AttentionSums kind, in Tensor sums, in KvView cache)
+    private readonly void Check(AttentionSums kind, in Tensor sums, in KvView cache, int group)
     {
         for (int s = 0; s < cache.Sequences; s++)
         {
             int rows = cache.RowsOf(s);
             if (rows == 0 || (Of(s) & kind) == 0)
                 continue;
+            long last = kind != AttentionSums.RangeMass && (Of(s) & AttentionSums.Heads) != 0 ? (long)group * HeadRows : 0;
             for (int head = 0; head < cache.KvHeads; head++)
             {
                 int slots = kind == AttentionSums.RangeMass ? 1 : cache.Lane(s, head).Length + rows;
-                if (Row(s, head) >= sums.Rows || slots > sums.Columns)
+                if (Row(s, head) + last >= sums.Rows || last < 0 || slots > sums.Columns)
                 {
                     throw new ShapeException(
-                        $"{kind} of sequence {s} need row {_sequenceRow[s]} + {_layerRow} + {head} and {slots} slots of [{sums.Rows}, {sums.Columns}].");
+                        $"{kind} of sequence {s} need row {_sequenceRow[s]} + {_layerRow} + {head} + {last} and {slots} slots of [{sums.Rows}, {sums.Columns}].");
                 }
             }
         }

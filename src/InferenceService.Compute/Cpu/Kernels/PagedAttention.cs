@@ -82,7 +82,7 @@ internal static unsafe class PagedAttention
         }
 
         if (probe.Wanted != AttentionSums.None)
-            job.Watch = AttentionWatch.Of(probe, job.Cache);
+            job.Watch = AttentionWatch.Of(probe, job.Cache, job.Group);
         AttentionPlan.Plan(host, ref job, statistics: probe.Wanted != AttentionSums.None);
         host.Run(Select(host.Path, cache.Batch.Format.Type), &job, long.MaxValue);
         if (job.States != null)

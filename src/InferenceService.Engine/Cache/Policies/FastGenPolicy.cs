@@ -20,7 +20,8 @@ namespace InferenceService.Engine.Cache.Policies;
 /// Deviation: the most attended tokens are chosen once per head and not per row, and not from the local window where that is kept anyway.
 /// Deviation: in decode the budget of most attended tokens grows with the text, so that a long answer to a short prompt keeps more than a
 /// handful (<c>budget_grows</c> off holds it), and the newest few are protected, because their history is short.
-/// Deviation: heads of a group (GQA, unknown to the paper) share slots, so their attention is averaged.
+/// Deviation: heads of a group (GQA, unknown to the paper) share slots, so their attention is averaged; with <c>gqa</c> min a policy is taken
+/// only when each of them retains the target, while what is most attended stays a matter of the mean.
 /// </remarks>
 internal sealed class FastGenPolicy(FastGenPolicy.Choices choices) : IKvPolicy
 {
@@ -32,20 +33,21 @@ internal sealed class FastGenPolicy(FastGenPolicy.Choices choices) : IKvPolicy
             KvPolicyOption.Count("sink_tokens", 4, 0, 65_536, "first tokens that count as special"),
             KvPolicyOption.Count("profile_tokens", 64, 0, 1_000_000, "last prompt queries that are profiled; 0 = all, and no cached prefix is reused"),
             KvPolicyOption.Count("protected_window_size", 4, 0, 4096, "newest tokens that are not evicted for little attention"),
+            KvPolicyOption.Choice("gqa", "what heads that share a cache must retain: the mean of them the target (mean), or each of them (min; memory for each of them)", "mean", "min"),
             KvPolicyOption.UnderPressure("the head that loses least takes the next cheaper policy of the chain"),
             KvPolicyOption.Switch("budget_grows", true, "the most attended tokens are a share of the whole text; false: of the prompt"),
         ],
         values => new FastGenPolicy(new Choices(
             values.Number("recovery_target")!.Value, values.Number("local_share")!.Value, values.Number("frequent_share")!.Value,
             values.Count("sink_tokens"), values.Count("profile_tokens"), values.Count("protected_window_size"),
-            values.Switch("budget_grows"), values.Switch(KvPolicyOption.UnderPressureName)))
+            values.Switch("budget_grows"), values.Switch(KvPolicyOption.UnderPressureName), values.Word("gqa") == "min"))
         { Settings = values.ToString() });
 
     public string Name => Kind.Name;
 
     public string Settings { get; private init; } = "";
 
-    public AttentionSums Sums => AttentionSums.Columns | AttentionSums.Band;
+    public AttentionSums Sums => AttentionSums.Columns | AttentionSums.Band | (choices.EachHead ? AttentionSums.Heads : AttentionSums.None);
 
     public KvLayout Layout(ModelConfig model)
     {
@@ -56,7 +58,7 @@ internal sealed class FastGenPolicy(FastGenPolicy.Choices choices) : IKvPolicy
     public KvSelector NewSelector(in KvSelectorContext context) => new Selector(choices, context);
 
     /// <summary>Option values.</summary>
-    internal sealed record Choices(double Target, double LocalShare, double FrequentShare, int Sinks, int Profiled, int Protected, bool Grows, bool Yields = false);
+    internal sealed record Choices(double Target, double LocalShare, double FrequentShare, int Sinks, int Profiled, int Protected, bool Grows, bool Yields = false, bool EachHead = false);
 
     private const int PlanCount = 5;
 
@@ -82,6 +84,7 @@ internal sealed class FastGenPolicy(FastGenPolicy.Choices choices) : IKvPolicy
         private readonly int[] _ranked; // [groups] kept tokens that neither class nor window protects
         private readonly double[] _retained; // [groups, plans] attention that each plan would retain; known only where a head may be asked to keep less
         private readonly FastGenProfile _profile;
+        private readonly int _heads; // query heads of a lane that must retain the target each; 0 = their mean must
         private bool _decided;
         private bool _started;
         private int _ranking; // groups that rank their slots
@@ -94,7 +97,8 @@ internal sealed class FastGenPolicy(FastGenPolicy.Choices choices) : IKvPolicy
             _plans = new Plan[context.Layout.Groups];
             _ranked = new int[context.Layout.Groups];
             _retained = new double[choices.Yields ? context.Layout.Groups * PlanCount : 0];
-            _profile = new FastGenProfile();
+            _heads = choices.EachHead && context.Model.Heads > context.Model.KvHeads ? context.Model.Heads / context.Model.KvHeads : 0;
+            _profile = new FastGenProfile(_heads);
             if (context.Previous is not Selector { _decided: true } before)
                 return;
             _decided = true;
@@ -115,7 +119,7 @@ internal sealed class FastGenPolicy(FastGenPolicy.Choices choices) : IKvPolicy
             return plan == Plan.Full ? text.Length : Math.Min(text.Length, classed + frequent + local);
         }
 
-        public override AttentionSums Sums => AttentionSums.Columns | AttentionSums.Band;
+        public override AttentionSums Sums => AttentionSums.Columns | AttentionSums.Band | (_heads > 0 ? AttentionSums.Heads : AttentionSums.None);
 
         public override int FreshPromptTokens => _profiled;
 
@@ -134,7 +138,7 @@ internal sealed class FastGenPolicy(FastGenPolicy.Choices choices) : IKvPolicy
             {
                 return computed + tokens <= _prompt - _profiled
                     ? default
-                    : new KvWatch(AttentionSums.Columns | AttentionSums.Band, _prompt - _profiled, _window, 0, 0);
+                    : new KvWatch(Sums, _prompt - _profiled, _window, 0, 0);
             }
 
             return _ranking > 0 ? new KvWatch(AttentionSums.Columns, 0, 0, 0, 0) : default;

@@ -1,12 +1,15 @@
 namespace InferenceService.Engine.Cache.Policies;
 
 /// <summary>What one head's attention over a prompt looks like, and how much of it a set of tokens retains. Reused from head to head.</summary>
-internal sealed class FastGenProfile
+/// <param name="heads">Query heads that must retain enough each; 0 = their mean must.</param>
+internal sealed class FastGenProfile(int heads = 0)
 {
     private const int FrequentBit = 4;
 
     private float[] _columns = [];
     private float[] _bands = [];
+    private float[] _headColumns = []; // [heads, tokens]
+    private float[] _headBands = [];
     private byte[] _kinds = [];
     private long[] _order = [];
     private int[] _slots = [];
@@ -27,6 +30,15 @@ internal sealed class FastGenProfile
             (_kinds, _order) = (new byte[_tokens], new long[_tokens]);
         seen.ColumnSums.Slice(lane * seen.SumStride, _tokens).CopyTo(_columns);
         seen.BandSums.Slice(lane * seen.SumStride, _tokens).CopyTo(_bands);
+        if (_headColumns.Length < heads * _tokens)
+            (_headColumns, _headBands) = (new float[heads * _tokens], new float[heads * _tokens]);
+        int lanes = seen.Layout.OwnerLayers * seen.Layout.KvHeads;
+        for (int head = 0; head < heads; head++)
+        {
+            int row = ((1 + head) * lanes + lane) * seen.SumStride;
+            seen.ColumnSums.Slice(row, _tokens).CopyTo(_headColumns.AsSpan(head * _tokens));
+            seen.BandSums.Slice(row, _tokens).CopyTo(_headBands.AsSpan(head * _tokens));
+        }
     }
 
     /// <summary>States a token's class: 2 special, 1 punctuation, 0 neither.</summary>
@@ -39,13 +51,7 @@ internal sealed class FastGenProfile
     public bool IsFrequent(int position) => (_kinds[position] & FrequentBit) != 0;
 
     /// <summary>Share of attention on tokens of at least that class.</summary>
-    public double Retained(int kind)
-    {
-        double mass = 0;
-        for (int position = 0; position < _tokens; position++)
-            mass += Class(position) >= kind ? _columns[position] : 0;
-        return mass / _rows;
-    }
+    public double Retained(int kind) => Retained(kind, withMarked: false, withBand: false);
 
     /// <summary>Marks the most attended tokens without a class before a position; of equal ones the lower position wins.</summary>
     /// <returns>Tokens marked.</returns>
@@ -68,10 +74,10 @@ internal sealed class FastGenProfile
     }
 
     /// <summary>Share of attention on tokens with a class and on marked ones.</summary>
-    public double RetainedWithFrequent() => Retained(withBand: false);
+    public double RetainedWithFrequent() => Retained(1, withMarked: true, withBand: false);
 
     /// <summary>The same, and on those in the window before each row.</summary>
-    public double RetainedWithLocal() => Retained(withBand: true);
+    public double RetainedWithLocal() => Retained(1, withMarked: true, withBand: true);
 
     /// <summary>Begins a ranking of the slots that a head holds: none is dropped yet.</summary>
     public void Rank(int slots)
@@ -106,12 +112,27 @@ internal sealed class FastGenProfile
     /// <summary>The slot did not earn its place.</summary>
     public bool IsDropped(int slot) => _kinds[slot] == FrequentBit;
 
-    private double Retained(bool withBand)
+    /// <summary>Of the mean over the heads, or of the head that retains least.</summary>
+    private double Retained(int kind, bool withMarked, bool withBand)
+    {
+        if (heads == 0)
+            return Mass(_columns, _bands, kind, withMarked, withBand) / _rows;
+        double least = double.PositiveInfinity;
+        for (int head = 0; head < heads; head++)
+            least = Math.Min(least, Mass(_headColumns.AsSpan(head * _tokens, _tokens), _headBands.AsSpan(head * _tokens, _tokens), kind, withMarked, withBand));
+        return least / _rows;
+    }
+
+    private double Mass(ReadOnlySpan<float> columns, ReadOnlySpan<float> bands, int kind, bool withMarked, bool withBand)
     {
         double mass = 0;
         for (int position = 0; position < _tokens; position++)
-            mass += _kinds[position] != 0 ? _columns[position] : withBand ? _bands[position] : 0;
-        return mass / _rows;
+        {
+            bool kept = Class(position) >= kind || (withMarked && IsFrequent(position));
+            mass += kept ? columns[position] : withBand ? bands[position] : 0;
+        }
+
+        return mass;
     }
 
     private static int OwnerOf(Models.KvLayout layout, int ownerIndex)

@@ -22,7 +22,8 @@ public readonly ref struct KvObservation
 
     /// <summary>
     /// [ownerLayers × kvHeads, slots], row-major with stride <see cref="SumStride"/>: what each slot received from the observed rows,
-    /// summed since the first of them; empty when the step's <see cref="KvWatch"/> did not ask for it.
+    /// summed since the first of them; empty when the step's <see cref="KvWatch"/> did not ask for it. Where it asked for
+    /// <see cref="Compute.AttentionSums.Heads"/> as many rows for query head 0 of each lane follow, then for query head 1, and so on.
     /// </summary>
     public required ReadOnlySpan<float> ColumnSums { get; init; }
 

@@ -24,6 +24,27 @@ public sealed class FastGenPolicyTests
         Assert.Equal(plan, head.Selector.Plans[0].ToString());
     }
 
+    /// <summary>Two query heads: one spends all of its attention on special tokens, the other a part.</summary>
+    [Theory]
+    [InlineData(0.5, false, nameof(FastGenPolicy.Plan.Special))]
+    [InlineData(0.5, true, nameof(FastGenPolicy.Plan.Punctuation))]
+    [InlineData(0.1, true, nameof(FastGenPolicy.Plan.Special))]
+    [InlineData(0.95, true, nameof(FastGenPolicy.Plan.Full))]
+    public void Each_of_the_heads_that_share_a_cache_must_retain_the_target_where_that_is_asked(double target, bool eachHead, string plan)
+    {
+        Head head = new(target, eachHead: eachHead);
+        float[] first = new float[Prompt], second = new float[Prompt];
+        (first[0], first[7]) = (12, 8);
+        (second[0], second[3], second[19]) = (3, 9, 3);
+        second.AsSpan(12, 4).Fill(1.25f);
+        head.Begin([.. first.Zip(second, (a, b) => (a + b) / 2), .. first, .. second], new float[3 * Prompt]);
+        Assert.Equal(plan, head.Selector.Plans[0].ToString());
+        // Their order is nobody's business.
+        Head other = new(target, eachHead: eachHead);
+        other.Begin([.. first.Zip(second, (a, b) => (a + b) / 2), .. second, .. first], new float[3 * Prompt]);
+        Assert.Equal(head.Selector.Plans[0], other.Selector.Plans[0]);
+    }
+
     [Fact]
     public void Of_equally_attended_tokens_the_lower_position_is_kept()
     {
@@ -104,12 +125,12 @@ public sealed class FastGenPolicyTests
         private readonly List<int> _text = [.. Enumerable.Range(0, Prompt)];
         private readonly KeepSet _keep = new(1);
 
-        public Head(double target, int protect = 2)
+        public Head(double target, int protect = 2, bool eachHead = false)
         {
             using var model = new TinyModel();
             var classes = new TokenClasses([0, Special], [3, 9]);
             Selector = new FastGenPolicy.Selector(
-                new FastGenPolicy.Choices(target, 0.2, 0.15, 0, 0, protect, true), new KvSelectorContext(model.Config, _layout, classes, Prompt, null));
+                new FastGenPolicy.Choices(target, 0.2, 0.15, 0, 0, protect, true, EachHead: eachHead), new KvSelectorContext(model.Config, _layout, classes, Prompt, null));
         }
 
         public FastGenPolicy.Selector Selector { get; }
@@ -137,7 +158,7 @@ public sealed class FastGenPolicyTests
             Lengths = [positions.Length],
             ColumnSums = columns,
             BandSums = bands,
-            SumStride = columns.Length,
+            SumStride = positions.Length,
             SlotPositions = [positions],
         }, _keep);
     }

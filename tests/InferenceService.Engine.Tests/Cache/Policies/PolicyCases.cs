@@ -18,6 +18,7 @@ internal static class PolicyCases
         ["heads"] = ("fast-gen", "recovery_target=0.6 profile_tokens=8 local_share=0.2 frequent_share=0.2 sink_tokens=1 protected_window_size=2"),
         ["heads, growing little"] = ("fast-gen", "recovery_target=0.5 profile_tokens=5 local_share=0.1 frequent_share=0.3 budget_grows=false"),
         ["heads by the whole prompt"] = ("fast-gen", "recovery_target=0.7 profile_tokens=0 sink_tokens=0"),
+        ["each of the heads"] = ("fast-gen", "gqa=min recovery_target=0.5 profile_tokens=8 local_share=0.2 frequent_share=0.2 sink_tokens=1 protected_window_size=2"),
         ["special heads"] = ("fast-gen", "recovery_target=0 profile_tokens=4"),
     };
 
