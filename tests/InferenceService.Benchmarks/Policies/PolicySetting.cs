@@ -63,6 +63,7 @@ internal sealed record PolicySetting(string Name, IReadOnlyDictionary<string, st
             Parse("fast-gen:recovery_target=0.91"),
             Parse($"{plain}+kv8"),
             Parse($"{plain}+kv4"),
+            Parse($"{plain}:residual_tokens={eighth}+kv4"),
             Parse($"sim-layer-kv:mode=share,full_share=0.5,sink_tokens=4,recent_tokens={eighth}+kv4"),
             Parse($"streaming-llm:sink_tokens=4,recent_tokens={quarter}+kv4"),
         ];
