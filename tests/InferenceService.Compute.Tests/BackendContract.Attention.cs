@@ -133,6 +133,13 @@ public abstract partial class BackendContract
                 string what = $"sequence {s}, head {head}, {watched}";
                 AssertSums(sums[head].Columns, run.Sums(s, head), watched.Sums.HasFlag(AttentionSums.Columns), what);
                 AssertSums(sums[head].Band, run.Bands(s, head), watched.Sums.HasFlag(AttentionSums.Band), what);
+                for (int g = 0; g < kvCase.Group; g++)
+                {
+                    bool heads = watched.Sums.HasFlag(AttentionSums.Heads);
+                    AssertSums(sums[head].Each[g].Columns, run.Sums(s, head, 1 + g), heads && watched.Sums.HasFlag(AttentionSums.Columns), what);
+                    AssertSums(sums[head].Each[g].Band, run.Bands(s, head, 1 + g), heads && watched.Sums.HasFlag(AttentionSums.Band), what);
+                }
+
                 AssertSums([sums[head].Range], [run.Range(s, head)], watched.Sums.HasFlag(AttentionSums.RangeMass), what);
             }
         }

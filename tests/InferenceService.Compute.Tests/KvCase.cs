@@ -62,6 +62,9 @@ internal sealed class KvCase
     public sealed record HeadSums(double[] Columns, double[] Band)
     {
         public double Range { get; set; }
+
+        /// <summary>The same of each query head.</summary>
+        public HeadSums[] Each { get; init; } = [];
     }
 
     public KvBlockFormat Format { get; }
@@ -161,18 +164,19 @@ internal sealed class KvCase
         for (int head = 0; head < KvHeads; head++)
         {
             int length = s.Lengths[GroupOf(head)];
-            sums[head] = new HeadSums(new double[length + s.Rows], new double[length + s.Rows]);
+            HeadSums None() => new(new double[length + s.Rows], new double[length + s.Rows]);
+            sums[head] = None() with { Each = [.. Enumerable.Range(0, Group).Select(_ => None())] };
             for (int row = 0; row < s.Rows; row++)
             {
                 for (int g = 0; g < Group; g++)
-                    DenseRow(sequence, head, row, (head * Group + g) * Format.HeadDim, output, sums[head]);
+                    DenseRow(sequence, head, row, (head * Group + g) * Format.HeadDim, output, sums[head], sums[head].Each[g]);
             }
         }
 
         return (output, sums);
     }
 
-    private void DenseRow(int sequence, int head, int row, int column, float[] outputs, HeadSums sums)
+    private void DenseRow(int sequence, int head, int row, int column, float[] outputs, HeadSums sums, HeadSums alone)
     {
         KvSequence s = Sequences[sequence];
         int group = GroupOf(head), own = s.Lengths[group] + row;
@@ -198,6 +202,7 @@ internal sealed class KvCase
         {
             double weight = Math.Exp(score - max) / sum;
             Watch(s.Watched, sums, own, slot, weight / Group);
+            Watch(s.Watched, alone, own, slot, weight);
             for (int d = 0; d < output.Length; d++)
                 total[d] += weight * Stored(sequence, head, slot, value: true)[d];
         }
@@ -253,7 +258,7 @@ internal sealed class KvCase
         Matrix sinkQ = Matrix.Random(random, DType.F32, rows, q.Columns, width: 2);
         int slots = lengths.Max() + rows;
         var watched = new Watched(
-            (AttentionSums)random.Next(8), random.Next(2) == 0 ? 0 : random.Next(slots), random.Next(slots + 2), random.Next(10), random.Next(slots + 2));
+            (AttentionSums)random.Next(16), random.Next(2) == 0 ? 0 : random.Next(slots), random.Next(slots + 2), random.Next(10), random.Next(slots + 2));
         return (
             new KvSequence(rows, lengths, starts, gaps, sinks, windows, q, sinkQ, k with { Type = DType.F32 }, v with { Type = DType.F32 }, watched),
             keys, values);

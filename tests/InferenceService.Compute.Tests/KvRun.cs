@@ -36,7 +36,7 @@ internal sealed class KvRun
         if (kvCase.Packs.Count > 0)
             Pack();
         _sumColumns = 1 + kvCase.Sequences.Max(s => s.Lengths.Max() + s.Rows);
-        int sumRows = kvCase.Sequences.Length * kvCase.KvHeads + LayerRow;
+        int sumRows = (1 + kvCase.Group) * HeadRows + LayerRow;
         _sums = backend.Allocate(DType.F32, sumRows, _sumColumns);
         _bands = backend.Allocate(DType.F32, sumRows, _sumColumns);
         _ranges = backend.Allocate(DType.F32, sumRows, 1);
@@ -53,10 +53,10 @@ internal sealed class KvRun
     }
 
     /// <summary>The column sums of a sequence's KV head so far; the last one belongs to no slot.</summary>
-    public float[] Sums(int sequence, int head) => Row(_sums, sequence, head);
+    public float[] Sums(int sequence, int head, int part = 0) => Row(_sums, sequence, head, part);
 
     /// <summary>The band sums of a sequence's KV head so far; the last one belongs to no slot.</summary>
-    public float[] Bands(int sequence, int head) => Row(_bands, sequence, head);
+    public float[] Bands(int sequence, int head, int part = 0) => Row(_bands, sequence, head, part);
 
     /// <summary>The range mass of a sequence's KV head so far.</summary>
     public float Range(int sequence, int head) => Row(_ranges, sequence, head)[0];
@@ -150,18 +150,21 @@ internal sealed class KvRun
             wanted.HasFlag(AttentionSums.Band) ? _bands : default,
             wanted.HasFlag(AttentionSums.RangeMass) ? _ranges : default,
             Ints([.. parts.Select(p => _case.Sequences[p.Sequence].Watched.Sums == AttentionSums.None ? -1 : p.Sequence * _case.KvHeads)], parts.Length),
-            Ints([.. parts.SelectMany(p => _case.Sequences[p.Sequence].Watched.Fields)], AttentionProbe.ObservedFields), LayerRow);
+            Ints([.. parts.SelectMany(p => _case.Sequences[p.Sequence].Watched.Fields)], AttentionProbe.ObservedFields), LayerRow)
+        { HeadRows = HeadRows };
         int[] heads = Enumerable.Range(0, _case.KvHeads).ToArray();
         return new PagedKv(
             batch, Ints([.. heads.Select(_case.GroupOf)], heads.Length),
             Ints([.. heads.Select(h => _case.Format.LaneOffset(_case.LaneOf(h)))], heads.Length), _case.Scale, _case.Window, _case.ExcludeSelf);
     }
 
-    private float[] Row(Tensor sums, int sequence, int head)
+    private int HeadRows => _case.Sequences.Length * _case.KvHeads;
+
+    private float[] Row(Tensor sums, int sequence, int head, int part = 0)
     {
         float[] all = new float[sums.Rows * sums.Columns];
         _backend.Download(sums, MemoryMarshal.AsBytes(all.AsSpan()));
-        return all.AsSpan((sequence * _case.KvHeads + head + LayerRow) * sums.Columns, sums.Columns).ToArray();
+        return all.AsSpan((sequence * _case.KvHeads + head + part * HeadRows + LayerRow) * sums.Columns, sums.Columns).ToArray();
     }
 
     private byte[] Poisoned()

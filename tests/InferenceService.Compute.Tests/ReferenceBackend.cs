@@ -154,9 +154,9 @@ internal sealed class ReferenceBackend : IBackend
                 var lane = new Lane(cache, s, head);
                 for (int row = start; row < I32(batch.RowStarts, s + 1); row++)
                 {
-                    double[] weights = AttendRow(q, cache, output, lane, head, row, row - start);
-                    if (probe.Wanted != AttentionSums.None && I32(probe.SequenceRow, s) >= 0)
-                        Observe(probe, s, head, lane.Length + row - start, weights);
+                    double[][] weights = AttendRow(q, cache, output, lane, head, row, row - start);
+                    for (int i = 0; i < weights.Length && probe.Wanted != AttentionSums.None && I32(probe.SequenceRow, s) >= 0; i++)
+                        Observe(probe, s, head, i, lane.Length + row - start, weights[i]);
                 }
             }
         }
@@ -198,12 +198,14 @@ internal sealed class ReferenceBackend : IBackend
             buffer.Dispose();
     }
 
-    /// <summary>Adds one row's weights to the sums that its sequence wants.</summary>
-    private static void Observe(in AttentionProbe probe, int sequence, int head, int own, double[] weights)
+    /// <summary>Adds one row's weights to the sums that its sequence wants: those of all query heads (0) or of one (1 + g).</summary>
+    private static void Observe(in AttentionProbe probe, int sequence, int head, int part, int own, double[] weights)
     {
         Span<int> observed = MemoryMarshal.Cast<byte, int>(Row(probe.Observed, sequence));
         AttentionSums wanted = probe.Wanted & (AttentionSums)observed[0];
-        int at = I32(probe.SequenceRow, sequence) + probe.LayerRow + head, band = observed[2], sinkEnd = observed[3], recentStart = observed[4];
+        if (part > 0 && !wanted.HasFlag(AttentionSums.Heads))
+            return;
+        int at = I32(probe.SequenceRow, sequence) + probe.LayerRow + head + part * probe.HeadRows, band = observed[2], sinkEnd = observed[3], recentStart = observed[4];
         if (own < observed[1])
             return;
         double mass = 0;
@@ -217,18 +219,19 @@ internal sealed class ReferenceBackend : IBackend
                 mass += weights[slot];
         }
 
-        if (wanted.HasFlag(AttentionSums.RangeMass))
+        if (part == 0 && wanted.HasFlag(AttentionSums.RangeMass))
             F32(probe.RangeMass, at, 0) += (float)mass;
     }
 
-    /// <summary>Writes one row of one KV head's query heads; returns its attention weights, averaged over them.</summary>
-    private static double[] AttendRow(Tensor q, in PagedKv cache, Tensor output, Lane lane, int head, int row, int rowInSequence)
+    /// <summary>Writes one row of one KV head's query heads; returns its attention weights, averaged over them, then of each.</summary>
+    private static double[][] AttendRow(Tensor q, in PagedKv cache, Tensor output, Lane lane, int head, int row, int rowInSequence)
     {
         DType type = cache.Batch.Format.Type;
         int headDim = cache.Batch.Format.HeadDim, group = q.Columns / (headDim * cache.LaneGroup.Columns);
         int last = lane.Length + rowInSequence, end = cache.ExcludeSelf ? last : last + 1;
         int first = cache.Window > 0 ? Math.Max(0, last + 1 - cache.Window) : 0, recent = lane.Window > 0 ? last + 1 - lane.Window : 0;
-        double[] weights = new double[end], values = new double[headDim], columns = new double[end];
+        double[] weights = new double[end], values = new double[headDim];
+        double[][] columns = [.. Enumerable.Range(0, 1 + group).Select(_ => new double[end])];
         for (int g = 0; g < group; g++)
         {
             int column = (head * group + g) * headDim;
@@ -259,7 +262,10 @@ internal sealed class ReferenceBackend : IBackend
             for (int c = 0; c < headDim; c++)
                 F32(output, row, column + c) = sum > 0 ? (float)(values[c] / sum) : 0;
             for (int slot = first; slot < end; slot++)
-                columns[slot] += Unseen(slot) ? 0 : weights[slot] / sum / group;
+            {
+                columns[1 + g][slot] = Unseen(slot) ? 0 : weights[slot] / sum;
+                columns[0][slot] += columns[1 + g][slot] / group;
+            }
         }
 
         return columns;
