@@ -64,7 +64,7 @@ public sealed class CpuBackend : IBackend
     {
         if (format == WeightFormat.Stored || rows < 0 || !WeightLayout.Holds(format, columns))
             throw new ShapeException($"A weight [{rows}, {columns}] cannot be packed as {format}.");
-        _ = _host.Generated(format); // assembled while loading, not in the first step
+        _host.Generate(format); // while weights load, not in the first step
         Tensor panels = Allocate(DType.U8, WeightLayout.Panels(rows), WeightLayout.PanelBytes(format, columns));
         return new Weight(format, rows, columns, panels);
     }

@@ -24,6 +24,13 @@ internal sealed unsafe class KernelHost(int threads, SimdPath path, KernelFamily
     /// <summary>Instructions that multiply packed weights.</summary>
     public KernelFamily Kernels { get; } = kernels;
 
+    /// <summary>Starts to assemble the kernels for a format, where there are any.</summary>
+    public void Generate(WeightFormat format)
+    {
+        if (GeneratedKernels.Has(format))
+            _generated?.Begin(format);
+    }
+
     /// <summary>Assembled kernels for a format (<see cref="GeneratedKernels.For"/>); null when the family, the processor or the system has none.</summary>
     public nint[]? Generated(WeightFormat format) => GeneratedKernels.Has(format) ? _generated?.For(format) : null;
 

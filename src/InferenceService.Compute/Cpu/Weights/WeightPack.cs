@@ -6,7 +6,7 @@ using InferenceService.Compute.Cpu.Simd;
 namespace InferenceService.Compute.Cpu.Weights;
 
 /// <summary>Rounds rows of a stored matrix into the panels of <see cref="WeightLayout"/>.</summary>
-/// <remarks>One thread a panel: a run of up to 32 rows is widened and rounded in L1, then interleaved. Reads memory once, in order.</remarks>
+/// <remarks>One thread a panel; eight rows at a time are widened and rounded, a run of columns after the other, in L1. Reads memory once.</remarks>
 internal static unsafe class WeightPack
 {
     private const int Run = WeightLayout.RunColumns, Group = WeightLayout.GroupColumns, PanelRows = WeightLayout.PanelRows;
@@ -73,118 +73,69 @@ internal static unsafe class WeightPack
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static WeightError Pack(in Job job, byte* source, byte* target, int first, int rows)
     {
-        float* values = stackalloc float[Run + 16];
-        byte* codes = stackalloc byte[PanelRows * Run * 2]; // up to two bytes an element
-        double lost = 0, total = 0;
+        float* values = stackalloc float[Octet.Rows * Run];
+        float* columns = stackalloc float[Octet.Rows * Run];
+        uint* words = stackalloc uint[Octet.Rows * Run / 2]; // bf16 has most: two columns a word
+        WeightError error = default;
         for (int column = 0; column < job.Columns; column += Run)
         {
             int count = Math.Min(Run, job.Columns - column);
-            byte* scales = target + count * PanelRows; // after the run's Int8 codes
-            for (int r = 0; r < rows; r++)
+            for (int channel = first / Octet.Rows * Octet.Rows; channel < first + rows; channel += Octet.Rows)
             {
-                byte* row = codes + r * Run * 2;
-                job.Widen(source + r * job.SourceStride + (long)column * job.ElementBytes, values, count);
-                switch (job.Format)
-                {
-                    case WeightFormat.Int8:
-                        Int8(values, count, row, (float*)scales + first + r, ref lost, ref total);
-                        break;
-                    case WeightFormat.Int4:
-                        Int4(values, count, row, target + (first + r) * sizeof(ushort), ref lost, ref total);
-                        break;
-                    default:
-                        BF16(values, count, (ushort*)row, ref lost, ref total);
-                        break;
-                }
+                int from = Math.Max(channel, first), to = Math.Min(channel + Octet.Rows, first + rows);
+                if (to - from < Octet.Rows)
+                    new Span<float>(values, Octet.Rows * Run).Clear();
+                for (int r = from; r < to; r++)
+                    job.Widen(source + (r - first) * job.SourceStride + (long)column * job.ElementBytes, values + (r - channel) * Run, count);
+                Octet.Transpose(values, columns, count);
+                error += Round(job.Format, columns, count, words, target, channel, from, to);
             }
 
-            target = Interleave(job.Format, codes, target, first, rows, count);
+            target += WeightLayout.PanelBytes(job.Format, count);
         }
 
-        return new WeightError(lost, total);
+        return error;
     }
 
-    private static void Int8(float* values, int count, byte* codes, float* scale, ref double lost, ref double total)
-    {
-        float step = *scale = SignedBytes.Round(values, count, (sbyte*)codes);
-        for (int i = 0; i < count; i += 8)
-        {
-            Vector256<float> value = Vector256.Load(values + i);
-            Vector128<short> words = Vector128.WidenLower(Vector128.CreateScalar(*(ulong*)(codes + i)).AsSByte());
-            Vector256<int> code = Vector256.Create(Vector128.WidenLower(words), Vector128.WidenUpper(words));
-            Add(value, Vector256.ConvertToSingle(code) * step, ref lost, ref total);
-        }
-
-        for (int i = 0; i < count; i += 32)
-            (Vector256.Load(codes + i) ^ Vector256.Create((byte)0x80)).Store(codes + i);
-    }
-
-    /// <param name="panel">The run's first group, plus the channel's place among the scales.</param>
-    private static void Int4(float* values, int count, byte* codes, byte* panel, ref double lost, ref double total)
-    {
-        for (int g = 0; g < count; g += Group)
-        {
-            Half scale = Nibbles.Round(values + g, codes + g);
-            *(Half*)(panel + g / Group * WeightLayout.Int4GroupBytes + PanelRows * Group / 2) = scale;
-            float step = (float)scale;
-            for (int i = g; i < g + Group; i += 8)
-            {
-                Vector128<ushort> words = Vector128.WidenLower(Vector128.CreateScalar(*(ulong*)(codes + i)).AsByte());
-                Vector256<int> code = Vector256.Create(Vector128.WidenLower(words), Vector128.WidenUpper(words)).AsInt32() - Vector256.Create(8);
-                Add(Vector256.Load(values + i), Vector256.ConvertToSingle(code) * step, ref lost, ref total);
-            }
-        }
-    }
-
-    private static void BF16(float* values, int count, ushort* codes, ref double lost, ref double total)
-    {
-        for (int i = count; i < count + 8; i++)
-            values[i] = 0; // the last vector may be ragged
-        for (int i = 0; i < count; i += 8)
-        {
-            Vector256<float> value = Vector256.Load(values + i);
-            Vector256<uint> rounded = BFloat16.Round(value);
-            Vector128.Narrow(rounded.GetLower(), rounded.GetUpper()).Store(codes + i);
-            Add(value, (rounded << 16).AsSingle(), ref lost, ref total);
-        }
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Add(Vector256<float> value, Vector256<float> packed, ref double lost, ref double total)
-    {
-        Vector256<float> difference = value - packed;
-        lost += Vector256.Sum(difference * difference);
-        total += Vector256.Sum(value * value);
-    }
-
-    /// <summary>Spreads one run of codes over the panel's steps; returns where the next run goes.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static byte* Interleave(WeightFormat format, byte* codes, byte* target, int first, int rows, int count)
+    /// <summary>Rounds a run of an octet and puts the words of channels [<paramref name="from"/>, <paramref name="to"/>) into the panel.</summary>
+    private static WeightError Round(WeightFormat format, float* columns, int count, uint* words, byte* target, int channel, int from, int to)
     {
         if (format == WeightFormat.Int4)
         {
+            WeightError error = default;
             for (int g = 0; g < count; g += Group, target += WeightLayout.Int4GroupBytes)
             {
-                for (int r = 0; r < rows; r++)
-                {
-                    uint* words = (uint*)(codes + r * Run * 2 + g);
-                    for (int pair = 0; pair < Group / 8; pair++)
-                        ((uint*)(target + pair * WeightLayout.StepBytes))[first + r] = words[2 * pair] | words[2 * pair + 1] << 4;
-                }
+                error += Int4Octet.Round(columns + g * Octet.Rows, words);
+                Put(words, 4, target, channel, from, to);
+                ushort* scales = (ushort*)(words + 4 * Octet.Rows) - channel, places = (ushort*)(target + 4 * WeightLayout.StepBytes);
+                for (int c = from; c < to; c++)
+                    places[c] = scales[c];
             }
 
-            return target;
+            return error;
         }
 
-        int steps = format == WeightFormat.BF16 ? count / 2 : count / 4;
-        for (int r = 0; r < rows; r++)
+        bool bytes = format == WeightFormat.Int8;
+        WeightError lost = bytes ? Int8Octet.Round(columns, count, words) : BF16Octet.Round(columns, count, words);
+        Put(words, bytes ? count / 4 + 1 : count / 2, target, channel, from, to); // scales are laid out as one more step
+        return lost;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Put(uint* words, int steps, byte* target, int channel, int from, int to)
+    {
+        uint* place = (uint*)target + channel;
+        for (int step = 0; step < steps; step++, place += PanelRows, words += Octet.Rows)
         {
-            uint* words = (uint*)(codes + r * Run * 2);
-            for (int step = 0; step < steps; step++)
-                ((uint*)(target + step * WeightLayout.StepBytes))[first + r] = words[step];
-        }
+            if (to - from == Octet.Rows)
+            {
+                Vector256.Load(words).Store(place);
+                continue;
+            }
 
-        return target + steps * WeightLayout.StepBytes + (format == WeightFormat.Int8 ? PanelRows * sizeof(float) : 0);
+            for (int c = from - channel; c < to - channel; c++)
+                place[c] = words[c];
+        }
     }
 
     private static delegate*<byte*, float*, int, void> Select(SimdPath path, DType type) => path switch
