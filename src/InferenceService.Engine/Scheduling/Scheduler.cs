@@ -1,3 +1,4 @@
+// Above 400 lines: who continues, who enters, who keeps less and who gives way are one decision a step, over the same batch and the same reserve.
 using InferenceService.Engine.Cache;
 using InferenceService.Engine.Cache.Policies;
 
