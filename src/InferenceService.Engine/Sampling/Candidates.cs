@@ -1,3 +1,7 @@
+using System.Numerics;
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
+
 namespace InferenceService.Engine.Sampling;
 
 /// <summary>Tokens that may still be drawn, ids ascending, with their scores (logits after temperature).</summary>
@@ -43,17 +47,30 @@ internal sealed class Candidates
     public void KeepAbove(float threshold, int ties)
     {
         ReadOnlySpan<int> ids = Ids;
+        ReadOnlySpan<Vector256<float>> vectors = MemoryMarshal.Cast<float, Vector256<float>>(Scores);
+        var low = Vector256.Create(threshold);
         int kept = 0;
-        for (int i = 0; i < ids.Length; i++)
+        for (int v = 0; v < vectors.Length; v++)
         {
-            float score = _scores[i];
-            if (score < threshold || (score == threshold && ties-- <= 0))
-                continue;
-            (_ids[kept], _scores[kept]) = (ids[i], score);
-            kept++;
+            // Filters leave few of many, so nearly every vector ends here. What is kept moves down, never past where it is read.
+            uint mask = Vector256.GreaterThanOrEqual(vectors[v], low).ExtractMostSignificantBits();
+            for (; mask != 0; mask &= mask - 1)
+                kept = Keep(ids, v * Vector256<float>.Count + BitOperations.TrailingZeroCount(mask), threshold, ref ties, kept);
         }
 
+        for (int i = vectors.Length * Vector256<float>.Count; i < ids.Length; i++)
+            if (_scores[i] >= threshold)
+                kept = Keep(ids, i, threshold, ref ties, kept);
         (Count, _isWhole) = (kept, false);
+    }
+
+    private int Keep(ReadOnlySpan<int> ids, int index, float threshold, ref int ties, int kept)
+    {
+        float score = _scores[index];
+        if (score == threshold && ties-- <= 0)
+            return kept;
+        (_ids[kept], _scores[kept]) = (ids[index], score);
+        return kept + 1;
     }
 
     /// <summary>The highest score.</summary>

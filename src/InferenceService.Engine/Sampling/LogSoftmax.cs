@@ -27,9 +27,7 @@ internal static class LogSoftmax
     /// <summary>ln Σ exp(logit); exact to float rounding, summed in double.</summary>
     public static double LogSumExp(ReadOnlySpan<float> logits)
     {
-        float max = float.NegativeInfinity;
-        foreach (float logit in logits)
-            max = Math.Max(max, logit);
+        float max = LogitRow.Max(logits);
         if (!float.IsFinite(max))
             return max;
         Vector<double> sums = Vector<double>.Zero;
@@ -65,6 +63,15 @@ internal static class LogSoftmax
         int count = 0;
         for (int id = 0; id < logits.Length; id++)
         {
+            if (count == ids.Length && count > 0 && id % Vector<float>.Count == 0)
+            {
+                // The window is full: whole vectors that hold nothing higher than its lowest are passed over.
+                while (id <= logits.Length - Vector<float>.Count && Vector.LessThanOrEqualAll(new Vector<float>(logits[id..]), new Vector<float>(values[count - 1])))
+                    id += Vector<float>.Count;
+                if (id == logits.Length)
+                    break;
+            }
+
             float logit = logits[id];
             if (count == ids.Length && (count == 0 || !(logit > values[count - 1])))
                 continue;

@@ -1,4 +1,5 @@
 using System.Numerics;
+using System.Runtime.InteropServices;
 
 namespace InferenceService.Engine.Sampling;
 
@@ -9,18 +10,25 @@ internal static class LogitRow
     public static float Max(ReadOnlySpan<float> row)
     {
         float max = float.NegativeInfinity;
-        int i = 0;
-        if (row.Length >= Vector<float>.Count)
+        ReadOnlySpan<Vector<float>> vectors = MemoryMarshal.Cast<float, Vector<float>>(row);
+        // Several maxima at once: one alone would wait for itself at every vector.
+        Vector<float> first = new(max), second = first, third = first, fourth = first;
+        int v = 0;
+        for (; v <= vectors.Length - 4; v += 4)
         {
-            var maxima = new Vector<float>(max);
-            for (; i <= row.Length - Vector<float>.Count; i += Vector<float>.Count)
-                maxima = Vector.Max(maxima, new Vector<float>(row[i..]));
-            for (int lane = 0; lane < Vector<float>.Count; lane++)
-                max = Math.Max(max, maxima[lane]);
+            first = Vector.Max(first, vectors[v]);
+            second = Vector.Max(second, vectors[v + 1]);
+            third = Vector.Max(third, vectors[v + 2]);
+            fourth = Vector.Max(fourth, vectors[v + 3]);
         }
 
-        for (; i < row.Length; i++)
-            max = Math.Max(max, row[i]);
+        for (; v < vectors.Length; v++)
+            first = Vector.Max(first, vectors[v]);
+        first = Vector.Max(Vector.Max(first, second), Vector.Max(third, fourth));
+        for (int lane = 0; lane < Vector<float>.Count; lane++)
+            max = Math.Max(max, first[lane]);
+        foreach (float score in row[(vectors.Length * Vector<float>.Count)..])
+            max = Math.Max(max, score);
         return max;
     }
 
@@ -28,12 +36,12 @@ internal static class LogitRow
     public static bool AllBelowInfinity(ReadOnlySpan<float> row)
     {
         var infinity = new Vector<float>(float.PositiveInfinity);
-        int i = 0;
-        for (; i <= row.Length - Vector<float>.Count; i += Vector<float>.Count)
-            if (!Vector.LessThanAll(new Vector<float>(row[i..]), infinity))
+        ReadOnlySpan<Vector<float>> vectors = MemoryMarshal.Cast<float, Vector<float>>(row);
+        foreach (Vector<float> some in vectors)
+            if (!Vector.LessThanAll(some, infinity))
                 return false;
-        for (; i < row.Length; i++)
-            if (!(row[i] < float.PositiveInfinity))
+        foreach (float one in row[(vectors.Length * Vector<float>.Count)..])
+            if (!(one < float.PositiveInfinity))
                 return false;
         return true;
     }

@@ -35,7 +35,7 @@ internal sealed class Sampler
         ];
         _stop = new StopRule(config.EosTokenIds);
         _candidates = new Candidates(vocabulary);
-        (_topK, _topP) = (new TopK(cut), new TopP(cut, vocabulary));
+        (_topK, _topP) = (new TopK(cut, vocabulary), new TopP(cut, vocabulary));
         (_row, _work) = (new float[vocabulary], new float[vocabulary]);
     }
 

@@ -9,6 +9,9 @@ internal sealed class TopP(PrefixCut cut, int vocabulary)
 {
     private const double Scale = 1L << 40;
 
+    // Scores so far below the highest rarely belong to a nucleus: e⁻⁸ is a three-thousandth.
+    private const float Near = 8;
+
     private readonly long[] _masses = new long[vocabulary + Vector<long>.Count * 2];
 
     /// <summary>Keeps the nucleus of mass <paramref name="p"/>; at least one token, p = 1 keeps all.</summary>
@@ -16,11 +19,38 @@ internal sealed class TopP(PrefixCut cut, int vocabulary)
     {
         if (p >= 1)
             return;
-        ReadOnlySpan<float> scores = candidates.Scores;
-        ulong total = (ulong)Weigh(scores, candidates.MaxScore());
+        float max = candidates.MaxScore();
+        ulong total = (ulong)Weigh(candidates.Scores, max);
         ulong target = Math.Clamp((ulong)Math.Ceiling((double)p * total), 1, total);
+        if (HasMass(candidates.Scores, max - Near, target))
+        {
+            // The nucleus lies among these few; only they are ranked.
+            candidates.KeepAbove(max - Near, int.MaxValue);
+            Weigh(candidates.Scores, max);
+        }
+
+        ReadOnlySpan<float> scores = candidates.Scores;
         (float threshold, int ties) = cut.Find(scores, MemoryMarshal.Cast<long, ulong>(_masses.AsSpan(0, scores.Length)), target);
         candidates.KeepAbove(threshold, ties);
+    }
+
+    /// <summary>True when scores from <paramref name="low"/> up weigh at least <paramref name="target"/>. Leaves out the last few: at worst nothing is gained.</summary>
+    private bool HasMass(ReadOnlySpan<float> scores, float low, ulong target)
+    {
+        var bound = new Vector<float>(low);
+        ReadOnlySpan<Vector<float>> vectors = MemoryMarshal.Cast<float, Vector<float>>(scores);
+        ReadOnlySpan<Vector<long>> masses = MemoryMarshal.Cast<long, Vector<long>>(_masses);
+        Vector<long> mass = Vector<long>.Zero;
+        for (int v = 0; v < vectors.Length; v++)
+        {
+            Vector<int> near = Vector.GreaterThanOrEqual(vectors[v], bound);
+            if (near == Vector<int>.Zero)
+                continue;
+            Vector.Widen(near, out Vector<long> first, out Vector<long> second);
+            mass += (masses[2 * v] & first) + (masses[2 * v + 1] & second);
+        }
+
+        return (ulong)Vector.Sum(mass) >= target;
     }
 
     /// <summary>Fills the masses; returns their sum. Every score takes the same path, so that equal scores weigh the same.</summary>
