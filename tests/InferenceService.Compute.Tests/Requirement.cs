@@ -1,5 +1,7 @@
 using System.Reflection;
+using System.Runtime.Intrinsics.X86;
 using InferenceService.Compute.Cpu;
+using InferenceService.Compute.Cpu.Generated;
 using Xunit.Abstractions;
 using Xunit.Sdk;
 
@@ -27,6 +29,13 @@ public sealed class RequiresKernelsAttribute(KernelFamily family) : RequirementA
     public KernelFamily Family { get; } = family;
 
     public override string? Missing => Family.IsSupported() ? null : $"this processor has no {Family} kernels";
+}
+
+/// <summary>The processor must be an x64 one and the system must let a process make code.</summary>
+public sealed class RequiresExecutableMemoryAttribute : RequirementAttribute
+{
+    public override string? Missing =>
+        !X86Base.X64.IsSupported ? "this is no x64 processor" : GeneratedKernels.MayExecute ? null : "the system refuses executable memory";
 }
 
 /// <summary>A fact of a contract suite: skipped when the class's <see cref="RequirementAttribute"/> is not met.</summary>

@@ -22,6 +22,9 @@ public sealed class CpuBackendAllocationTests : IDisposable
         Tensor angles = Matrix.Random(random, DType.F32, rows, 64).On(_backend);
         PagedKv cache = Cache(rows, out AttentionProbe probe);
         var moves = new SlotMove[] { new(0, 1), new(5, 4) };
+        Weight[] packed = [.. new[] { WeightFormat.BF16, WeightFormat.Int8, WeightFormat.Int4 }.Select(format => _backend.AllocateWeight(format, 256, 256))];
+        foreach (Weight each in packed)
+            _backend.Pack(weight, each, 0);
         byte[] staging = new byte[rows * 256 * 4], zeros = new byte[rows * 4];
 
         void Step()
@@ -31,6 +34,8 @@ public sealed class CpuBackendAllocationTests : IDisposable
             _backend.RmsNorm(x, norm, 1e-5f, output);
             _backend.AddRmsNorm(x, y, norm, 1e-5f, output);
             _backend.MatMul(x, weight, output);
+            foreach (Weight each in packed)
+                _backend.MatMul(x, each, output);
             _backend.AddBias(x, norm);
             _backend.Rope(x, angles, 64);
             _backend.SiluMultiply(x, y, output);

@@ -45,6 +45,9 @@ public sealed class CpuBackendThreadingTests
         using var backend = new CpuBackend(1);
         Assert.InRange(Bandwidth.Read(backend, 8 << 20, 1), 1e7, 1e13);
         Assert.InRange(Arithmetic.Peak(backend, 1), 1e8, 1e13);
+        Assert.Equal(0, Arithmetic.DotPeak(backend, WeightFormat.Stored, 1));
+        foreach (WeightFormat format in (WeightFormat[])[WeightFormat.BF16, WeightFormat.Int8])
+            Assert.True(Arithmetic.DotPeak(backend, format, 1) is 0 or (> 1e8 and < 1e14));
         Assert.Throws<ArgumentOutOfRangeException>(() => Bandwidth.Read(backend, 10));
         Assert.Throws<ArgumentOutOfRangeException>(() => new CpuBackend(-1));
     }

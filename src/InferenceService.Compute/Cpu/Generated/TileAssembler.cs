@@ -29,9 +29,10 @@ internal abstract class TileAssembler
         zmm16, zmm17, zmm18, zmm19, zmm20, zmm21, zmm22, zmm23, zmm24, zmm25, zmm26, zmm27, zmm28, zmm29, zmm30, zmm31,
     ];
 
-    private readonly bool _windows = OperatingSystem.IsWindows();
-
     protected TileAssembler(int rows) => Rows = rows;
+
+    /// <summary>Whether callers use the calling convention of Windows.</summary>
+    public bool ForWindows { get; init; } = OperatingSystem.IsWindows();
 
     /// <summary>Rows of x in the tile.</summary>
     protected int Rows { get; }
@@ -63,7 +64,7 @@ internal abstract class TileAssembler
     /// <summary>Assembles the whole function.</summary>
     public byte[] Assemble()
     {
-        if (_windows)
+        if (ForWindows)
         {
             Code.mov(Arguments, rcx);
             Code.sub(rsp, SavedCount * 16 + 8); // the return address leaves the stack 8 off
@@ -81,7 +82,7 @@ internal abstract class TileAssembler
         Code.mov(Left, __qword_ptr[Arguments + Offset(nameof(TileArguments.Columns))]);
         Code.mov(Sums, __qword_ptr[Arguments + Offset(nameof(TileArguments.Sums))]);
         Body();
-        if (_windows)
+        if (ForWindows)
         {
             for (int i = 0; i < SavedCount; i++)
                 Code.vmovups(Xmm[SavedFirst + i], __[rsp + i * 16]);
