@@ -75,7 +75,7 @@ internal static class PlanReport
         if (memory.SumBytes > 0)
         {
             string observers = string.Join(", ", plan.Policies.Names.Where(name => KvPolicyRegistry.Create(name).Sums != AttentionSums.None));
-            yield return ("kv sums", Text($"{HumanValues.Bytes(memory.SumBytes)} at most, for what {observers} observe of attention"));
+            yield return ("kv sums", Text($"{HumanValues.Bytes(memory.SumBytes)} at most, for attention observed by {observers}"));
         }
 
         yield return ("kv swap", memory.SwapBytes == 0 ? "none: preempted sequences are recomputed" : $"{HumanValues.Bytes(memory.SwapBytes)} at most, for preempted sequences");

@@ -74,7 +74,7 @@ public sealed class OneShotTests
         Assert.Equal((0, ""), (code, error));
         Assert.Matches(@"kv swap +8 MiB at most, for preempted sequences\r?\n", output);
         // 16 sequences of 2 · 2 lanes of 2048 tokens, two numbers of four bytes.
-        Assert.Equal(observes, System.Text.RegularExpressions.Regex.IsMatch(output, @"kv sums +1 MiB at most, for what fast-gen observe of attention\r?\n"));
+        Assert.Equal(observes, System.Text.RegularExpressions.Regex.IsMatch(output, @"kv sums +1 MiB at most, for attention observed by fast-gen\r?\n"));
         Assert.Equal(observes, output.Contains("kv sums", StringComparison.Ordinal));
         variables["INFERENCE__Models__0__KvCache__SwapBytes"] = "-1";
         (code, _, error) = RunIn(variables, "--dry-run", "--model", TinyModel.Folder);
