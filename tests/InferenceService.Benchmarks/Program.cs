@@ -6,6 +6,7 @@ using InferenceService.Benchmarks.Kernels;
 using InferenceService.Benchmarks.Load;
 using InferenceService.Benchmarks.Machine;
 using InferenceService.Benchmarks.Policies;
+using InferenceService.Benchmarks.Start;
 using InferenceService.Benchmarks.Tokenization;
 
 var root = new RootCommand("Benchmarks of InferenceService. Every result names machine and commit; --out appends it to a Markdown file.")
@@ -15,6 +16,7 @@ var root = new RootCommand("Benchmarks of InferenceService. Every result names m
     TokenizerCommand.Create(),
     EngineCommand.Create(),
     CompareCommand.Create(),
+    StartCommand.Create(),
     LoadCommand.Create(),
     OverloadCommand.Create(),
     QualityCommand.Create(),

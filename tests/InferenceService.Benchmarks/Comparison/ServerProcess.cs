@@ -79,7 +79,7 @@ internal sealed class ServerProcess : IAsyncDisposable
 
             if (Stopwatch.GetElapsedTime(began) > Patience)
                 throw new InvalidOperationException($"{name} was not ready after {Patience.TotalMinutes:F0} minutes: {_lastLine}");
-            await Task.Delay(50, cancellation); // asks a process that tells nobody when it is ready
+            await Task.Delay(10, cancellation); // asks a process that tells nobody when it is ready
         }
     }
 
