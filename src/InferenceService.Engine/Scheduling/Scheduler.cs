@@ -1,4 +1,3 @@
-// Above 400 lines: who continues, who enters, who keeps less and who gives way are one decision a step, over the same batch and the same reserve.
 using InferenceService.Engine.Cache;
 using InferenceService.Engine.Cache.Policies;
 
@@ -14,7 +13,6 @@ internal sealed class Scheduler
 {
     private readonly KvCache _cache;
     private readonly Residency _residency;
-    private readonly KvPacker _packer;
     private readonly PromptChunks _chunks;
     private readonly KvCompressor _compressor;
     private readonly KvMeter _meter;
@@ -22,21 +20,22 @@ internal sealed class Scheduler
     private readonly int _maxLogitRows;
     private readonly TimeProvider _time;
     private readonly Batch _batch;
+    private readonly Headroom _headroom;
+    private readonly Func<int> _leave; // kept, because a method group allocates
     private readonly List<Sequence> _turn;
-    private readonly Func<int> _leave;
     private long _step;
-    private long _sharings; // state of sharing for which the batch's reserve was counted
 
     /// <summary>A scheduler with nothing to do.</summary>
     public Scheduler(
         KvCache cache, Residency residency, KvPacker packer, PromptChunks chunks, KvCompressor compressor, KvMeter meter, EngineOptions options, int maxLogitRows,
         TimeProvider time)
     {
-        (_cache, _residency, _packer, _chunks, _compressor, _meter) = (cache, residency, packer, chunks, compressor, meter);
+        (_cache, _residency, _chunks, _compressor, _meter) = (cache, residency, chunks, compressor, meter);
         (_options, _maxLogitRows, _time) = (options, maxLogitRows, time);
         _batch = new Batch(options.MaxNumSeqs);
-        _leave = BlocksOfOthers;
         Roster = new Roster(options.MaxNumSeqs);
+        _headroom = new Headroom(cache, packer, Roster, _batch);
+        _leave = _headroom.LeftByNewcomers;
         _turn = new List<Sequence>(options.MaxNumSeqs);
     }
 
@@ -57,7 +56,7 @@ internal sealed class Scheduler
     {
         _batch.Clear();
         _step++;
-        _sharings = _cache.Blocks.Sharings;
+        _headroom.Begin();
         _turn.Clear();
         _turn.AddRange(Roster.Running);
         foreach (Sequence sequence in _turn)
@@ -115,7 +114,7 @@ internal sealed class Scheduler
         int count = ChunkOf(sequence, out int logitRows, out bool completes);
         if (count == 0 || (completes && IsPaused(sequence)))
             return;
-        int reserve = CompressionReserve(sequence, count);
+        int reserve = _headroom.Of(sequence, count);
         if (!MakeRoom(sequence, count, reserve) || !Watch(sequence, count))
             return;
         _cache.Grow(sequence.Cache!, count);
@@ -193,8 +192,8 @@ internal sealed class Scheduler
         {
             if (sibling == owner || sibling.State != SequenceState.Waiting || sibling.GeneratedCount > 0 || sibling.Swapped is not null)
                 continue;
-            int reserve = RiderReserve(owner);
-            if (Roster.IsFull || _cache.Blocks.Free - _batch.Reserved < reserve)
+            int reserve = _headroom.OfRider(owner);
+            if (Roster.IsFull || _headroom.Free < reserve)
                 return;
             if (!Prepare(sibling))
                 continue;
@@ -237,59 +236,6 @@ internal sealed class Scheduler
         }
     }
 
-    /// <summary>Blocks that a sequence which enters must leave free.</summary>
-    private int BlocksOfOthers()
-    {
-        if (_sharings != _cache.Blocks.Sharings)
-            CountReserve();
-        return _batch.Reserved + BlocksSoon();
-    }
-
-    /// <summary>A block that somebody began to share must be copied by whoever writes it after this step, and was not when it was scheduled.</summary>
-    private void CountReserve()
-    {
-        _sharings = _cache.Blocks.Sharings;
-        _batch.Reserved = 0;
-        Sequence? owner = null;
-        foreach (ref readonly BatchItem item in _batch.Items)
-        {
-            _batch.Reserved += item.IsRider ? RiderReserve(owner!) : CompressionReserve(item.Sequence, item.Count);
-            owner = item.IsRider ? owner : item.Sequence;
-        }
-    }
-
-    /// <summary>
-    /// Blocks that the running sequences may soon need, so that taking the last ones would only preempt somebody; of those that are packed
-    /// already a child a group, because they give a full block back about when they need one.
-    /// </summary>
-    private int BlocksSoon()
-    {
-        int groups = _cache.Layout.Groups, full = 0, packed = 0;
-        for (int i = 0; i < Roster.Running.Count; i++)
-        {
-            Sequence sequence = Roster.Running[i];
-            if (sequence.Cache!.IsPacked && sequence.Selector is not { Gathers: true })
-                packed += groups;
-            else
-                full += groups * BlocksSoon(sequence, sequence.Generation.Policy.Mask);
-        }
-
-        return full + _packer.BlocksFor(packed);
-    }
-
-    /// <summary>
-    /// The same of one group of a sequence: a block; under a mask all that are missing to its window while its prompt runs, and none
-    /// once the window is full, because it then gives a block back before it needs one.
-    /// </summary>
-    private int BlocksSoon(Sequence sequence, KvMask mask)
-    {
-        int blockSize = _cache.Format.BlockSize, held = sequence.Cache!.Tables[0].Count;
-        if (mask.IsNone)
-            return 1;
-        int prompt = Math.Max(0, sequence.PromptLength - sequence.Computed) / blockSize;
-        return Math.Clamp(mask.SteadyBlocks(blockSize) - held, 0, 1 + prompt);
-    }
-
     private void Start(Sequence sequence, bool ownsPrompt)
     {
         Generation generation = sequence.Generation;
@@ -321,7 +267,7 @@ internal sealed class Scheduler
     /// <summary>Preempts, paused ones first and then the newest, until the sequence's next tokens fit; false when it had to give way itself.</summary>
     private bool MakeRoom(Sequence sequence, int count, int reserve)
     {
-        while (_cache.BlocksToGrow(sequence.Cache!, count) + reserve > _cache.Blocks.Free - _batch.Reserved)
+        while (_cache.BlocksToGrow(sequence.Cache!, count) + reserve > _headroom.Free)
         {
             if (Yield())
             {
@@ -334,7 +280,7 @@ internal sealed class Scheduler
             Preempt(victim);
             if (victim == sequence)
                 return false;
-            reserve = CompressionReserve(sequence, count);
+            reserve = _headroom.Of(sequence, count);
         }
 
         return true;
@@ -351,7 +297,7 @@ internal sealed class Scheduler
             long dropped = _compressor.DroppedSlots;
             try
             {
-                if (!_compressor.Yield(sequence.Cache!, selector, sequence.Tokens, sequence.PromptLength, sequence.Computed, _cache.Blocks.Free - _batch.Reserved))
+                if (!_compressor.Yield(sequence.Cache!, selector, sequence.Tokens, sequence.PromptLength, sequence.Computed, _headroom.Free))
                     continue;
                 _meter.NoteDropped(sequence, _compressor.DroppedSlots - dropped);
             }
@@ -376,23 +322,6 @@ internal sealed class Scheduler
         }
 
         return false;
-    }
-
-    /// <summary>Blocks that the compression after this step may need before it frees any: copies of those that others hold too.</summary>
-    private int CompressionReserve(Sequence sequence, int count)
-    {
-        if (sequence.Computed + count < sequence.PromptLength)
-            return 0;
-        KvSelector? selector = sequence.Selector;
-        int copies = selector is { Gathers: true } ? Math.Min(_cache.SharedBlocks(sequence.Cache!), selector.MayWrite(sequence.Cache!.BlockCount)) : 0;
-        return copies + _packer.Reserve(sequence.Cache!, count, sequence.Packing, selector);
-    }
-
-    /// <summary>The same for a choice that shares all blocks of its prompt's owner. Without a selector the owner packs before it shares.</summary>
-    private int RiderReserve(Sequence owner)
-    {
-        int blocks = owner.Cache!.BlockCount;
-        return owner.Selector is null ? 0 : owner.Selector.MayWrite(blocks) + _packer.ReserveShared(blocks, owner.Packing);
     }
 
     private Sequence Victim(Sequence inNeed)
