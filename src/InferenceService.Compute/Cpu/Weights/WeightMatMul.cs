@@ -6,7 +6,7 @@ namespace InferenceService.Compute.Cpu.Weights;
 
 /// <summary>output = x · weightᵀ for a packed weight.</summary>
 /// <remarks>
-/// x is rounded into tiles first (<see cref="RowTiles"/>): by the caller alone when it is small, since a barrier costs as much. Then panels
+/// x is rounded into tiles first (<see cref="TileRounding"/>): by the caller alone when it is small, since a barrier costs as much. Then panels
 /// are handed out by tickets; all tiles of x go over a panel while it is in L2, so a batch reads the weight from memory once. More rows
 /// than L2 holds are taken in blocks: each reads the weight again, but fetches the next panel while it works on one. How it is divided
 /// changes no bits: a tile kernel computes each row by itself, over the whole depth.
@@ -19,7 +19,7 @@ internal static unsafe class WeightMatMul
     /// <summary>Floats of scratch that each worker needs: sums of a tile, and the outputs of a panel that is not full.</summary>
     private const int ScratchFloats = 2 * MaxTileRows * WeightLayout.PanelRows;
 
-    private const int MaxTileRows = 16;
+    private const int MaxTileRows = TileRounding.MaxRows;
 
     /// <summary>Rounded x that stays in L2 beside the panels.</summary>
     private const int BlockBytes = 384 << 10;
@@ -107,7 +107,7 @@ internal static unsafe class WeightMatMul
         for (int tile; (tile = Tickets.Take(ref job.RoundTicket, 1)) < job.Rows.Tiles;)
         {
             int first = job.Rows.First(tile);
-            RowTiles.Round(
+            TileRounding.Round(
                 job.Format, job.X + first * job.XStride, job.XStride, job.Rows.First(tile + 1) - first, job.Columns,
                 job.Tiles + (long)first * job.TileRowBytes);
         }

@@ -50,7 +50,7 @@ public sealed unsafe class TileAssemblerTests
         using ExecutableMemory memory = ExecutableMemory.TryCreate(code)!;
         fixed (float* source = values, target = output)
         {
-            RowTiles.Round(format, source, Columns, rows, Columns, (byte*)x.Address);
+            TileRounding.Round(format, source, Columns, rows, Columns, (byte*)x.Address);
             var tile = new TileArguments
             {
                 X = (byte*)x.Address,
