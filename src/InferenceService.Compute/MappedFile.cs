@@ -1,11 +1,15 @@
 using System.IO.MemoryMappedFiles;
+using System.Runtime.InteropServices;
 
 namespace InferenceService.Compute;
 
 /// <summary>A file mapped read-only into memory: weights are read where they lie, by the page.</summary>
 /// <remarks>The file must not be shortened while it is mapped: the system ends a process that reads a page that is gone.</remarks>
-public sealed class MappedFile : DeviceBuffer
+public sealed partial class MappedFile : DeviceBuffer
 {
+    private const int AdviseWillNeed = 3;
+    private const int AdviseDontNeed = 4;
+
     private readonly MemoryMappedFile _file;
     private readonly MemoryMappedViewAccessor _view;
     private nint _address;
@@ -63,6 +67,32 @@ public sealed class MappedFile : DeviceBuffer
             throw new ArgumentOutOfRangeException(nameof(offset), $"Bytes {offset}+{length} leave a file of {ByteLength} bytes.");
         return new ReadOnlySpan<byte>((byte*)_address + offset, length);
     }
+
+    /// <summary>These bytes will be read soon: the system may fetch them ahead. A wish, and one that Linux alone hears.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">The range leaves the file.</exception>
+    public void Expect(long offset, long length) => Advise(offset, length, AdviseWillNeed);
+
+    /// <summary>These bytes will not be read soon: this process lets go of their pages. Reading them again is right, and slower.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">The range leaves the file.</exception>
+    public void Release(long offset, long length) => Advise(offset, length, AdviseDontNeed);
+
+    private void Advise(long offset, long length, int advice)
+    {
+        ObjectDisposedException.ThrowIf(_address == 0, this);
+        ArgumentOutOfRangeException.ThrowIfNegative(length);
+        if (offset < 0 || offset > ByteLength - length)
+            throw new ArgumentOutOfRangeException(nameof(offset), $"Bytes {offset}+{length} leave a file of {ByteLength} bytes.");
+        if (!OperatingSystem.IsLinux())
+            return;
+        // Whole pages, inwards: neighbours on the first and last page keep theirs.
+        long page = Environment.SystemPageSize, from = (_address + offset + page - 1) / page * page, to = (_address + offset + length) / page * page;
+        if (from < to)
+            _ = Advise((nint)from, (nuint)(to - from), advice);
+    }
+
+    [LibraryImport("libc", EntryPoint = "madvise")]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.System32)]
+    private static partial int Advise(nint address, nuint length, int advice);
 
     /// <inheritdoc/>
     protected override void Dispose(bool disposing)

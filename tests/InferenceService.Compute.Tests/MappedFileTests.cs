@@ -32,6 +32,23 @@ public sealed class MappedFileTests : IDisposable
     }
 
     [Fact]
+    public void Advice_changes_no_byte()
+    {
+        byte[] bytes = new byte[100_003];
+        new Random(4).NextBytes(bytes);
+        File.WriteAllBytes(_path, bytes);
+        using MappedFile file = MappedFile.Open(_path);
+        file.Expect(0, bytes.Length);
+        Assert.True(file.Slice(0, bytes.Length).SequenceEqual(bytes));
+        file.Release(17, 90_000);
+        file.Release(bytes.Length, 0);
+        Assert.True(file.Slice(0, bytes.Length).SequenceEqual(bytes));
+        Assert.Throws<ArgumentOutOfRangeException>(() => file.Release(-1, 1));
+        Assert.Throws<ArgumentOutOfRangeException>(() => file.Expect(1, bytes.Length));
+        Assert.Throws<ArgumentOutOfRangeException>(() => file.Expect(0, -1));
+    }
+
+    [Fact]
     public void A_tensor_reads_the_file_in_place_from_an_odd_offset()
     {
         byte[] bytes = new byte[3 + 8];

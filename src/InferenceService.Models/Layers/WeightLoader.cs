@@ -76,7 +76,9 @@ internal sealed class WeightLoader(IWeightSource source, IBackend backend, Weigh
         foreach (WeightSpec part in parts)
         {
             Tensor host = Fetch(source, part);
+            Expect(host);
             WeightError error = backend.Pack(host, whole, row);
+            Release(host);
             if (_worst is null || error.Relative > _worstRelative)
                 (_worst, _worstRelative) = (part.Name, error.Relative);
             _error += error;
@@ -104,7 +106,9 @@ internal sealed class WeightLoader(IWeightSource source, IBackend backend, Weigh
         int row = 0;
         foreach (Tensor host in hosts)
         {
+            Expect(host);
             Copy(host, whole.RowRange(row, host.Rows));
+            Release(host);
             row += host.Rows;
             Report(host.ByteLength);
         }
@@ -148,6 +152,11 @@ internal sealed class WeightLoader(IWeightSource source, IBackend backend, Weigh
             throw new CheckpointException($"Weight {Quote.Value(spec.Name)} has type {weight.Type}; supported are F32, F16 and BF16.");
         return weight;
     }
+
+    private static void Expect(Tensor host) => (host.Buffer as MappedFile)?.Expect(host.Offset, host.ByteLength);
+
+    // Its pages need not stay in memory beside what was made of them.
+    private static void Release(Tensor host) => (host.Buffer as MappedFile)?.Release(host.Offset, host.ByteLength);
 
     private void Copy(Tensor host, Tensor device)
     {
