@@ -3,12 +3,15 @@ using InferenceService.Benchmarks.Machine;
 using InferenceService.Benchmarks.Reports;
 using InferenceService.Compute;
 using InferenceService.Compute.Cpu;
+using InferenceService.Compute.Cpu.Weights;
 
 namespace InferenceService.Benchmarks.Kernels;
 
-/// <summary><c>micro</c>: each product of a decoder by itself, beside the peaks measured in the same run.</summary>
+/// <summary><c>micro</c>: each product of a decoder by itself, beside the peaks measured just before it.</summary>
 internal static class MicroCommand
 {
+    private static readonly string[] Formats = ["stored", "bf16", "int8", "int4"];
+
     private static readonly (string Model, int Outputs, int Inputs)[] Shapes =
     [
         ("1.1B", 2048, 2048), ("1.1B", 5632, 2048), ("1.1B", 2048, 5632), ("1.1B", 32000, 2048),
@@ -17,71 +20,98 @@ internal static class MicroCommand
 
     public static Command Create()
     {
-        var formats = new Option<string[]>("--format")
-        {
-            Description = "Weight formats: stored (bf16), bf16, int8, int4.",
-            AllowMultipleArgumentsPerToken = true,
-            DefaultValueFactory = _ => ["stored", "bf16", "int8", "int4"],
-        };
-        var families = new Option<string[]>("--kernels")
-        {
-            Description = "Kernel families; the best one unless named.",
-            AllowMultipleArgumentsPerToken = true,
-            DefaultValueFactory = _ => [],
-        };
-        var model = new Option<string>("--model") { Description = "Shapes of 1.1B, 110M or both.", DefaultValueFactory = _ => "both" };
+        Option<string[]> formats = Several("--format", "Weight formats: stored (bf16, fp32 arithmetic), bf16, int8, int4.", Formats);
+        Option<string[]> families = Several("--kernels", "Kernel families; the best one unless named.", []);
+        Option<string[]> weights = Several("--weight", "Other weights than the models', each OUTPUTSxINPUTS.", []);
+        var model = new Option<string>("--model") { Description = "Weights of 1.1B, 110M or both.", DefaultValueFactory = _ => "both" };
         var rows = new Option<int[]>("--rows") { Description = "Rows of x.", AllowMultipleArgumentsPerToken = true, DefaultValueFactory = _ => [1, 4, 16, 64, 512] };
-        var weights = new Option<string[]>("--weight") { Description = "Other weights, each OUTPUTSxINPUTS.", AllowMultipleArgumentsPerToken = true, DefaultValueFactory = _ => [] };
         var threads = new Option<int>("--threads") { Description = "Worker threads.", DefaultValueFactory = _ => Environment.ProcessorCount };
+        var tiles = new Option<bool>("--tiles") { Description = "The kernels alone, their operands in the caches, instead of whole products." };
         var output = ResultFile.OutOption();
         OptionRules.AtLeastOne(threads);
         OptionRules.EachAtLeastOne(rows);
-        OptionRules.EachOf(weights, text => Parse(text).Outputs > 0, "two whole numbers such as 2048x768, the second a multiple of 32");
         OptionRules.OneOf(model, ["1.1B", "110M", "both"]);
-        OptionRules.EachOf(formats, ["stored", "bf16", "int8", "int4"]);
+        OptionRules.EachOf(formats, Formats);
         OptionRules.EachOf(families, Enum.GetNames<KernelFamily>());
-        var command = new Command("micro", "G op/s and GB/s of each product with the fraction of the peaks measured in the same run.") { formats, families, model, weights, rows, threads, output };
+        OptionRules.EachOf(weights, text => Parse(text).Outputs > 0, "two whole numbers such as 2048x768, the second a multiple of 32");
+        var command = new Command("micro", "G op/s and GB/s of each product with the fraction of the peaks measured in the same run.")
+        {
+            formats, families, weights, model, rows, threads, tiles, output,
+        };
         command.SetAction(parsed =>
         {
-            string[] named = parsed.GetRequiredValue(families);
-            KernelFamily[] chosen = named.Length > 0 ? [.. named.Select(name => Enum.Parse<KernelFamily>(name, ignoreCase: true))] : [KernelFamilyExtensions.Best(SimdPathExtensions.Best)];
-            string[] given = parsed.GetRequiredValue(weights);
+            string[] named = parsed.GetRequiredValue(families), given = parsed.GetRequiredValue(weights);
             string models = parsed.GetRequiredValue(model);
-            (string Model, int Outputs, int Inputs)[] shapes = given.Length > 0 ? [.. given.Select(Parse)] : [.. Shapes.Where(shape => models == "both" || models == shape.Model)];
-            using var meter = new CpuBackend(parsed.GetValue(threads));
+            int workers = parsed.GetValue(threads);
+            KernelFamily[] chosen = [.. named.Select(name => Enum.Parse<KernelFamily>(name, ignoreCase: true)).DefaultIfEmpty(KernelFamilyExtensions.Best(SimdPathExtensions.Best))];
+            WeightFormat[] held = [.. parsed.GetRequiredValue(formats).Select(name => Enum.Parse<WeightFormat>(name, ignoreCase: true))];
+            var cases = chosen.SelectMany(family => held.Select(format => (family, format))).ToList();
+            using var meter = new CpuBackend(workers);
+            ResultTable table = parsed.GetValue(tiles)
+                ? Tiles(cases, meter)
+                : Products(
+                    cases, [.. given.Select(Parse).DefaultIfEmpty().SelectMany(shape => shape.Outputs > 0 ? [shape] : Shapes.Where(each => models == "both" || models == each.Model))],
+                    parsed.GetRequiredValue(rows), meter);
             Roofline roofline = Roofline.Measure(meter);
-            var table = new ResultTable("Kernels", "Format", "Weight", "Rows", "µs", "G op/s", "of peak", "GB/s", "of bandwidth");
-            foreach (KernelFamily family in chosen)
-            {
-                foreach (string name in parsed.GetRequiredValue(formats))
-                {
-                    WeightFormat format = Enum.Parse<WeightFormat>(name, ignoreCase: true);
-                    foreach ((string Model, int Outputs, int Inputs) shape in shapes)
-                    {
-                        using var run = new ProductRun(new CpuBackend(parsed.GetValue(threads), null, family), format, shape.Outputs, shape.Inputs, parsed.GetRequiredValue(rows).Max());
-                        foreach (int count in parsed.GetRequiredValue(rows))
-                        {
-                            double seconds = run.Measure(count), operations = 2.0 * count * shape.Outputs * shape.Inputs / seconds, bytes = run.WeightBytes / seconds;
-                            table.Add(
-                                format == WeightFormat.Stored ? "–" : $"{family}", format == WeightFormat.Stored ? "stored bf16" : name, $"{shape.Outputs} × {shape.Inputs}", $"{count}", $"{seconds * 1e6:F1}",
-                                $"{operations / 1e9:F0}", $"{operations / roofline.OpsPerSecond(format):P0}", $"{bytes / 1e9:F1}", $"{bytes / roofline.BytesPerSecond:P0}");
-                        }
-                    }
-                }
-            }
-
             ResultFile.Publish(
-                $"micro, {parsed.GetValue(threads)} threads; machine reads {roofline.BytesPerSecond / 1e9:F1} GB/s, computes {roofline.FlopsPerSecond / 1e9:F0} fp32, "
-                + $"{roofline.ByteOpsPerSecond / 1e9:F0} byte, {roofline.BF16OpsPerSecond / 1e9:F0} bfloat16 G op/s",
+                $"micro{(parsed.GetValue(tiles) ? " --tiles" : "")}, {workers} threads; machine reads {roofline.BytesPerSecond / 1e9:F1} GB/s, computes "
+                + $"{roofline.FlopsPerSecond / 1e9:F0} fp32, {roofline.ByteOpsPerSecond / 1e9:F0} byte, {roofline.BF16OpsPerSecond / 1e9:F0} bfloat16 G op/s",
                 table, parsed.GetValue(output));
         });
         return command;
     }
 
+    private static ResultTable Products(
+        List<(KernelFamily Family, WeightFormat Format)> cases, (string Model, int Outputs, int Inputs)[] shapes, int[] rows, CpuBackend meter)
+    {
+        var table = new ResultTable("Kernels", "Format", "Weight", "Rows", "µs", "G op/s", "of peak", "GB/s", "of bandwidth");
+        foreach ((KernelFamily family, WeightFormat format) in cases)
+        {
+            foreach ((_, int outputs, int inputs) in shapes)
+            {
+                Roofline roofline = Roofline.Measure(meter); // anew each time: neighbours and clocks change
+                using var run = new ProductRun(new CpuBackend(meter.Threads, null, family), format, outputs, inputs, rows.Max());
+                foreach (int count in rows)
+                {
+                    double seconds = run.Measure(count), operations = 2.0 * count * outputs * inputs / seconds, bytes = run.WeightBytes / seconds;
+                    table.Add(
+                        format == WeightFormat.Stored ? "–" : $"{family}", Name(format), $"{outputs} × {inputs}", $"{count}", $"{seconds * 1e6:F1}",
+                        $"{operations / 1e9:F0}", $"{operations / roofline.OpsPerSecond(format):P0}",
+                        $"{bytes / 1e9:F1}", $"{bytes / roofline.BytesPerSecond:P0}");
+                }
+            }
+        }
+
+        return table;
+    }
+
+    private static ResultTable Tiles(List<(KernelFamily Family, WeightFormat Format)> cases, CpuBackend meter)
+    {
+        var table = new ResultTable("Kernels", "Format", "Rows", "G op/s", "of peak");
+        foreach ((KernelFamily family, WeightFormat format) in cases.Where(each => each.Format != WeightFormat.Stored))
+        {
+            using var backend = new CpuBackend(meter.Threads, null, family);
+            for (int rows = 1; rows <= TileSpeed.MaxRows(backend, format); rows++)
+            {
+                double peak = Roofline.OpsPerSecond(meter, format), rate = TileSpeed.Measure(backend, format, rows);
+                table.Add($"{family}", Name(format), $"{rows}", $"{rate / 1e9:F0}", $"{rate / peak:P0}");
+            }
+        }
+
+        return table;
+    }
+
+    private static string Name(WeightFormat format) => format == WeightFormat.Stored ? "stored bf16" : Formats[(int)format];
+
+    private static Option<string[]> Several(string name, string description, string[] values) =>
+        new(name) { Description = description, AllowMultipleArgumentsPerToken = true, DefaultValueFactory = _ => values };
+
     /// <summary>Outputs and inputs; zeros when the text is not a weight.</summary>
     private static (string Model, int Outputs, int Inputs) Parse(string text)
     {
         string[] parts = text.Split('x');
-        return parts.Length == 2 && int.TryParse(parts[0], out int outputs) && int.TryParse(parts[1], out int inputs) && inputs % 32 == 0 && inputs > 0 ? ("", outputs, inputs) : default;
+        return parts.Length == 2 && int.TryParse(parts[0], out int outputs) && int.TryParse(parts[1], out int inputs) && inputs % 32 == 0 && inputs > 0
+            ? ("", outputs, inputs)
+            : default;
     }
 }

@@ -20,4 +20,7 @@ internal sealed record Roofline(double BytesPerSecond, double FlopsPerSecond, do
         WeightFormat.BF16 => Math.Max(BF16OpsPerSecond, FlopsPerSecond),
         _ => Math.Max(ByteOpsPerSecond, FlopsPerSecond),
     };
+
+    /// <summary>The same peak, measured now.</summary>
+    public static double OpsPerSecond(CpuBackend backend, WeightFormat format) => Math.Max(Arithmetic.DotPeak(backend, format, 10), Arithmetic.Peak(backend, 10));
 }

@@ -67,7 +67,7 @@ internal static unsafe class WeightMatMul
             Weight = (byte*)weight.Memory.Address,
             Output = (float*)output.Address,
             Scratch = host.Scratch(ScratchFloats),
-            Compiled = Select(host.Kernels, weight.Format),
+            Compiled = Compiled(host.Kernels, weight.Format),
             Generated = generated,
             XStride = x.RowStride,
             OutputStride = output.RowStride,
@@ -90,16 +90,14 @@ internal static unsafe class WeightMatMul
         host.Run(&Multiply, &job, (long)x.Rows * weight.Rows * weight.Columns / 64);
     }
 
-    private static delegate*<TileArguments*, void> Select(KernelFamily family, WeightFormat format) => Compiled(family) switch
-    {
-        KernelFamily.AvxVnni => CompiledTile.Select<ByteDotVnni, Vector256<int>, Vector256<float>>(format),
-        KernelFamily.Avx2 => CompiledTile.Select<ByteDotAvx2, Vector256<int>, Vector256<float>>(format),
-        _ => CompiledTile.Select<ByteDot128, Vector128<int>, Vector128<float>>(format),
-    };
-
-    /// <summary>The family that stands in where <see cref="KernelFamily.Avx512"/> has no kernel for a format.</summary>
-    private static KernelFamily Compiled(KernelFamily family) =>
-        family == KernelFamily.Avx512 ? KernelFamilyExtensions.Best(SimdPath.Avx2) : family;
+    /// <summary>The compiled kernel of a family; of the one below where <see cref="KernelFamily.Avx512"/> has no generated kernel for a format.</summary>
+    public static delegate*<TileArguments*, void> Compiled(KernelFamily family, WeightFormat format) =>
+        (family == KernelFamily.Avx512 ? KernelFamilyExtensions.Best(SimdPath.Avx2) : family) switch
+        {
+            KernelFamily.AvxVnni => CompiledTile.Select<ByteDotVnni, Vector256<int>, Vector256<float>>(format),
+            KernelFamily.Avx2 => CompiledTile.Select<ByteDotAvx2, Vector256<int>, Vector256<float>>(format),
+            _ => CompiledTile.Select<ByteDot128, Vector128<int>, Vector128<float>>(format),
+        };
 
     private static void Round(void* state, int worker)
     {
