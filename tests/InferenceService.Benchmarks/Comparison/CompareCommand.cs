@@ -105,6 +105,7 @@ internal static class CompareCommand
     private static string Milliseconds(double seconds) => $"{seconds * 1e3:F1} ms";
 
     private static string Title(CompareOptions options, ParseResult parsed, BenchmarkModel model, WeightFormat format) =>
-        $"{model.Name}, {EngineOptionSet.Word(format, model.Type)}, prompt {parsed.GetValue(options.Prompt)}, generate {parsed.GetValue(options.Generate)}, "
+        $"{model.Name}, {EngineOptionSet.Word(format, model.Type)}, "
+        + (parsed.GetValue(options.Trace) is null ? $"prompt {parsed.GetValue(options.Prompt)}, generate {parsed.GetValue(options.Generate)}, " : "")
         + $"{parsed.GetValue(options.Engine.Threads)} threads, {parsed.GetValue(options.Rounds)} rounds";
 }

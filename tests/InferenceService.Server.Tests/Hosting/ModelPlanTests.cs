@@ -31,6 +31,21 @@ public sealed class ModelPlanTests
         Assert.Equal("--dtype: \"float16\" is not what this checkpoint's weights are stored as; allowed are auto, float32 and bfloat16.", error.Message);
     }
 
+    [Theory]
+    [InlineData("auto", "none", WeightFormat.Stored, DType.F32)]
+    [InlineData("float32", "none", WeightFormat.Stored, DType.F32)]
+    [InlineData("bfloat16", "none", WeightFormat.BF16, DType.BF16)]
+    [InlineData("auto", "int8", WeightFormat.Int8, DType.F32)]
+    [InlineData("bfloat16", "int4", WeightFormat.Int4, DType.BF16)]
+    public void Type_and_quantisation_decide_how_matrices_and_cache_are_held(string type, string quantization, WeightFormat format, DType kv)
+    {
+        using ModelPlan stored = Open(new ModelOptions { Path = TinyModel.Folder });
+        using ModelPlan plan = Open(new ModelOptions { Path = TinyModel.Folder, Dtype = type, Quantization = quantization });
+        Assert.Equal((format, kv, DType.F32), (plan.WeightFormat, plan.KvType, plan.StoredType));
+        Assert.Equal(format == WeightFormat.Stored, plan.Memory.WeightBytes == stored.Memory.WeightBytes);
+        Assert.True(plan.Memory.WeightBytes <= stored.Memory.WeightBytes);
+    }
+
     [Fact]
     public void A_template_of_the_operator_replaces_the_checkpoints()
     {
