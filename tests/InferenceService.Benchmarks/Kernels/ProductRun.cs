@@ -9,7 +9,8 @@ namespace InferenceService.Benchmarks.Kernels;
 internal sealed class ProductRun : IDisposable
 {
     private const long FarMoreThanCaches = 256 << 20;
-    private const int Passes = 25;
+    private const int Passes = 25, FewestPasses = 5;
+    private const double LongEnough = 0.5;
     private const double PassSeconds = 0.004;
 
     private readonly CpuBackend _backend;
@@ -57,7 +58,8 @@ internal sealed class ProductRun : IDisposable
     {
         double estimate = Pass(rows, 2);
         double best = estimate;
-        for (int pass = 0; pass < Passes; pass++)
+        long start = Stopwatch.GetTimestamp();
+        for (int pass = 0; pass < Passes && (pass < FewestPasses || Stopwatch.GetElapsedTime(start).TotalSeconds < LongEnough); pass++)
             best = Math.Min(best, Pass(rows, Math.Max(1, (int)(PassSeconds / best))));
         return best;
     }
