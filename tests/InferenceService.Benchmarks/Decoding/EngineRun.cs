@@ -22,8 +22,8 @@ internal sealed class EngineRun(LoadedEngine loaded, SamplingParams? sampling = 
 
     /// <summary>So many requests together, counted from the moment the last one produced its first token to the moment the first one ended.</summary>
     /// <returns>
-    /// Tokens a second of all together, every counted step with all of them in its batch; and the share of a step outside kernels
-    /// (scheduling, sampling, publishing, and the host's part of a forward pass), NaN when no two steps followed one another.
+    /// Tokens a second of all together, every counted step with all of them in its batch; and the time outside kernels (scheduling,
+    /// sampling, publishing, the host's part of a forward pass) as a share of a step, of medians; NaN when no two steps followed one another.
     /// </returns>
     public async Task<(double Rate, double Outside)> DecodeAsync(int sequences, int promptTokens, int generatedTokens, CancellationToken cancellation)
     {
@@ -34,7 +34,7 @@ internal sealed class EngineRun(LoadedEngine loaded, SamplingParams? sampling = 
         List<long>[] arrivals = await Task.WhenAll(readers);
         long from = arrivals.Max(times => times[0]), to = arrivals.Min(times => times[^1]);
         int counted = arrivals.Sum(times => times.Count(time => time > from && time <= to));
-        return (counted / Stopwatch.GetElapsedTime(from, to).TotalSeconds, 1 - timer.VerbSeconds / timer.StepSeconds);
+        return (counted / Stopwatch.GetElapsedTime(from, to).TotalSeconds, timer.Outside.Median / timer.Steps.Median);
     }
 
     private GenerationStream Submit(int promptTokens, int maxTokens)

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using InferenceService.Benchmarks.Reports;
 using InferenceService.Compute;
 
 namespace InferenceService.Benchmarks.Decoding;
@@ -18,19 +19,16 @@ internal sealed class TimedBackend(IBackend inner, int vocabulary) : IBackend
     /// <summary>Rows of the steps to count; 0 = none.</summary>
     public int WatchedRows { get; set; }
 
-    /// <summary>Steps counted.</summary>
-    public int Steps { get; private set; }
+    /// <summary>Seconds of each step counted.</summary>
+    public Distribution Steps { get; private set; } = new();
 
-    /// <summary>Seconds of these.</summary>
-    public double StepSeconds { get; private set; }
-
-    /// <summary>Seconds of these inside verbs.</summary>
-    public double VerbSeconds { get; private set; }
+    /// <summary>Seconds of each of these outside verbs.</summary>
+    public Distribution Outside { get; private set; } = new();
 
     public string Name => inner.Name;
 
     /// <summary>Forgets what was counted.</summary>
-    public void Reset() => (Steps, StepSeconds, VerbSeconds, _wasWatched) = (0, 0, 0, false);
+    public void Reset() => (Steps, Outside, _wasWatched) = (new(), new(), false);
 
     public Tensor Allocate(DType type, int rows, int columns) => inner.Allocate(type, rows, columns);
 
@@ -165,9 +163,9 @@ internal sealed class TimedBackend(IBackend inner, int vocabulary) : IBackend
     {
         if (_wasWatched)
         {
-            Steps++;
-            StepSeconds += (now - _stepBegan) / (double)Stopwatch.Frequency;
-            VerbSeconds += (_verbs - _verbsAtStep) / (double)Stopwatch.Frequency;
+            long step = now - _stepBegan;
+            Steps.Add(step / (double)Stopwatch.Frequency);
+            Outside.Add((step - (_verbs - _verbsAtStep)) / (double)Stopwatch.Frequency);
         }
 
         (_stepBegan, _verbsAtStep, _wasWatched) = (now, _verbs, rows == WatchedRows);
