@@ -1,0 +1,32 @@
+namespace InferenceService.Cuda;
+
+/// <summary>How the CUDA backend is set up.</summary>
+public sealed record CudaOptions
+{
+    /// <summary>Folders searched first for the driver, NVRTC and cuBLASLt.</summary>
+    public IReadOnlyList<string> LibraryPath { get; init; } = [];
+
+    /// <summary>Device by number, in the driver's order.</summary>
+    public int Device { get; init; }
+
+    /// <summary>Folder of compiled kernels; null = memory only.</summary>
+    public string? CubinCache { get; init; }
+
+    /// <summary>Bytes of one arena that tensors are cut from; a larger tensor gets one of its own.</summary>
+    public long ArenaBytes { get; init; } = 256L << 20;
+
+    /// <summary>Bytes of each of the pinned buffers that uploads and downloads go through.</summary>
+    public int StagingBytes { get; init; } = 4 << 20;
+
+    /// <summary>
+    /// A row's bits never depend on the other rows of the call: products of stored weights come from kernels of our own instead of cuBLASLt,
+    /// whose order of summation changes with the shape.
+    /// </summary>
+    public bool Deterministic { get; init; }
+
+    /// <summary>Waits after every verb, so that a fault or a bad table is reported by the verb that met it. For tests and searching errors.</summary>
+    public bool CheckEachVerb { get; init; }
+
+    /// <summary>Told, one line each, which libraries were tried and taken.</summary>
+    public Action<string>? Log { get; init; }
+}

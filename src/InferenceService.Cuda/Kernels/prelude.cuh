@@ -1,0 +1,110 @@
+// One vocabulary, three lives: NVRTC (the product), `clang -x cuda` (syntax and type check without a toolkit), plain C++ (emulation on a
+// CPU, tests/cuda-emulation). Kernels include no CUDA header and use only what stands here; a new primitive is added to all three branches.
+#pragma once
+#define KV_UNROLL _Pragma("unroll")
+typedef unsigned int u32;
+typedef unsigned short u16;
+typedef unsigned char u8;
+typedef unsigned long long u64;
+typedef long long i64;
+
+#if defined(__CUDACC_RTC__) || defined(__CUDACC__)
+  #define KV_DEVICE 1
+#elif defined(__CUDA__) && defined(__clang__)
+  #define KV_DEVICE 1
+  #define KV_CLANG 1
+#else
+  #define KV_EMULATED 1
+#endif
+
+#if defined(KV_CLANG)
+  #define __host__ __attribute__((host))
+  #define __device__ __attribute__((device))
+  #define __global__ __attribute__((global))
+  #define __shared__ __attribute__((shared))
+  #define __constant__ __attribute__((constant))
+  #define __launch_bounds__(...) __attribute__((launch_bounds(__VA_ARGS__)))
+  #define __forceinline__ __inline__ __attribute__((always_inline))
+  struct uint3 { u32 x, y, z; };
+  struct dim3 { u32 x, y, z; };
+  #include <__clang_cuda_builtin_vars.h>
+  struct __attribute__((aligned(16))) uint4 { u32 x, y, z, w; };
+  struct __attribute__((aligned(8))) uint2 { u32 x, y; };
+#endif
+
+#if defined(KV_DEVICE)
+  #define KV_DYNAMIC_SHARED(T, name) extern __shared__ T name[]
+
+__device__ __forceinline__ u32 kv_shuffle_xor_bits(u32 v, int mask) {
+  u32 r;
+  asm volatile("shfl.sync.bfly.b32 %0, %1, %2, 0x1f, 0xffffffff;" : "=r"(r) : "r"(v), "r"(mask));
+  return r;
+}
+__device__ __forceinline__ float kv_bits_float(u32 u) { float r; asm("mov.b32 %0, %1;" : "=f"(r) : "r"(u)); return r; }
+__device__ __forceinline__ u32 kv_float_bits(float f) { u32 r; asm("mov.b32 %0, %1;" : "=r"(r) : "f"(f)); return r; }
+__device__ __forceinline__ float kv_exp2(float x) { float r; asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x)); return r; }
+__device__ __forceinline__ float kv_sqrt(float x) { float r; asm("sqrt.rn.f32 %0, %1;" : "=f"(r) : "f"(x)); return r; }
+__device__ __forceinline__ float kv_divide(float a, float b) { float r; asm("div.rn.f32 %0, %1, %2;" : "=f"(r) : "f"(a), "f"(b)); return r; }
+__device__ __forceinline__ float kv_fma(float a, float b, float c) { float r; asm("fma.rn.f32 %0, %1, %2, %3;" : "=f"(r) : "f"(a), "f"(b), "f"(c)); return r; }
+__device__ __forceinline__ float kv_multiply(float a, float b) { float r; asm("mul.rn.f32 %0, %1, %2;" : "=f"(r) : "f"(a), "f"(b)); return r; }
+__device__ __forceinline__ float kv_round(float x) { float r; asm("cvt.rni.f32.f32 %0, %1;" : "=f"(r) : "f"(x)); return r; }
+__device__ __forceinline__ float kv_max(float a, float b) { float r; asm("max.f32 %0, %1, %2;" : "=f"(r) : "f"(a), "f"(b)); return r; }
+__device__ __forceinline__ float kv_min(float a, float b) { float r; asm("min.f32 %0, %1, %2;" : "=f"(r) : "f"(a), "f"(b)); return r; }
+__device__ __forceinline__ float kv_half_float(u16 h) { float r; asm("cvt.f32.f16 %0, %1;" : "=f"(r) : "h"(h)); return r; }
+__device__ __forceinline__ u16 kv_half_of_number(float f) { u16 r; asm("cvt.rn.f16.f32 %0, %1;" : "=h"(r) : "f"(f)); return r; }
+#else
+  #include "emulation.h"
+#endif
+
+// The rest is the same everywhere.
+enum { KV_F32 = 0, KV_F16 = 1, KV_BF16 = 2 };                     // InferenceService.Compute.DType
+
+__device__ __forceinline__ int kv_least(int a, int b) { return a < b ? a : b; }
+__device__ __forceinline__ int kv_most(int a, int b) { return a > b ? a : b; }
+
+__device__ __forceinline__ float kv_shuffle_xor(float v, int mask) { return kv_bits_float(kv_shuffle_xor_bits(kv_float_bits(v), mask)); }
+
+__device__ __forceinline__ float kv_warp_sum(float v) {
+  for (int mask = 16; mask; mask >>= 1) v += kv_shuffle_xor(v, mask);
+  return v;
+}
+
+// To nearest even; what is not a number stays one and keeps its sign, which the conversion instructions do not promise.
+__device__ __forceinline__ u16 kv_to_bf16(float f) {
+  const u32 bits = kv_float_bits(f);
+  return f != f ? (u16)((bits >> 16) | 0x40) : (u16)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+__device__ __forceinline__ u16 kv_to_half(float f) {
+  return f != f ? (u16)(((kv_float_bits(f) >> 16) & 0x8000) | 0x7e00) : kv_half_of_number(f);
+}
+__device__ __forceinline__ float kv_from_bf16(u16 h) { return kv_bits_float((u32)h << 16); }
+
+template<int T> __device__ __forceinline__ float kv_load(const void* p, u64 i) {
+  if (T == KV_F32) return ((const float*)p)[i];
+  if (T == KV_F16) return kv_half_float(((const u16*)p)[i]);
+  return kv_from_bf16(((const u16*)p)[i]);
+}
+__device__ __forceinline__ float kv_load_as(int type, const void* p, u64 i) {
+  return type == KV_F32 ? kv_load<KV_F32>(p, i) : type == KV_F16 ? kv_load<KV_F16>(p, i) : kv_load<KV_BF16>(p, i);
+}
+__device__ __forceinline__ void kv_store_as(int type, void* p, u64 i, float value) {
+  if (type == KV_F32) ((float*)p)[i] = value;
+  else ((u16*)p)[i] = type == KV_F16 ? kv_to_half(value) : kv_to_bf16(value);
+}
+
+// e^x to about an ulp, the same bits everywhere: ex2.approx of x·log2(e) would lose up to seven bits for large |x|.
+__device__ __forceinline__ float kv_exp(float x) {
+  const float n = kv_round(kv_min(kv_max(kv_multiply(x, 1.44269504f), -252.f), 252.f));
+  float r = kv_fma(n, -0.693359375f, x);
+  r = kv_fma(n, 2.12194440e-4f, r);                               // ln 2 in two parts
+  float p = 1.9875691500e-4f;                                     // minimax polynomial of Cephes' expf (S. Moshier, public domain)
+  p = kv_fma(p, r, 1.3981999507e-3f);
+  p = kv_fma(p, r, 8.3334519073e-3f);
+  p = kv_fma(p, r, 4.1665795894e-2f);
+  p = kv_fma(p, r, 1.6666665459e-1f);
+  p = kv_fma(p, r, 5.0000001201e-1f);
+  p = kv_fma(kv_multiply(p, r), r, r) + 1.f;
+  const int whole = (int)n, half = whole / 2;                     // in two steps: 2^n alone may leave the range of a float
+  const float result = kv_multiply(kv_multiply(p, kv_bits_float((u32)(half + 127) << 23)), kv_bits_float((u32)(whole - half + 127) << 23));
+  return x != x ? x : x > 89.f ? kv_bits_float(0x7f800000) : x < -104.f ? 0.f : result;
+}

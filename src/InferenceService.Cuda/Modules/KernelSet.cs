@@ -1,0 +1,90 @@
+using InferenceService.Compute;
+using InferenceService.Cuda.Devices;
+using InferenceService.Cuda.Native;
+using InferenceService.Cuda.Verbs;
+
+namespace InferenceService.Cuda.Modules;
+
+/// <summary>All kernels of a device, compiled and loaded.</summary>
+public sealed unsafe class KernelSet : IDisposable
+{
+    private static readonly string[] Suffixes = ["f32", "f16", "bf16"]; // by DType
+
+    private readonly CudaDevice _device;
+    private readonly List<nint> _modules = [];
+
+    /// <summary>Compiles what the cache lacks and loads everything.</summary>
+    /// <exception cref="CudaException">NVRTC is missing, a source does not compile, or the device refuses a module.</exception>
+    public KernelSet(CudaDevice device, CudaOptions options)
+    {
+        _device = device;
+        device.MakeCurrent();
+        var compiler = new KernelCompiler(device.Capability, new CubinCache(options.CubinCache));
+        nint rows = Load(compiler, "rows.cu"), product = Load(compiler, "product.cu"), cache = Load(compiler, "cache.cu"), attention = Load(compiler, "attention.cu");
+        Embed = new(device, rows, "embed");
+        RmsNorm = new(device, rows, "rms_norm");
+        Add = new(device, rows, "add");
+        SiluMultiply = new(device, rows, "silu_multiply");
+        Rope = new(device, rows, "rope");
+        Narrow = new(device, rows, "narrow");
+        Product = [.. Suffixes.Select(suffix => new Kernel<ProductArguments>(device, product, $"product_{suffix}"))];
+        ProductRounded = new(device, product, "product_rounded");
+        WriteKv = new(device, cache, "write_kv");
+        MoveSlots = new(device, cache, "move_slots");
+        PackBlocks = new(device, cache, "pack_blocks");
+        Attention = [.. Suffixes.Select(suffix => new Kernel<AttentionArguments>(device, attention, $"attention_{suffix}"))];
+        AttentionSums = [.. Suffixes.Select(suffix => new Kernel<SumArguments>(device, attention, $"attention_sums_{suffix}"))];
+        AttentionRange = new(device, attention, "attention_range");
+    }
+
+    internal Kernel<EmbedArguments> Embed { get; }
+
+    internal Kernel<NormArguments> RmsNorm { get; }
+
+    internal Kernel<AddArguments> Add { get; }
+
+    internal Kernel<SiluArguments> SiluMultiply { get; }
+
+    internal Kernel<RopeArguments> Rope { get; }
+
+    internal Kernel<NarrowArguments> Narrow { get; }
+
+    /// <summary>By the weight's <see cref="DType"/>.</summary>
+    internal Kernel<ProductArguments>[] Product { get; }
+
+    internal Kernel<ProductArguments> ProductRounded { get; }
+
+    internal Kernel<WriteArguments> WriteKv { get; }
+
+    internal Kernel<MoveArguments> MoveSlots { get; }
+
+    internal Kernel<PackArguments> PackBlocks { get; }
+
+    /// <summary>By the cache's <see cref="DType"/>.</summary>
+    internal Kernel<AttentionArguments>[] Attention { get; }
+
+    /// <summary>By the cache's <see cref="DType"/>.</summary>
+    internal Kernel<SumArguments>[] AttentionSums { get; }
+
+    internal Kernel<SumArguments> AttentionRange { get; }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        if (_device.IsLost)
+            return;
+        _device.MakeCurrent();
+        foreach (nint module in _modules)
+            _ = CudaDriver.ModuleUnload(module);
+        _modules.Clear();
+    }
+
+    private nint Load(KernelCompiler compiler, string name)
+    {
+        nint module;
+        fixed (byte* image = compiler.Compile(KernelSource.Read(name)))
+            _device.Check(CudaDriver.ModuleLoad(&module, image, 0, null, null), "cuModuleLoadDataEx", name);
+        _modules.Add(module);
+        return module;
+    }
+}

@@ -1,0 +1,124 @@
+using System.Runtime.InteropServices;
+
+namespace InferenceService.Cuda.Verbs;
+
+// The C# twins of the parameter structs in Kernels/*.cu: same fields, same order, device addresses as ulong. Sizes are compared with the
+// compiled kernels' when a module is loaded. Strides are in elements.
+
+[StructLayout(LayoutKind.Sequential)]
+internal struct EmbedArguments
+{
+    public ulong Table, Ids, Output, Fault;
+    public long TableStride, OutputStride;
+    public int Type, Columns, Entries;
+    private readonly int _padding;
+}
+
+[StructLayout(LayoutKind.Sequential)]
+internal struct NormArguments
+{
+    public ulong Add, X, Weight, Output;
+    public long AddStride, XStride, OutputStride;
+    public int Type, Columns;
+    public float Epsilon;
+    private readonly int _padding;
+}
+
+[StructLayout(LayoutKind.Sequential)]
+internal struct AddArguments
+{
+    public ulong X, Target;
+    public long XStride, TargetStride;
+    public int Type, Columns;
+}
+
+[StructLayout(LayoutKind.Sequential)]
+internal struct SiluArguments
+{
+    public ulong Gate, Up, Output;
+    public long GateStride, UpStride, OutputStride;
+    public int Columns;
+    private readonly int _padding;
+}
+
+[StructLayout(LayoutKind.Sequential)]
+internal struct RopeArguments
+{
+    public ulong X, CosSin;
+    public long XStride, CosSinStride;
+    public int Columns, HeadDim, Half;
+    private readonly int _padding;
+}
+
+[StructLayout(LayoutKind.Sequential)]
+internal struct NarrowArguments
+{
+    public ulong X, Output;
+    public long XStride, OutputStride;
+    public int Columns, Padded;
+}
+
+[StructLayout(LayoutKind.Sequential)]
+internal struct ProductArguments
+{
+    public ulong X, Weight, Output;
+    public long XStride, WeightStride, OutputStride;
+    public int Rows, Inner, Columns;
+    private readonly int _padding;
+}
+
+/// <summary>The cache of one layer: <see cref="Compute.PagedKv"/>.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct CacheArguments
+{
+    public ulong Pool, Groups, Tables, RowStarts, LaneGroup, LaneOffset, Fault;
+    public long BlockBytes;
+    public int Sequences, GroupsPerSequence, TableEntries, KvHeads, Blocks, BlockSize, HeadDim, Type, HalfLaneBytes;
+    public int PackedBits, ChildrenPerBlock, ChildBytes, ChildLaneBytes, Window, ExcludeSelf, Rows;
+}
+
+[StructLayout(LayoutKind.Sequential)]
+internal struct WriteArguments
+{
+    public CacheArguments Cache;
+    public ulong K, V;
+    public long KStride, VStride;
+}
+
+[StructLayout(LayoutKind.Sequential)]
+internal struct MoveArguments
+{
+    public ulong Pool, Moves;
+    public long BlockBytes;
+    public int Count, BlockSize, HalfLaneBytes, RowUnits;
+}
+
+[StructLayout(LayoutKind.Sequential)]
+internal struct PackArguments
+{
+    public ulong Pool, Packs;
+    public long BlockBytes;
+    public int BlockSize, HeadDim, Type, Lanes, HalfLaneBytes, Bits, ChildrenPerBlock, ChildBytes, ChildLaneBytes;
+    private readonly int _padding;
+}
+
+[StructLayout(LayoutKind.Sequential)]
+internal struct AttentionArguments
+{
+    public CacheArguments Cache;
+    public ulong Q, SinkQueries, Output, Statistics, SequenceRow, Observed;
+    public long QStride, SinkStride, OutputStride;
+    public float Scale;
+    public int Group, RowsPerTile, LayerRow, Wanted;
+    private readonly int _padding;
+}
+
+[StructLayout(LayoutKind.Sequential)]
+internal struct SumArguments
+{
+    public AttentionArguments Attention;
+    public ulong Columns, Band, Range;
+    public long ColumnStride, BandStride, RangeStride, HeadRows;
+    public int ColumnRows, ColumnSlots, BandRows, BandSlots, RangeRows;
+    private readonly int _padding;
+}

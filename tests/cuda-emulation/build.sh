@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Builds the stand-ins for libcuda, NVRTC and cuBLASLt, with the project's kernels inside, into tests/cuda-emulation/obj. Needs g++ (x86-64).
+# Nothing is rebuilt whose sources did not change; one compiler at a time.
+set -euo pipefail
+cd "$(dirname "$0")"
+kernels=../../src/InferenceService.Cuda/Kernels
+out=obj/${1:-default}
+mkdir -p "$out"
+exec 9>"$out/lock"; flock 9                                        # two test runs may start at once
+
+flags="-std=c++17 -O2 -fPIC -fvisibility=default -ffp-contract=off -Wall -Werror -Wno-unknown-pragmas -I. -I$kernels ${KV_EMULATION_FLAGS:-}"
+common="$(cat ./*.h "$kernels"/*.cuh build.sh | sha256sum) $flags $(g++ -dumpfullversion)"
+objects=()
+changed=0
+
+compile() { # name source
+  local key
+  key=$(printf '%s' "$common $(sha256sum < "$2")" | sha256sum)
+  objects+=("$out/$1.o")
+  if [[ -f $out/$1.o && -f $out/$1.key && $(< "$out/$1.key") == "$key" ]]; then return; fi
+  g++ $flags -c "$2" -o "$out/$1.o"
+  printf '%s' "$key" > "$out/$1.key"
+  changed=1
+}
+
+for source in ./*.cpp; do compile "$(basename "$source" .cpp)" "$source"; done
+for source in "$kernels"/*.cu; do
+  name=$(basename "$source" .cu)
+  generated=$out/$name.kernels.cpp
+  {
+    printf '#include "%s.cu"\n#include "registry.h"\n' "$name"
+    sed -n 's/^extern "C" __global__ void .*[ )]\([a-z0-9_]\+\)([A-Za-z]* a\?s\?).*/static bool added_\1 = add_kernel("'"$name"'", "\1", \1);/p' "$source"
+  } > "$generated.new"
+  # The kernel file's own text belongs to the key.
+  printf '// %s\n' "$(sha256sum < "$source")" >> "$generated.new"
+  mv "$generated.new" "$generated"
+  compile "$name.kernels" "$generated"
+done
+
+if [[ $changed == 1 || ! -f $out/libcuda.so.1 ]]; then
+  g++ -shared ${KV_EMULATION_FLAGS:-} -o "$out/emulation.so.new" "${objects[@]}" -static-libstdc++ -static-libgcc
+  mv "$out/emulation.so.new" "$out/libcuda.so.1"
+  ln -sf libcuda.so.1 "$out/libnvrtc.so.13"
+  ln -sf libcuda.so.1 "$out/libcublasLt.so.13"
+fi
