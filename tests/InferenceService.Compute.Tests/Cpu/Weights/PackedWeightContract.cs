@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
 using InferenceService.Compute.Cpu;
 
 namespace InferenceService.Compute.Tests.Cpu.Weights;
@@ -104,6 +106,30 @@ public abstract class PackedWeightContract : IDisposable
                 }
             }
         }
+    }
+
+    /// <remarks>The hashes are those of a Zen 5 processor; with AVX-512, AVX2 or all vector instructions switched off they stay.</remarks>
+    [ContractFact]
+    public void Packed_bytes_and_integer_products_are_the_same_on_every_processor()
+    {
+        (WeightFormat Format, string Packed, string Product)[] expected =
+        [
+            (WeightFormat.BF16, "2c79b74dadfa9444", ""),
+            (WeightFormat.Int8, "791a4f2456702aaf", "da0e45180bafbb57"),
+            (WeightFormat.Int4, "1a32f08adca5811b", "6823bdacac7fb774"),
+        ];
+        foreach ((WeightFormat format, string packed, string product) in expected)
+        {
+            var random = new Random(2026);
+            Matrix x = Matrix.Random(random, DType.F32, 13, 1056), source = Matrix.Random(random, DType.F32, 77, 1056, width: 0.02f);
+            Weight weight = _backend.AllocateWeight(format, source.Rows, source.Columns);
+            _backend.Pack(source.On(_backend), weight, 0);
+            Assert.Equal(packed, Hash(_backend.Read(weight.Memory, [])));
+            if (product.Length > 0)
+                Assert.Equal(product, Hash(MemoryMarshal.AsBytes(Multiply(_backend, format, x, source).AsSpan())));
+        }
+
+        static string Hash(ReadOnlySpan<byte> bytes) => Convert.ToHexStringLower(SHA256.HashData(bytes))[..16];
     }
 
     [ContractFact]
