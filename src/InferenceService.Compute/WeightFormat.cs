@@ -23,8 +23,9 @@ public static class WeightFormatExtensions
     public static bool Holds(this WeightFormat format, int columns) => format switch
     {
         WeightFormat.Stored => true,
-        WeightFormat.BF16 => columns % 2 == 0,
-        _ => columns % 32 == 0,
+        WeightFormat.BF16 => columns > 0 && columns % 2 == 0,
+        WeightFormat.Int8 or WeightFormat.Int4 => columns > 0 && columns % 32 == 0,
+        _ => throw new ArgumentOutOfRangeException(nameof(format), format, "Unknown weight format."),
     };
 
     /// <summary>Bytes of a packed matrix, elements and scales; a backend may round the number of rows up.</summary>

@@ -57,12 +57,12 @@ public sealed class CpuBackend : IBackend
     public Tensor Place(Tensor host) => host;
 
     /// <inheritdoc/>
-    public bool Supports(WeightFormat format, int columns) => WeightLayout.Holds(format, columns);
+    public bool Supports(WeightFormat format, int columns) => format.Holds(columns);
 
     /// <inheritdoc/>
     public Weight AllocateWeight(WeightFormat format, int rows, int columns)
     {
-        if (format == WeightFormat.Stored || rows < 0 || !WeightLayout.Holds(format, columns))
+        if (format == WeightFormat.Stored || rows < 0 || !format.Holds(columns))
             throw new ShapeException($"A weight [{rows}, {columns}] cannot be packed as {format}.");
         _host.Generate(format); // while weights load, not in the first step
         Tensor panels = Allocate(DType.U8, WeightLayout.Panels(rows), WeightLayout.PanelBytes(format, columns));

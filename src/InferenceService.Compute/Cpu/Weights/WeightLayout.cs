@@ -35,15 +35,6 @@ internal static class WeightLayout
     /// <summary>Bytes of one <see cref="WeightFormat.Int4"/> group of a panel: half a byte an element, an f16 scale a channel.</summary>
     public const int Int4GroupBytes = PanelRows * GroupColumns / 2 + PanelRows * sizeof(ushort);
 
-    /// <summary>True when matrices with so many columns can be packed.</summary>
-    public static bool Holds(WeightFormat format, int columns) => format switch
-    {
-        WeightFormat.Stored => true,
-        WeightFormat.BF16 => columns > 0 && columns % 2 == 0,
-        WeightFormat.Int8 or WeightFormat.Int4 => columns > 0 && columns % GroupColumns == 0,
-        _ => throw new ArgumentOutOfRangeException(nameof(format), format, "Unknown weight format."),
-    };
-
     /// <summary>Panels of a weight with so many rows.</summary>
     public static int Panels(int rows) => (rows + PanelRows - 1) / PanelRows;
 
