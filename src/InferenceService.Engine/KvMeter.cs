@@ -65,11 +65,10 @@ internal sealed class KvMeter(KvCache cache, ModelConfig config)
         long kept = 0;
         foreach (ref readonly BlockTable table in tables.AsSpan())
             kept += table.LiveSlots;
-        long bytes = sequence.Swapped is SwappedKv swapped ? (long)swapped.Blocks * cache.Format.BlockBytes : OwnBytes(sequence, held);
+        (long bytes, long shared) = sequence.Swapped is SwappedKv swapped ? ((long)swapped.Blocks * cache.Format.BlockBytes, 0) : Own(sequence, held);
         int blockSize = cache.Format.BlockSize;
-        int shared = sequence.Choice == 0 ? 0 : Math.Min(sequence.Computed, sequence.PromptLength) / blockSize;
-        int blocks = (sequence.Computed + blockSize - 1) / blockSize - shared;
-        long full = 2L * config.Layers * config.KvHeads * config.HeadDim * cache.Format.Type.Size() * blockSize * blocks;
+        long blocks = (sequence.Computed + blockSize - 1) / blockSize * (long)tables.Length - shared;
+        long full = 2L * config.Layers * config.KvHeads * config.HeadDim * cache.Format.Type.Size() * blockSize * blocks / tables.Length;
         return new KvUsage(sequence.Generation.Policy.Name, sequence.Computed, kept / tables.Length, bytes, full);
     }
 
@@ -92,14 +91,18 @@ internal sealed class KvMeter(KvCache cache, ModelConfig config)
         long bytes = 0;
         foreach (ref readonly BlockTable table in sequence.Cache is SequenceCache held ? held.Tables.AsSpan() : default)
             foreach (int entry in table.Blocks)
-                bytes += entry < 0 ? ChildBytes : cache.Format.BlockBytes;
+                bytes += entry < 0 ? ChildShare : cache.Format.BlockBytes;
         return bytes;
     }
 
-    private int ChildBytes => cache.Format.PackedBits == 0 ? 0 : cache.Format.BlockBytes / cache.Format.ChildrenPerBlock;
+    /// <summary>A child's share of the block that several children lie in.</summary>
+    private int ChildShare => cache.Format.PackedBits == 0 ? 0 : cache.Format.BlockBytes / cache.Format.ChildrenPerBlock;
 
-    /// <summary>Bytes of all blocks but those that another living choice of the request still holds: the last of them counts these.</summary>
-    private long OwnBytes(Sequence sequence, SequenceCache held)
+    /// <summary>
+    /// Bytes of all blocks but those that another living choice of the request still holds, and the number of these: the last that holds them
+    /// counts them, on both sides of the comparison with keeping everything.
+    /// </summary>
+    private (long Bytes, long Shared) Own(Sequence sequence, SequenceCache held)
     {
         HashSet<int>? others = null;
         foreach (Sequence sibling in sequence.Generation.Sequences)
@@ -112,10 +115,18 @@ internal sealed class KvMeter(KvCache cache, ModelConfig config)
                     others.Add(entry);
         }
 
-        long bytes = 0;
+        long bytes = 0, shared = 0;
         foreach (ref readonly BlockTable table in held.Tables.AsSpan())
+        {
             foreach (int entry in table.Blocks)
-                bytes += others?.Contains(entry) == true ? 0 : entry < 0 ? ChildBytes : cache.Format.BlockBytes;
-        return bytes;
+            {
+                if (others?.Contains(entry) == true)
+                    shared++;
+                else
+                    bytes += entry < 0 ? ChildShare : cache.Format.BlockBytes;
+            }
+        }
+
+        return (bytes, shared);
     }
 }

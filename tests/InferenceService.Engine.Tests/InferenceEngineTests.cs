@@ -249,6 +249,22 @@ public sealed class InferenceEngineTests
         Assert.Equal(0, run.Engine.KvPolicies.Single(counters => counters.Name == "fast-gen").Requests);
     }
 
+    [Theory]
+    [InlineData(1024, 1, false)]
+    [InlineData(1024, 8, true)]
+    [InlineData(60, 8, false)] // too few blocks for all: choices follow one another
+    [InlineData(60, 8, true)]
+    public void Choices_that_keep_everything_are_not_compressed_however_they_share(int poolTokens, int maxTokens, bool prefixCaching)
+    {
+        using var model = new TinyModel();
+        using var run = new EngineRun(model, EngineRun.Options(model, poolTokens) with { PrefixCaching = prefixCaching });
+        GenerationStream first = run.Submit(EngineRun.Request(EngineRun.Prompt(37, 1), maxTokens) with { Choices = 5 });
+        GenerationStream second = run.Submit(EngineRun.Request(EngineRun.Prompt(37, 1), maxTokens) with { Choices = 3 });
+        run.Finish();
+        Assert.Equal((1, 1), (first.KvUsage.CompressionRatio, second.KvUsage.CompressionRatio));
+        Assert.True(first.KvUsage.Bytes > 0);
+    }
+
     [Fact]
     public void Every_registered_policy_is_found_by_its_name()
     {

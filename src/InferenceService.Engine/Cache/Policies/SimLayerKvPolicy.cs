@@ -102,9 +102,10 @@ internal sealed class SimLayerKvPolicy(SimLayerKvPolicy.Choices choices) : IKvPo
 
         public override AttentionSums Sums => _decided ? AttentionSums.None : AttentionSums.RangeMass;
 
-        public override bool IsSettled => _decided;
+        public override bool IsSettled => _dropped;
 
-        public override bool MayPack(int group) => _decided; // what decides must see exact keys
+        // What decides must see exact keys; and a replay, which knows the decision from the start, must not pack earlier than the first run did.
+        public override bool MayPack(int group) => _dropped;
 
         public override int FreshPromptTokens => _decided ? 0 : _choices.Observed;
 
@@ -131,7 +132,7 @@ internal sealed class SimLayerKvPolicy(SimLayerKvPolicy.Choices choices) : IKvPo
         public override bool Yield(in KvObservation seen, KeepSet keep)
         {
             int next = -1;
-            for (int layer = 0; layer < _lazy.Length && _decided; layer++)
+            for (int layer = 0; layer < _lazy.Length && _dropped; layer++)
                 if (!_lazy[layer] && (next < 0 || _share[layer] > _share[next]))
                     next = layer;
             if (next < 0)
