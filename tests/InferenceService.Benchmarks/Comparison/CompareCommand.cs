@@ -73,7 +73,9 @@ internal static class CompareCommand
         await using ServerProcess theirs = await peer.ServeAsync(streams, length, cancellation);
         using var ourSide = new ServedSide(ours.Address, model.Name, model.Config.VocabularySize, cachePrompt: null, isTrace ? null : streams);
         using var theirSide = new ServedSide(theirs.Address, model.Name, model.Config.VocabularySize, cachePrompt: false, isTrace ? null : streams);
-        ServedRound[] warm = [await ourSide.RunAsync(arrivals[..Math.Min(streams, arrivals.Length)], 0, cancellation), await theirSide.RunAsync(arrivals[..Math.Min(streams, arrivals.Length)], 0, cancellation)];
+        Arrival[] warmUp = Arrival.Uniform(streams, promptTokens: 32, outputTokens: 16, ratePerSecond: null, seed: 1);
+        await ourSide.RunAsync(warmUp, 0, cancellation);
+        await theirSide.RunAsync(warmUp, 0, cancellation);
         PairedRatio rate = new(), first50 = new(), first95 = new(), gap50 = new(), gap95 = new(), good = new();
         double firstBound = parsed.GetValue(options.FirstBound), gapBound = parsed.GetValue(options.GapBound);
         for (int round = 1; round <= parsed.GetValue(options.Rounds); round++)

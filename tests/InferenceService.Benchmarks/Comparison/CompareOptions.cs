@@ -43,7 +43,7 @@ internal sealed class CompareOptions
 
     public Option<string?> Server { get; } = new("--server") { Description = "Serving: our server (.dll or executable). Default: the Release build of this tree." };
 
-    public Option<string[]> More { get; } = new("--llama-server-arguments") { Description = "Serving: further arguments of llama-server.", AllowMultipleArgumentsPerToken = true, DefaultValueFactory = _ => [] };
+    public Option<string[]> More { get; } = new("--llama-server-arguments") { Description = "Serving: further arguments of llama-server, each as --llama-server-arguments=WORD.", AllowMultipleArgumentsPerToken = true, DefaultValueFactory = _ => [] };
 
     public Option<string?> Trace { get; } = new("--trace") { Description = "Serving: send requests at the times and lengths of a CSV (arrival, prompt tokens, output tokens; .gz allowed)." };
 
