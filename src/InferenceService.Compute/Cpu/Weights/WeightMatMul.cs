@@ -24,8 +24,8 @@ internal static unsafe class WeightMatMul
     /// <summary>Rounded x that stays in L2 beside the panels.</summary>
     private const int BlockBytes = 384 << 10;
 
-    /// <summary>Panels up to this size are fetched whole while others are worked on: two of each worker stay in L2.</summary>
-    private const int FetchedPanelBytes = 256 << 10;
+    /// <summary>Panels up to the size of a usual L2 are fetched whole while others are worked on; measured at depths of 5632 to 16000.</summary>
+    private const int FetchedPanelBytes = 1024 << 10;
 
     /// <summary>Tiles that share the fetching of the next panel.</summary>
     private const int MostShares = 16;
