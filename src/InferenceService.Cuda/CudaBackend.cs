@@ -304,6 +304,41 @@ public sealed unsafe class CudaBackend : IBackend
         Leave();
     }
 
+    /// <summary>Records what <paramref name="step"/> enqueues, without running it, so that it can be replayed in one call.</summary>
+    /// <remarks>
+    /// The step has been taken once with the same shapes, so that scratch, plans and kernels are there. It holds the addresses of its tensors:
+    /// what changes from step to step (ids, lengths, tables) is uploaded into them between replays. Hints like <see cref="KvBatch.MaxRows"/>
+    /// are recorded as they are; they split work and bound nothing.
+    /// </remarks>
+    /// <exception cref="InvalidOperationException">The step copies between host and device, or wants memory or plans that are not there yet.</exception>
+    internal CudaGraph Record(Action step)
+    {
+        Enter();
+        CudaGraph.Begin(Device, _stream);
+        SetRecording(true);
+        try
+        {
+            step();
+        }
+        catch
+        {
+            SetRecording(false);
+            CudaGraph.Abandon(_stream);
+            throw;
+        }
+
+        SetRecording(false);
+        return CudaGraph.End(Device, _stream);
+    }
+
+    /// <summary>Enqueues a recorded step.</summary>
+    internal void Replay(CudaGraph graph)
+    {
+        Enter();
+        graph.Launch(_stream);
+        Leave();
+    }
+
     /// <inheritdoc/>
     public void Dispose()
     {
@@ -405,7 +440,9 @@ public sealed unsafe class CudaBackend : IBackend
 
     private void Leave()
     {
-        if (_options.CheckEachVerb)
+        if (_options.CheckEachVerb && !_memory.IsRecording)
             _fault.Check();
     }
+
+    private void SetRecording(bool recording) => _memory.IsRecording = _staging.IsRecording = _blas.IsRecording = recording;
 }

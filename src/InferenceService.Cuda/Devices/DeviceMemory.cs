@@ -7,11 +7,16 @@ internal sealed class DeviceMemory(CudaDevice device, CudaStream stream, long ar
 {
     private readonly List<DeviceArena> _arenas = [];
     private DeviceArena? _scratch;
+    private bool _scratchIsRecorded;
+
+    /// <summary>A step is being recorded: nothing may be allocated.</summary>
+    public bool IsRecording { get; set; }
 
     /// <summary>A zeroed matrix that lives until the backend is disposed.</summary>
     /// <exception cref="CudaException">The device has no such memory.</exception>
     public Tensor Take(DType type, int rows, int columns)
     {
+        Refuse("tensor");
         long bytes = checked((long)rows * columns * type.Size());
         if (_arenas.Count > 0 && _arenas[^1].TryTake(bytes, out long offset))
             return Tensor.Dense(_arenas[^1], offset, type, rows, columns);
@@ -30,14 +35,35 @@ internal sealed class DeviceMemory(CudaDevice device, CudaStream stream, long ar
     {
         if (_scratch is null || _scratch.ByteLength < bytes)
         {
-            if (_scratch is not null)
-                stream.Wait(); // somebody may still be reading it
-            _scratch?.Dispose();
-            _scratch = null;
+            Refuse("scratch");
+            Retire();
             _scratch = new DeviceArena(device, stream, Math.Max(bytes, 1 << 16));
         }
 
+        _scratchIsRecorded |= IsRecording;
         return (ulong)_scratch.Address;
+    }
+
+    /// <summary>Gives the scratch back, unless a recorded step holds its address.</summary>
+    private void Retire()
+    {
+        if (_scratch is null)
+            return;
+        if (_scratchIsRecorded)
+            _arenas.Insert(0, _scratch);
+        else
+        {
+            stream.Wait(); // somebody may still be reading it
+            _scratch.Dispose();
+        }
+
+        (_scratch, _scratchIsRecorded) = (null, false);
+    }
+
+    private void Refuse(string what)
+    {
+        if (IsRecording)
+            throw new InvalidOperationException($"A recorded step wants new memory for a {what}: take the step once before recording it.");
     }
 
     /// <inheritdoc/>

@@ -16,6 +16,9 @@ internal sealed unsafe class StagingRing : IDisposable
     private readonly CudaMark[] _marks = new CudaMark[Buffers];
     private int _next;
 
+    /// <summary>A step is being recorded: its copies would read what later steps put into the buffers.</summary>
+    public bool IsRecording { get; set; }
+
     /// <summary>Takes the buffers.</summary>
     /// <param name="bytes">Bytes of each.</param>
     public StagingRing(CudaDevice device, CudaStream stream, int bytes)
@@ -70,6 +73,8 @@ internal sealed unsafe class StagingRing : IDisposable
 
     private int Next()
     {
+        if (IsRecording)
+            throw new InvalidOperationException("A recorded step may not copy between host and device.");
         int buffer = _next;
         _next = (_next + 1) % Buffers;
         _marks[buffer].Wait();

@@ -20,6 +20,9 @@ internal sealed unsafe class BlasProducts : IDisposable
     private readonly Dictionary<Shape, Plan> _plans = [];
     private readonly nint _handle;
 
+    /// <summary>A step is being recorded: cuBLASLt must not be asked for new plans.</summary>
+    public bool IsRecording { get; set; }
+
     /// <summary>Loads the library and takes the workspace.</summary>
     /// <param name="memory">Where the workspace comes from; a quarter of an arena at most.</param>
     /// <exception cref="CudaException">cuBLASLt is not here or does not fit the device.</exception>
@@ -43,6 +46,8 @@ internal sealed unsafe class BlasProducts : IDisposable
     {
         if (!_plans.TryGetValue(shape, out Plan? plan))
         {
+            if (IsRecording)
+                throw new InvalidOperationException($"A recorded step multiplies a new shape, {shape}: take the step once before recording it.");
             if (_plans.Count >= MostPlans)
                 Forget();
             _plans[shape] = plan = new Plan(this, shape);

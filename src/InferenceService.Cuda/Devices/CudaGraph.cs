@@ -1,0 +1,54 @@
+using InferenceService.Cuda.Native;
+
+namespace InferenceService.Cuda.Devices;
+
+/// <summary>Work that was recorded from a stream once and is enqueued as a whole.</summary>
+internal sealed unsafe class CudaGraph : IDisposable
+{
+    private const int ThreadLocal = 1; // other threads' calls do not break the capture
+
+    private readonly CudaDevice _device;
+    private readonly nint _executable;
+
+    private CudaGraph(CudaDevice device, nint executable) => (_device, _executable) = (device, executable);
+
+    /// <summary>From now on the stream's work is recorded, not run.</summary>
+    public static void Begin(CudaDevice device, CudaStream stream) =>
+        device.Check(CudaDriver.CaptureBegin(stream.Handle, ThreadLocal), "cuStreamBeginCapture");
+
+    /// <summary>Ends the recording and makes it ready to run.</summary>
+    public static CudaGraph End(CudaDevice device, CudaStream stream)
+    {
+        nint graph, executable;
+        device.Check(CudaDriver.CaptureEnd(stream.Handle, &graph), "cuStreamEndCapture");
+        try
+        {
+            device.Check(CudaDriver.GraphInstantiate(&executable, graph, 0), "cuGraphInstantiateWithFlags");
+        }
+        finally
+        {
+            _ = CudaDriver.GraphDestroy(graph);
+        }
+
+        return new CudaGraph(device, executable);
+    }
+
+    /// <summary>Ends a recording that failed half-way, and forgets it.</summary>
+    public static void Abandon(CudaStream stream)
+    {
+        nint graph = 0;
+        _ = CudaDriver.CaptureEnd(stream.Handle, &graph);
+        if (graph != 0)
+            _ = CudaDriver.GraphDestroy(graph);
+    }
+
+    /// <summary>Enqueues the recorded work.</summary>
+    public void Launch(CudaStream stream) => _device.Check(CudaDriver.GraphLaunch(_executable, stream.Handle), "cuGraphLaunch");
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        if (!_device.IsLost)
+            _ = CudaDriver.GraphExecutableDestroy(_executable);
+    }
+}

@@ -1,0 +1,123 @@
+using System.Runtime.InteropServices;
+using InferenceService.Compute;
+using InferenceService.Compute.Tests;
+using InferenceService.Cuda.Devices;
+
+namespace InferenceService.Cuda.Tests;
+
+/// <summary>A decode step recorded once and replayed while lengths, tables and inputs change under it.</summary>
+[RequiresCuda]
+public sealed class RecordedStepTests : IDisposable
+{
+    private const int Rows = 2, HeadDim = 8, KvHeads = 2, Width = 4 * HeadDim;
+    private static readonly KvBlockFormat Format = new(DType.BF16, 4, HeadDim, KvHeads);
+
+    private readonly CudaBackend _backend = CudaUnderTest.Backend(options => options with { CheckEachVerb = false });
+    private readonly Random _random = new(3);
+
+    public void Dispose() => _backend.Dispose();
+
+    [ContractFact]
+    public void Replays_give_the_bits_of_the_same_step_taken_eagerly()
+    {
+        Tensor x = _backend.Allocate(DType.F32, Rows, Width), groups = _backend.Allocate(DType.I32, Rows, KvBatch.GroupFields), weight = Numbers(Width, Width);
+        Weight packed = _backend.AllocateWeight(WeightFormat.BF16, Width, Width);
+        Step eager = New(), recorded = New();
+        Fill(x, groups, 0);
+        recorded.Run();
+        using CudaGraph graph = _backend.Record(recorded.Run);
+        for (int length = 0; length < 9; length++)
+        {
+            Fill(x, groups, length);
+            eager.Run();
+            _backend.Replay(graph);
+            byte[] expected = Bytes(eager.Output);
+            Assert.Equal(expected, Bytes(recorded.Output));
+            Assert.Contains(expected, b => b != 0);
+            Assert.Equal(Bytes(eager.Pool), Bytes(recorded.Pool));
+        }
+
+        Step New()
+        {
+            Tensor pool = _backend.Allocate(DType.U8, 8, Format.BlockBytes), output = _backend.Allocate(DType.F32, Rows, Width), mixed = _backend.Allocate(DType.F32, Rows, Width);
+            var batch = new KvBatch(pool, Format, Rows, 1, groups, Ints(5, 1, 7, 2, 0, 3), Ints(0, 1, 2), 1);
+            var cache = new PagedKv(batch, Ints(0, 0), Ints(Format.LaneOffset(0), Format.LaneOffset(1)), 0.3f);
+            return new Step(pool, output, () =>
+            {
+                _backend.MatMul(x, weight, mixed);
+                _backend.WriteKv(mixed.ColumnRange(0, KvHeads * HeadDim), mixed.ColumnRange(KvHeads * HeadDim, KvHeads * HeadDim), cache);
+                _backend.Attention(mixed, cache, default, output);
+                _backend.MatMul(output, packed, mixed);
+                _backend.Add(mixed, output);
+            });
+        }
+    }
+
+    [ContractFact]
+    public void A_step_that_cannot_be_recorded_says_why_and_leaves_the_backend_usable()
+    {
+        Tensor x = Numbers(2, 8), weight = Numbers(3, 8), output = _backend.Allocate(DType.F32, 2, 3);
+        Assert.Contains("new shape", Refused(() => _backend.MatMul(x, weight, output)), StringComparison.Ordinal);
+        Assert.Contains("may not copy", Refused(() => _backend.Upload(new byte[4], x)), StringComparison.Ordinal);
+        Assert.Contains("may not copy", Refused(() => _backend.Download(x, new byte[64])), StringComparison.Ordinal);
+        Assert.Contains("new memory", Refused(() => _backend.Allocate(DType.F32, 1, 1)), StringComparison.Ordinal);
+        Weight packed = _backend.AllocateWeight(WeightFormat.BF16, 3, 8);
+        Assert.Contains("new memory", Refused(() => _backend.MatMul(x, packed, output)), StringComparison.Ordinal);
+        _backend.MatMul(x, weight, output);
+        Assert.Contains(Bytes(output), b => b != 0);
+    }
+
+    [ContractFact]
+    public void A_scratch_that_a_recorded_step_uses_outlives_a_larger_one()
+    {
+        Weight weight = _backend.AllocateWeight(WeightFormat.BF16, 4, 8);
+        using (var host = new HostBuffer(4 * 4 * 8))
+        {
+            MemoryMarshal.Cast<byte, float>(host.Slice(0, 128)).Fill(0.5f);
+            _backend.Pack(Tensor.Dense(host, 0, DType.F32, 4, 8), weight, 0);
+        }
+
+        Tensor x = Numbers(2, 8), output = _backend.Allocate(DType.F32, 2, 4), large = _backend.Allocate(DType.F32, 20_000, 8), much = _backend.Allocate(DType.F32, 20_000, 4);
+        _backend.MatMul(x, weight, output);
+        byte[] expected = Bytes(output);
+        using CudaGraph graph = _backend.Record(() => _backend.MatMul(x, weight, output));
+        _backend.MatMul(large, weight, much);
+        _backend.Upload(new byte[32], output);
+        _backend.Replay(graph);
+        Assert.Equal(expected, Bytes(output));
+    }
+
+    private sealed record Step(Tensor Pool, Tensor Output, Action Run);
+
+    private string Refused(Action step) => Assert.Throws<InvalidOperationException>(() => _backend.Record(step)).Message;
+
+    private void Fill(Tensor x, Tensor groups, int length)
+    {
+        float[] values = [.. Enumerable.Range(0, Rows * Width).Select(_ => _random.NextSingle() - 0.5f)];
+        _backend.Upload(MemoryMarshal.AsBytes(values.AsSpan()), x);
+        int[] fields = [0, length, 0, 0, 0, 0, 0, 3, length, Math.Min(1, length), length / 3, 0, 0, 0];
+        _backend.Upload(MemoryMarshal.AsBytes(fields.AsSpan()), groups);
+    }
+
+    private byte[] Bytes(Tensor tensor)
+    {
+        byte[] bytes = new byte[tensor.ByteLength];
+        _backend.Download(tensor, bytes);
+        return bytes;
+    }
+
+    private Tensor Numbers(int rows, int columns)
+    {
+        float[] values = [.. Enumerable.Range(0, rows * columns).Select(_ => _random.NextSingle() - 0.5f)];
+        Tensor tensor = _backend.Allocate(DType.F32, rows, columns);
+        _backend.Upload(MemoryMarshal.AsBytes(values.AsSpan()), tensor);
+        return tensor;
+    }
+
+    private Tensor Ints(params int[] values)
+    {
+        Tensor tensor = _backend.Allocate(DType.I32, 1, values.Length);
+        _backend.Upload(MemoryMarshal.AsBytes(values.AsSpan()), tensor);
+        return tensor;
+    }
+}
