@@ -30,7 +30,7 @@ internal static class CudaUnderTest
 
     public static CudaOptions Options => new()
     {
-        LibraryPath = IsReal ? [] : [EmulationFolder],
+        LibraryPath = IsReal ? (Environment.GetEnvironmentVariable("CUDA_LIBRARIES") ?? "").Split(':', StringSplitOptions.RemoveEmptyEntries) : [EmulationFolder],
         ArenaBytes = 8 << 20,
         StagingBytes = 1 << 16, // small, so that copies come in pieces
         CheckEachVerb = true,

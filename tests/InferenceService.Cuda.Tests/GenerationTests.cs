@@ -47,8 +47,13 @@ public sealed class GenerationTests
         await AssertSame(
             NewConfig() with
             {
-                Architecture = "LCKVLlamaForCausalLM", Layers = 4, Windows = [0, 0, 0, 0], UsesRope = [true, true, true, true], KvSources = [0, 2, 2, 3],
-                ForwardPasses = 2, BackwardPasses = 1,
+                Architecture = "LCKVLlamaForCausalLM",
+                Layers = 4,
+                Windows = [0, 0, 0, 0],
+                UsesRope = [true, true, true, true],
+                KvSources = [0, 2, 2, 3],
+                ForwardPasses = 2,
+                BackwardPasses = 1,
             },
             () => Create("lckv", ""), options => options, WeightFormat.Stored, "lckv");
 

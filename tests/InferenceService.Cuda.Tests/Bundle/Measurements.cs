@@ -1,0 +1,84 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Runtime.InteropServices;
+using InferenceService.Compute;
+using InferenceService.Cuda.Devices;
+
+namespace InferenceService.Cuda.Tests.Bundle;
+
+/// <summary>A few timings of recorded steps: enough to see on a GPU where the kernels stand. On the emulation the sizes are tiny and the times mean nothing.</summary>
+internal static class Measurements
+{
+    /// <summary>One line each: what, milliseconds, and bytes or operations a second.</summary>
+    public static List<string> Take()
+    {
+        var lines = new List<string>();
+        bool real = CudaUnderTest.IsReal;
+        int size = real ? 4096 : 64;
+        using CudaBackend backend = CudaUnderTest.Backend(options => options with { CheckEachVerb = false, ArenaBytes = real ? 1L << 30 : 8 << 20 });
+        foreach (int rows in (int[])[1, 8, 64, real ? 2048 : 96])
+        {
+            Tensor x = backend.Allocate(DType.F32, rows, size), output = backend.Allocate(DType.F32, rows, size), stored = backend.Allocate(DType.BF16, size, size);
+            Weight weight = backend.AllocateWeight(WeightFormat.BF16, size, size);
+            double seconds = Time(backend, () => backend.MatMul(x, weight, output)), exact = Time(backend, () => backend.MatMul(x, stored, output));
+            double bytes = 2.0 * size * size, operations = 2.0 * rows * size * size;
+            lines.Add(Line($"bf16 product [{rows}, {size}] x [{size}, {size}]", seconds, bytes, operations));
+            lines.Add(Line($"exact product [{rows}, {size}] x [{size}, {size}]", exact, bytes, operations));
+        }
+
+        foreach ((int sequences, int context) in real ? ((int, int)[])[(1, 512), (1, 4096), (8, 4096), (64, 4096)] : [(1, 64), (2, 128)])
+            lines.Add(Decode(backend, sequences, context, real ? 128 : 16));
+        return lines;
+    }
+
+    private static string Decode(CudaBackend backend, int sequences, int context, int headDim)
+    {
+        const int kvHeads = 8, group = 4, blockSize = 16;
+        var format = new KvBlockFormat(DType.BF16, blockSize, headDim, kvHeads);
+        int blocks = context / blockSize + 1;
+        Tensor pool = backend.Allocate(DType.U8, sequences * blocks, format.BlockBytes), q = backend.Allocate(DType.F32, sequences, kvHeads * group * headDim);
+        Tensor output = backend.Allocate(DType.F32, sequences, q.Columns);
+        int[] groups = [.. Enumerable.Range(0, sequences).SelectMany(s => (int[])[s * blocks, context, 0, 0, 0, 0, 0])];
+        Tensor table = Ints(backend, [.. Enumerable.Range(0, sequences * blocks)]);
+        Tensor groupRows = backend.Allocate(DType.I32, sequences, KvBatch.GroupFields);
+        backend.Upload(MemoryMarshal.AsBytes(groups.AsSpan()), groupRows);
+        var batch = new KvBatch(pool, format, sequences, 1, groupRows, table, Ints(backend, [.. Enumerable.Range(0, sequences + 1)]), 1);
+        var cache = new PagedKv(
+            batch, Ints(backend, new int[kvHeads]), Ints(backend, [.. Enumerable.Range(0, kvHeads).Select(format.LaneOffset)]), 0.1f);
+        double seconds = Time(backend, () => backend.Attention(q, cache, default, output));
+        double bytes = 4.0 * sequences * context * kvHeads * headDim;
+        return Line($"decode attention, {sequences} x {context} slots, {kvHeads} x {group} heads of {headDim}", seconds, bytes, 4.0 * sequences * context * kvHeads * group * headDim);
+    }
+
+    /// <summary>Median seconds of a recorded step.</summary>
+    private static double Time(CudaBackend backend, Action step)
+    {
+        const int replays = 10, rounds = 5;
+        step();
+        using CudaGraph graph = backend.Record(step);
+        Tensor wait = backend.Allocate(DType.U8, 1, 1);
+        double[] seconds = new double[rounds];
+        for (int round = 0; round < rounds; round++)
+        {
+            backend.Download(wait, new byte[1]);
+            var watch = Stopwatch.StartNew();
+            for (int i = 0; i < (CudaUnderTest.IsReal ? replays : 1); i++)
+                backend.Replay(graph);
+            backend.Download(wait, new byte[1]);
+            seconds[round] = watch.Elapsed.TotalSeconds / (CudaUnderTest.IsReal ? replays : 1);
+        }
+
+        Array.Sort(seconds);
+        return seconds[rounds / 2];
+    }
+
+    private static string Line(string what, double seconds, double bytes, double operations) => string.Create(
+        CultureInfo.InvariantCulture, $"{what,-64} {seconds * 1e3,9:F3} ms {bytes / seconds / 1e9,8:F1} GB/s {operations / seconds / 1e12,8:F2} TFLOP/s");
+
+    private static Tensor Ints(CudaBackend backend, int[] values)
+    {
+        Tensor tensor = backend.Allocate(DType.I32, 1, values.Length);
+        backend.Upload(MemoryMarshal.AsBytes(values.AsSpan()), tensor);
+        return tensor;
+    }
+}
