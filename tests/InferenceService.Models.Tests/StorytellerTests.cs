@@ -1,4 +1,5 @@
 using System.Text.Json;
+using InferenceService.Compute;
 using InferenceService.Compute.Cpu;
 using InferenceService.Models.Checkpoints;
 
@@ -30,6 +31,41 @@ public sealed class StorytellerTests
         }
 
         Assert.Equal(expected, produced);
+    }
+
+    /// <summary>Prompts and continuations together; longer texts are scored by the benchmark <c>quality</c>, whose bars these are.</summary>
+    [Theory]
+    [InlineData(WeightFormat.BF16, 0.002)]
+    [InlineData(WeightFormat.Int8, 0.005)]
+    [InlineData(WeightFormat.Int4, 0.04)]
+    public void Rounded_weights_hardly_change_the_perplexity_of_the_golden_texts(WeightFormat format, double bar)
+    {
+        using Checkpoint checkpoint = Checkpoint.Open(RepositoryFolder.Path("src/InferenceService.Server/Embedded/storyteller"));
+        using var backend = new CpuBackend(2);
+        double change = Loss(checkpoint, backend, format) - Loss(checkpoint, backend, WeightFormat.Stored);
+        Assert.InRange(Math.Exp(change) - 1, -bar, bar);
+        Assert.NotEqual(0, change);
+    }
+
+    /// <summary>Mean negative log-likelihood of the tokens of all golden texts, each given those before it.</summary>
+    private static double Loss(Checkpoint checkpoint, CpuBackend backend, WeightFormat format)
+    {
+        double loss = 0;
+        int scored = 0;
+        foreach (int index in Enumerable.Range(0, Golden.Length))
+        {
+            int[] text = [.. Ids(index, "prompt_ids"), .. Ids(index, "greedy_ids")];
+            DecoderModel model = DecoderModel.Load(checkpoint.Config, checkpoint, backend,
+                KvLayout.Of(checkpoint.Config, KvGrouping.Model), new DecoderLimits(text.Length, text.Length), format: format);
+            float[][] rows = new TestCache(model, 1, text.Length).Run(text);
+            for (int i = 0; i + 1 < text.Length; i++, scored++)
+            {
+                double max = rows[i].Max();
+                loss += max + Math.Log(rows[i].Sum(logit => Math.Exp(logit - max))) - rows[i][text[i + 1]];
+            }
+        }
+
+        return loss / scored;
     }
 
     private static void AssertTop(int index, float[] logits)
