@@ -244,7 +244,7 @@ internal sealed class EngineLoop
             }
             catch (Exception failure) when (failure is not OutOfMemoryException)
             {
-                sequence.Fail($"KV policy {sequence.Generation.Policy.Name}: {failure.Message}");
+                sequence.Fail(sequence.Generation.PolicyFault(failure));
             }
 
             Meter.NoteDropped(sequence, _compressor.DroppedSlots - dropped);

@@ -48,6 +48,9 @@ internal sealed class Generation : GenerationStream
     /// <summary>Its KV policy.</summary>
     public IKvPolicy Policy { get; }
 
+    /// <summary>What a choice says whose policy threw.</summary>
+    public string PolicyFault(Exception failure) => $"KV policy {Policy.Name}: {failure.Message}";
+
     /// <summary>Lower runs first.</summary>
     public int Priority { get; }
 

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 
 namespace InferenceService.Models;
@@ -12,7 +13,7 @@ internal static class Quote
     {
         var builder = new StringBuilder("'", Math.Min(text.Length, MaxLength) + 5);
         foreach (char c in text.AsSpan(0, Math.Min(text.Length, MaxLength)))
-            builder.Append(char.IsControl(c) || char.IsSurrogate(c) || c is '\u2028' or '\u2029' ? '?' : c);
+            builder.Append(char.IsControl(c) || char.IsSurrogate(c) || c is '\u2028' or '\u2029' || char.GetUnicodeCategory(c) == UnicodeCategory.Format ? '?' : c);
         return builder.Append(text.Length > MaxLength ? "...'" : "'").ToString();
     }
 }

@@ -109,7 +109,7 @@ internal sealed class Residency(KvCache cache, KvSwap swap, SumStore sums, Promp
         }
         catch (Exception failure) when (failure is not OutOfMemoryException)
         {
-            error = $"KV policy {sequence.Generation.Policy.Name}: {failure.Message}";
+            error = sequence.Generation.PolicyFault(failure);
             return false;
         }
 

@@ -136,7 +136,7 @@ internal sealed class Scheduler
         }
         catch (Exception failure) when (failure is not OutOfMemoryException)
         {
-            Refuse(sequence, $"KV policy {sequence.Generation.Policy.Name}: {failure.Message}");
+            Refuse(sequence, sequence.Generation.PolicyFault(failure));
             return false;
         }
     }
@@ -305,7 +305,7 @@ internal sealed class Scheduler
             {
                 if (sequence.ScheduledStep == _step)
                     _batch.Remove(sequence);
-                Refuse(sequence, $"KV policy {sequence.Generation.Policy.Name}: {failure.Message}");
+                Refuse(sequence, sequence.Generation.PolicyFault(failure));
                 return true;
             }
 

@@ -42,7 +42,7 @@ internal sealed class PolicyBounds
             if (!_ranges.TryGetValue(option.Name, out (double Low, double High) range))
                 continue;
             bool stated = values.TryGetValue(option.Name, out string? text);
-            double? value = stated ? option.Parse(text!) : option.Default;
+            double? value = stated ? option.Read(text!) : option.Default;
             if (value < range.Low || value > range.High)
             {
                 string from = double.IsNegativeInfinity(range.Low) ? option.Format(option.Low) : option.Format(range.Low);

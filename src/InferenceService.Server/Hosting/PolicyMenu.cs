@@ -120,7 +120,7 @@ public sealed class PolicyMenu
         Dictionary<string, string> values = _options.OptionsOf(Default.Name);
         foreach (KvPolicyOption option in KvPolicyRegistry.Find(Default.Name)!.Options)
         {
-            double? value = values.TryGetValue(option.Name, out string? text) ? option.Parse(text) : option.Default;
+            double? value = values.TryGetValue(option.Name, out string? text) ? option.Read(text) : option.Default;
             if (value is { } number && option.Words.IsEmpty)
                 json.WriteNumber(option.Name, number);
             else if (value is { } word)

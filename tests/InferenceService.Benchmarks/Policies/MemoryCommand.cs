@@ -1,6 +1,7 @@
 using System.CommandLine;
 using InferenceService.Benchmarks.Reports;
 using InferenceService.Engine;
+using InferenceService.Models;
 using InferenceService.Engine.Sampling;
 
 namespace InferenceService.Benchmarks.Policies;
@@ -26,7 +27,7 @@ internal static class MemoryCommand
             int[] asked = parsed.GetRequiredValue(lengths);
             using PolicyModel model = common.Open(parsed, asked.Max() + Generated);
             int[] prose = model.Prose(parsed.GetValue(common.Text), asked.Max());
-            var table = new ResultTable(["Policy", .. asked.Select(length => $"{length} tokens"), "ratio at the longest"]);
+            var table = new ResultTable(["Policy", .. asked.Select(length => $"{length} tokens"), "ratio at the longest", "by formula", "more, blocks a lane"]);
             var chart = new LineChart("Pool bytes of one sequence", "tokens", "bytes a token");
             double baseline = 0;
             foreach (PolicySetting setting in common.Settings(parsed, model))
@@ -36,7 +37,8 @@ internal static class MemoryCommand
                 foreach (int length in asked)
                     bytes.Add(await MeasureAsync(engine, prose.AsMemory(0, Math.Min(length, prose.Length)), cancellation));
                 baseline = baseline == 0 ? bytes[^1] : baseline;
-                table.Add([setting.Label, .. bytes.Select(count => $"{count:N0}"), $"{baseline / bytes[^1]:F2}×"]);
+                double? formula = KeptFormula.Bytes(setting, model.Config, engine.Engine.Model.Layout, engine.Format, asked[^1] + Generated - 1);
+                table.Add([setting.Label, .. bytes.Select(count => $"{count:N0}"), $"{baseline / bytes[^1]:F2}×", .. Against(formula, bytes[^1], engine)]);
                 chart.Add(setting.Label, asked.Zip(bytes, (length, count) => ((double)length, (double)count / (length + Generated))));
             }
 
@@ -45,6 +47,16 @@ internal static class MemoryCommand
                 chart.Save(prefix + "-memory.svg");
         });
         return command;
+    }
+
+    /// <summary>The formula's bytes, and how many blocks a lane holds beyond them: its last block is rarely full, nor are those at the ends of a gap.</summary>
+    private static string[] Against(double? formula, long bytes, PolicyEngine engine)
+    {
+        if (formula is not double expected)
+            return ["–", "–"];
+        KvLayout layout = engine.Engine.Model.Layout;
+        double block = KeptFormula.Slot(engine.Format) * engine.Format.BlockSize;
+        return [$"{expected:N0}", $"{(bytes - expected) / (layout.OwnerLayers * layout.KvHeads) / block:F2}"];
     }
 
     private static async Task<long> MeasureAsync(PolicyEngine engine, ReadOnlyMemory<int> prompt, CancellationToken cancellation)

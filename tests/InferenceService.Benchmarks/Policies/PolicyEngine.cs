@@ -23,10 +23,13 @@ internal sealed class PolicyEngine : IAsyncDisposable
     /// <summary>Pool bytes of a sequence of <paramref name="tokens"/> that keeps everything, unpacked.</summary>
     public long FullBytes(int tokens)
     {
-        KvLayout layout = Engine.Model.Layout;
-        var format = new KvBlockFormat(Engine.Options.KvType, Engine.Options.BlockSize, Engine.Model.Config.HeadDim, layout.LanesPerGroup);
-        return (long)(tokens + format.BlockSize - 1) / format.BlockSize * layout.Groups * format.BlockBytes;
+        KvBlockFormat format = Format with { PackedBits = 0 };
+        return (long)(tokens + format.BlockSize - 1) / format.BlockSize * Engine.Model.Layout.Groups * format.BlockBytes;
     }
+
+    /// <summary>Layout of a block.</summary>
+    public KvBlockFormat Format => new(
+        Engine.Options.KvType, Engine.Options.BlockSize, Engine.Model.Config.HeadDim, Engine.Model.Layout.LanesPerGroup, Engine.Options.KvPackedBits);
 
     /// <summary>Loads a model under a setting.</summary>
     /// <param name="model">Weights; they must outlive the engine.</param>

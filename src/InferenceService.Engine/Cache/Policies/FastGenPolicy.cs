@@ -238,8 +238,7 @@ internal sealed class FastGenPolicy(FastGenPolicy.Choices choices) : IKvPolicy
             for (int slot = 0; slot < positions.Length; slot++)
                 if (positions[slot] < local && !IsClassed(plan, positions[slot], seen.Tokens[positions[slot]]))
                     _profile.AddRanked(slot, positions[slot], sums[slot]);
-            _ranked[group] = plan < Plan.Frequent ? 0 : Frequent(seen.ComputedTokens);
-            _ranked[group] = _profile.MarkRanked(_ranked[group]);
+            _ranked[group] = _profile.MarkRanked(plan < Plan.Frequent ? 0 : Frequent(seen.ComputedTokens));
             keep.Restrict(group);
             for (int slot = 0; slot < positions.Length; slot++)
                 if (!_profile.IsDropped(slot))

@@ -49,7 +49,7 @@ internal sealed class KvPolicyValues
     public KvPolicyValues(ImmutableArray<KvPolicyOption> options, IReadOnlyDictionary<string, string>? given)
     {
         (_options, _given) = (options, given);
-        _values = [.. options.Select(option => given is not null && given.TryGetValue(option.Name, out string? text) ? option.Parse(text) : option.Default)];
+        _values = [.. options.Select(option => given is not null && given.TryGetValue(option.Name, out string? text) ? option.Read(text) : option.Default)];
     }
 
     /// <summary>The value is not the default.</summary>

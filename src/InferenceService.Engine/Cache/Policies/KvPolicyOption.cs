@@ -47,6 +47,8 @@ public sealed record KvPolicyOption
     public static KvPolicyOption Switch(string name, bool byDefault, string meaning) =>
         new() { Name = name, Meaning = meaning, Default = byDefault ? 1 : 0, Low = 0, High = 1, IsInteger = true, Words = ["false", "true"] };
 
+    private const string Auto = "auto";
+
     /// <summary>Name of <see cref="UnderPressure"/>.</summary>
     internal const string UnderPressureName = "under_pressure";
 
@@ -54,7 +56,12 @@ public sealed record KvPolicyOption
     internal static KvPolicyOption UnderPressure(string what) => Switch(UnderPressureName, false, $"when the pool is full {what}, before anybody is preempted");
 
     /// <summary>What a value may be, for messages: "0 to 4096", "mean or min".</summary>
-    public string Range => Words.IsEmpty ? string.Create(CultureInfo.InvariantCulture, $"{Low} to {High}") : string.Join(" or ", Words);
+    public string Range =>
+        (Words.IsEmpty ? string.Create(CultureInfo.InvariantCulture, $"{Low} to {High}") : string.Join(" or ", Words)) + (Default is null ? $" or {Auto}" : "");
+
+    /// <summary>A value from its text; null = the model decides, where that is the default.</summary>
+    /// <exception cref="KvPolicyException">It is not a value of this option.</exception>
+    public double? Read(string text) => Default is null && text.Equals(Auto, StringComparison.OrdinalIgnoreCase) ? null : Parse(text);
 
     /// <summary>A value from its text, as JSON or configuration spell it.</summary>
     /// <exception cref="KvPolicyException">It is not a value of this option.</exception>
@@ -63,9 +70,10 @@ public sealed record KvPolicyOption
         int word = Words.IndexOf(text, 0, StringComparer.OrdinalIgnoreCase);
         if (word >= 0)
             return word;
-        bool valid = Words.IsEmpty && double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out _);
-        double value = valid ? double.Parse(text, NumberStyles.Float, CultureInfo.InvariantCulture) : double.NaN;
-        if (!(value >= Low && value <= High) || (IsInteger && value != Math.Floor(value)))
+        const NumberStyles plain = NumberStyles.AllowLeadingSign | NumberStyles.AllowDecimalPoint | NumberStyles.AllowExponent;
+        double value = double.NaN;
+        bool valid = Words.IsEmpty && !text.StartsWith('+') && double.TryParse(text, plain, CultureInfo.InvariantCulture, out value);
+        if (!valid || !(value >= Low && value <= High) || (IsInteger && value != Math.Floor(value)))
             throw new KvPolicyException(Name, $"{Name} must be {(IsInteger && valid ? "a whole number from " : "")}{Range}, got {Shown(text)}.");
         return value;
     }
@@ -76,7 +84,7 @@ public sealed record KvPolicyOption
     private static string Shown(string text)
     {
         const int most = 40;
-        string line = string.Concat(text.Select(c => char.IsControl(c) || char.IsSurrogate(c) ? '?' : c));
+        string line = string.Concat(text.Select(c => char.IsControl(c) || char.IsSurrogate(c) || char.GetUnicodeCategory(c) == UnicodeCategory.Format ? '?' : c));
         return $"\"{(line.Length <= most ? line : line[..most] + "…")}\"";
     }
 }

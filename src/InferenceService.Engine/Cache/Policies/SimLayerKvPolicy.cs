@@ -16,6 +16,7 @@ namespace InferenceService.Engine.Cache.Policies;
 /// prompt queries decide, so that memory is free before the first token.
 /// Deviation: v1 counts overlapping keys twice below S + R tokens; here nothing is decided before the ranges are apart. A shorter prompt
 /// is decided w tokens after S + R, from those w queries.
+/// Deviation: R defaults to LightTransfer's 1,020 in both modes; v1's code has 1,024.
 /// Deviation: lazy layers slide in decode unless <c>slide</c> is off; v1 lets them grow, the paper does not say.
 /// Deviation: a lane that several layers read is lazy by the mean over them; the paper knows no such lanes.
 /// </remarks>
@@ -29,13 +30,15 @@ internal sealed class SimLayerKvPolicy(SimLayerKvPolicy.Choices choices) : IKvPo
             KvPolicyOption.Number("full_share", 0.5, 0, 1, "share", "share of the layers that keeps everything, in mode share"),
             KvPolicyOption.Count("sink_tokens", 4, 0, 65_536, "first tokens that a lazy layer keeps"),
             KvPolicyOption.Count("recent_tokens", 1020, 1, 1_000_000, "last tokens that a lazy layer keeps"),
-            KvPolicyOption.Count("observed_tokens", 32, 1, 1024, "last queries of the prompt that decide; at most recent_tokens"),
+            KvPolicyOption.Count("observed_tokens", 32, 1, 1024, "last queries of the prompt that decide; at most recent_tokens, to which the default gives way"),
             KvPolicyOption.UnderPressure("the next laziest layer becomes lazy"),
             KvPolicyOption.Switch("slide", true, "lazy layers keep the last tokens in decode too; false: they grow"),
         ],
         values =>
         {
             int recent = values.Count("recent_tokens"), observed = values.Count("observed_tokens");
+            if (observed > recent && values.IsGiven("observed_tokens"))
+                throw new KvPolicyException("observed_tokens", $"observed_tokens must be at most recent_tokens ({recent}), got {observed}.");
             return new SimLayerKvPolicy(new Choices(
                 values.Word("mode") == "share" ? values.Number("full_share") : null, values.Number("lazy_threshold"),
                 values.Count("sink_tokens"), recent, Math.Min(observed, recent), values.Switch("slide"),

@@ -26,7 +26,7 @@ internal sealed class ChatCompletionsEndpoint(
     private (ChatCompletionRequest, GenerationOrder) Read(HttpRequest http, FieldReader json, ServedModel model)
     {
         ChatCompletionRequest request = ChatCompletionRequest.Read(json, limits, model.Engine.Model.Config.VocabularySize);
-        request = request with { Generation = KvPolicyHeader.Apply(http, request.Generation, model.Policies, json.Problems) };
+        request = request with { Generation = PolicyChoice.Apply(http, request.Generation, model.Policies, json.Problems) };
         unknown.Check(json);
         return Order(model, request, json.Problems) is { } order ? (request, order) : default;
     }

@@ -29,7 +29,7 @@ internal sealed class CompletionsEndpoint(
     private (CompletionRequest, GenerationOrder) Read(HttpRequest http, FieldReader json, ServedModel model)
     {
         CompletionRequest request = CompletionRequest.Read(json, limits, model);
-        request = request with { Generation = KvPolicyHeader.Apply(http, request.Generation, model.Policies, json.Problems) };
+        request = request with { Generation = PolicyChoice.Apply(http, request.Generation, model.Policies, json.Problems) };
         unknown.Check(json);
         return Order(model, request, json.Problems) is { } order ? (request, order) : default;
     }

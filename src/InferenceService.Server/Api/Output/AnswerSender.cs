@@ -23,7 +23,7 @@ internal sealed class AnswerSender(
             return;
         }
 
-        http.Response.Headers[KvPolicyHeader.Name] = (order.Requests[0].KvPolicy ?? model.Policies.Default).Name;
+        http.Response.Headers[PolicyChoice.Header] = (order.Requests[0].KvPolicy ?? model.Policies.Default).Name;
         using var generation = new TextGeneration(model, order, streams, metrics.For(model), time, logger);
         // A client that leaves and a server that must end both cancel at once, wherever the request stands.
         using CancellationTokenRegistration left = http.RequestAborted.UnsafeRegister(static state => ((TextGeneration)state!).Cancel(null), generation);

@@ -45,7 +45,7 @@ internal static class JsonNumber
     {
         bool cut = text.Length > Shown;
         int length = cut ? Shown - (char.IsHighSurrogate(text[Shown - 1]) ? 1 : 0) : text.Length;
-        string kept = string.Concat(text.Take(length).Where(c => !char.IsControl(c)));
+        string kept = string.Concat(text.Take(length).Where(c => !char.IsControl(c) && char.GetUnicodeCategory(c) != UnicodeCategory.Format));
         return cut ? kept + "…" : kept;
     }
 }

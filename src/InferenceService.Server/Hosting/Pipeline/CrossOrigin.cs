@@ -22,7 +22,7 @@ internal static class CrossOrigin
         app.UseCors(policy => policy
             .WithOrigins([.. options.Origins])
             .WithMethods("GET", "POST", "DELETE", "OPTIONS")
-            .WithHeaders(["authorization", "content-type", "x-request-id", KvPolicyHeader.Name, .. Stainless])
-            .WithExposedHeaders(["x-request-id", KvPolicyHeader.Name, "retry-after", .. RateLimits]));
+            .WithHeaders(["authorization", "content-type", "x-request-id", PolicyChoice.Header, .. Stainless])
+            .WithExposedHeaders(["x-request-id", PolicyChoice.Header, "retry-after", .. RateLimits]));
     }
 }

@@ -9,8 +9,13 @@ public sealed class KvPolicyRegistryTests
     [InlineData("nonesuch", "", null, "KV policy 'nonesuch' is unknown; known: fast-gen, full, lckv, sim-layer-kv, streaming-llm.")]
     [InlineData("streaming-llm", "recent_tokens=0", "recent_tokens", "recent_tokens must be a whole number from 1 to 1000000, got \"0\".")]
     [InlineData("streaming-llm", "recent_tokens=1.5", "recent_tokens", "recent_tokens must be a whole number from 1 to 1000000, got \"1.5\".")]
-    [InlineData("sim-layer-kv", "lazy_threshold=3", "lazy_threshold", "lazy_threshold must be -1 to 2, got \"3\".")]
-    [InlineData("sim-layer-kv", "lazy_threshold=NaN", "lazy_threshold", "lazy_threshold must be -1 to 2, got \"NaN\".")]
+    [InlineData("streaming-llm", "recent_tokens=+5", "recent_tokens", "recent_tokens must be 1 to 1000000, got \"+5\".")]
+    [InlineData("streaming-llm", "recent_tokens=5\t", "recent_tokens", "recent_tokens must be 1 to 1000000, got \"5?\".")]
+    [InlineData("streaming-llm", "recent_tokens=\u202e5", "recent_tokens", "recent_tokens must be 1 to 1000000, got \"?5\".")]
+    [InlineData("streaming-llm", "recent_tokens=auto", "recent_tokens", "recent_tokens must be 1 to 1000000, got \"auto\".")]
+    [InlineData("sim-layer-kv", "lazy_threshold=3", "lazy_threshold", "lazy_threshold must be -1 to 2 or auto, got \"3\".")]
+    [InlineData("sim-layer-kv", "lazy_threshold=NaN", "lazy_threshold", "lazy_threshold must be -1 to 2 or auto, got \"NaN\".")]
+    [InlineData("sim-layer-kv", "recent_tokens=20 observed_tokens=21", "observed_tokens", "observed_tokens must be at most recent_tokens (20), got 21.")]
     [InlineData("sim-layer-kv", "mode=lazy", "mode", "mode must be threshold or share, got \"lazy\".")]
     [InlineData("sim-layer-kv", "slide=1", "slide", "slide must be false or true, got \"1\".")]
     [InlineData("full", "recent_tokens=5", "recent_tokens", "full has no such option; known: key_bits, value_bits, residual_tokens.")]
@@ -24,6 +29,8 @@ public sealed class KvPolicyRegistryTests
     [InlineData("full", "", "")]
     [InlineData("streaming-llm", "", "sink_tokens=4,recent_tokens=1020")]
     [InlineData("streaming-llm", "sink_tokens=2", "sink_tokens=2,recent_tokens=1020")]
+    [InlineData("sim-layer-kv", "lazy_threshold=auto recent_tokens=20",
+        "mode=threshold,lazy_threshold=auto,full_share=0.5,sink_tokens=4,recent_tokens=20,observed_tokens=32,under_pressure=false,slide=true")]
     [InlineData("sim-layer-kv", "mode=share full_share=0.75",
         "mode=share,lazy_threshold=auto,full_share=0.75,sink_tokens=4,recent_tokens=1020,observed_tokens=32,under_pressure=false,slide=true")]
     public void Settings_spell_every_value(string policy, string values, string settings)
