@@ -80,7 +80,7 @@ public interface IBackend : IDisposable
     void MatMul(Tensor x, Tensor weight, Tensor output);
 
     /// <summary>output = x · weightᵀ for a weight in any format; a stored one gives exactly the bits of the verb above.</summary>
-    /// <remarks>A packed weight also rounds x: see <see cref="WeightFormat"/>. A NaN or infinity in a row of x makes that row of the output NaN.</remarks>
+    /// <remarks>A packed weight also rounds x: see <see cref="WeightFormat"/>. A NaN or infinity in a row of x leaves no finite number in that row of the output.</remarks>
     /// <param name="x">[rows, in] f32.</param>
     /// <param name="weight">[out, in].</param>
     /// <param name="output">[rows, out] f32; must not overlap <paramref name="x"/>.</param>

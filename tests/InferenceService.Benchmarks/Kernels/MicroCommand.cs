@@ -43,15 +43,16 @@ internal static class MicroCommand
             string[] named = parsed.GetRequiredValue(families), given = parsed.GetRequiredValue(weights);
             string models = parsed.GetRequiredValue(model);
             int workers = parsed.GetValue(threads);
-            KernelFamily[] chosen = [.. named.Select(name => Enum.Parse<KernelFamily>(name, ignoreCase: true)).DefaultIfEmpty(KernelFamilyExtensions.Best(SimdPathExtensions.Best))];
+            KernelFamily best = KernelFamilyExtensions.Best(SimdPathExtensions.Best);
+            KernelFamily[] chosen = [.. named.Select(name => Enum.Parse<KernelFamily>(name, ignoreCase: true)).DefaultIfEmpty(best)];
             WeightFormat[] held = [.. parsed.GetRequiredValue(formats).Select(name => Enum.Parse<WeightFormat>(name, ignoreCase: true))];
             var cases = chosen.SelectMany(family => held.Select(format => (family, format))).ToList();
+            (string Model, int Outputs, int Inputs)[] shapes =
+                given.Length > 0 ? [.. given.Select(Parse)] : [.. Shapes.Where(shape => models == "both" || models == shape.Model)];
             using var meter = new CpuBackend(workers);
             ResultTable table = parsed.GetValue(tiles)
                 ? Tiles(cases, meter)
-                : Products(
-                    cases, [.. given.Select(Parse).DefaultIfEmpty().SelectMany(shape => shape.Outputs > 0 ? [shape] : Shapes.Where(each => models == "both" || models == each.Model))],
-                    parsed.GetRequiredValue(rows), meter);
+                : Products(cases, shapes, parsed.GetRequiredValue(rows), meter);
             Roofline roofline = Roofline.Measure(meter);
             ResultFile.Publish(
                 $"micro{(parsed.GetValue(tiles) ? " --tiles" : "")}, {workers} threads; machine reads {roofline.BytesPerSecond / 1e9:F1} GB/s, computes "

@@ -54,8 +54,10 @@ internal static unsafe class Octet
     private static void Transpose8(float* from, float* to)
     {
         const int Stride = WeightLayout.RunColumns;
-        Vector256<float> r0 = Vector256.Load(from), r1 = Vector256.Load(from + Stride), r2 = Vector256.Load(from + 2 * Stride), r3 = Vector256.Load(from + 3 * Stride);
-        Vector256<float> r4 = Vector256.Load(from + 4 * Stride), r5 = Vector256.Load(from + 5 * Stride), r6 = Vector256.Load(from + 6 * Stride), r7 = Vector256.Load(from + 7 * Stride);
+        Vector256<float> r0 = Vector256.Load(from), r1 = Vector256.Load(from + Stride);
+        Vector256<float> r2 = Vector256.Load(from + 2 * Stride), r3 = Vector256.Load(from + 3 * Stride);
+        Vector256<float> r4 = Vector256.Load(from + 4 * Stride), r5 = Vector256.Load(from + 5 * Stride);
+        Vector256<float> r6 = Vector256.Load(from + 6 * Stride), r7 = Vector256.Load(from + 7 * Stride);
         Vector256<float> a0 = Avx.UnpackLow(r0, r1), a1 = Avx.UnpackHigh(r0, r1), a2 = Avx.UnpackLow(r2, r3), a3 = Avx.UnpackHigh(r2, r3);
         Vector256<float> a4 = Avx.UnpackLow(r4, r5), a5 = Avx.UnpackHigh(r4, r5), a6 = Avx.UnpackLow(r6, r7), a7 = Avx.UnpackHigh(r6, r7);
         Vector256<float> b0 = Avx.Shuffle(a0, a2, 0x44), b1 = Avx.Shuffle(a0, a2, 0xEE), b2 = Avx.Shuffle(a1, a3, 0x44), b3 = Avx.Shuffle(a1, a3, 0xEE);
