@@ -49,7 +49,7 @@ public sealed unsafe class CudaBackend : IBackend
         _staging = new StagingRing(device, _stream, options.StagingBytes);
         _fault = new FaultRecord(device, _stream, _staging, FaultRecord.Allocate(_memory));
         _blas = new BlasProducts(device, _stream, _memory, options.ArenaBytes);
-        _cache = new CacheVerbs(device, _stream, _kernels, _memory, _fault);
+        _cache = new CacheVerbs(device, _stream, _kernels, _memory, _fault, options.Deterministic);
     }
 
     /// <inheritdoc/>

@@ -19,8 +19,8 @@ public sealed record CudaOptions
     public int StagingBytes { get; init; } = 4 << 20;
 
     /// <summary>
-    /// A row's bits never depend on the other rows of the call: products of stored weights come from kernels of our own instead of cuBLASLt,
-    /// whose order of summation changes with the shape.
+    /// A row's bits never depend on the other rows of the call: all products come from a kernel of our own instead of cuBLASLt, whose order of
+    /// summation changes with the shape, and attention never splits a row's keys.
     /// </summary>
     public bool Deterministic { get; init; }
 

@@ -1,17 +1,9 @@
 // Softmax attention over the paged cache, and the sums over its matrix that policies ask for. Written for exactness: f32 throughout, keys in
 // tiles of 32 slots counted from slot 0, so that a row's bits depend on nothing but what it sees. One CTA owns up to 16 lines (a row of one
 // query head each) of one KV head; all positions are slots.
-#include "cache.cuh"
+#include "attention.cuh"
 
 enum { KEYS = 32, THREADS = 128, STATISTICS = 3 };
-#define MASKED -1e30f
-
-struct AttentionArgs {
-  Cache cache; const float* q; const float* sinkQueries; float* output; float* statistics;
-  const int* sequenceRow; const int* observed;
-  i64 qStride, sinkStride, outputStride;
-  float scale; int group, rowsPerTile, layerRow, wanted, padding;
-};
 
 struct SumArgs {
   AttentionArgs attention; float* columns; float* band; float* range;

@@ -7,20 +7,15 @@ struct WriteArgs { Cache cache; const float* k; const float* v; i64 kStride, vSt
 extern "C" __global__ void __launch_bounds__(64) write_kv(WriteArgs a) {
   const Cache& c = a.cache;
   const int row = blockIdx.x, head = blockIdx.y;
-  int low = 0, high = c.sequences;                                  // the last sequence that starts at or before the row
-  while (high - low > 1) {
-    const int middle = (low + high) / 2;
-    if (c.rowStarts[middle] <= row) low = middle; else high = middle;
-  }
-  if (c.sequences == 0) return;
-  const Rows rows = kv_rows(c, low);
-  if (row < rows.start || row >= rows.start + rows.count) return;
-  const Lane lane = kv_lane(c, low, head);
+  int sequence;
+  Rows rows;
+  if (!kv_owner(c, row, &sequence, &rows)) return;
+  const Lane lane = kv_lane(c, sequence, head);
   const int slot = lane.length + row - rows.start;
   int entry;
-  if (!kv_entry(c, lane, low, head, slot, &entry)) return;
+  if (!kv_entry(c, lane, sequence, head, slot, &entry)) return;
   if (entry < 0) {
-    kv_report(c, KV_FAULT_PACKED, low, head, slot);
+    kv_report(c, KV_FAULT_PACKED, sequence, head, slot);
     return;
   }
   u8* base = c.pool + (i64)entry * c.blockBytes + lane.offset;

@@ -34,6 +34,19 @@ __device__ __forceinline__ Rows kv_rows(const Cache& c, int sequence) {
   return Rows{start, count};
 }
 
+// The sequence that owns a row of the step, and its rows; false where none does.
+__device__ __forceinline__ bool kv_owner(const Cache& c, int row, int* sequence, Rows* rows) {
+  int low = 0, high = c.sequences;                                  // the last sequence that starts at or before the row
+  while (high - low > 1) {
+    const int middle = (low + high) / 2;
+    if (c.rowStarts[middle] <= row) low = middle; else high = middle;
+  }
+  if (c.sequences == 0) return false;
+  *sequence = low;
+  *rows = kv_rows(c, low);
+  return row >= rows->start && row < rows->start + rows->count;
+}
+
 __device__ __forceinline__ Lane kv_lane(const Cache& c, int sequence, int head) {
   const int group = c.laneGroup[head];
   Lane lane = {c.tables, 0, 0, 0, 0, 0, 0, 0, 0, 0};

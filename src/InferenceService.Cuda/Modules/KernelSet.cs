@@ -12,6 +12,7 @@ public sealed unsafe class KernelSet : IDisposable
 
     private readonly CudaDevice _device;
     private readonly List<nint> _modules = [];
+    private readonly Dictionary<(int Type, int HeadDim, int Group), Kernel<DecodeArguments>> _decode = [];
 
     /// <summary>Compiles what the cache lacks and loads everything.</summary>
     /// <exception cref="CudaException">NVRTC is missing, a source does not compile, or the device refuses a module.</exception>
@@ -21,6 +22,7 @@ public sealed unsafe class KernelSet : IDisposable
         device.MakeCurrent();
         var compiler = new KernelCompiler(device.Capability, new CubinCache(options.CubinCache));
         nint rows = Load(compiler, "rows.cu"), product = Load(compiler, "product.cu"), cache = Load(compiler, "cache.cu"), attention = Load(compiler, "attention.cu");
+        nint decode = Load(compiler, "decode.cu");
         Embed = new(device, rows, "embed");
         RmsNorm = new(device, rows, "rms_norm");
         Add = new(device, rows, "add");
@@ -35,6 +37,15 @@ public sealed unsafe class KernelSet : IDisposable
         Attention = [.. Suffixes.Select(suffix => new Kernel<AttentionArguments>(device, attention, $"attention_{suffix}"))];
         AttentionSums = [.. Suffixes.Select(suffix => new Kernel<SumArguments>(device, attention, $"attention_sums_{suffix}"))];
         AttentionRange = new(device, attention, "attention_range");
+        DecodeMerge = new(device, decode, "decode_merge");
+        foreach (string type in Suffixes[1..])
+        {
+            foreach (int headDim in (int[])[64, 128])
+            {
+                foreach (int group in (int[])[1, 4, 8])
+                    _decode[(Array.IndexOf(Suffixes, type), headDim, group)] = new(device, decode, $"decode_{type}_d{headDim}_g{group}");
+            }
+        }
     }
 
     internal Kernel<EmbedArguments> Embed { get; }
@@ -67,6 +78,13 @@ public sealed unsafe class KernelSet : IDisposable
     internal Kernel<SumArguments>[] AttentionSums { get; }
 
     internal Kernel<SumArguments> AttentionRange { get; }
+
+    internal Kernel<DecodeArguments> DecodeMerge { get; }
+
+    /// <summary>The kernel of single rows for a cache and a number of query heads; null where there is none.</summary>
+    internal Kernel<DecodeArguments>? Decode(in KvBlockFormat format, int group) => format.PackedBits > 0 || group > 8
+        ? null
+        : _decode.GetValueOrDefault(((int)format.Type, format.HeadDim, group == 1 ? 1 : group <= 4 ? 4 : 8));
 
     /// <inheritdoc/>
     public void Dispose()

@@ -5,8 +5,9 @@ using InferenceService.Cuda.Modules;
 namespace InferenceService.Cuda.Verbs;
 
 /// <summary>The verbs over the paged cache: arguments and launch shapes.</summary>
-internal sealed class CacheVerbs(CudaDevice device, CudaStream stream, KernelSet kernels, DeviceMemory memory, FaultRecord fault)
+internal sealed class CacheVerbs(CudaDevice device, CudaStream stream, KernelSet kernels, DeviceMemory memory, FaultRecord fault, bool deterministic)
 {
+    private const int MostDecodeRows = 4, MostSplits = 32; // of a sequence, from which on tiles of rows pay; of a row's keys
     private const int Keys = 32, Lines = 16, Threads = 128, Statistics = 3; // Kernels/attention.cu
 
     public void Write(in Tensor k, in Tensor v, in PagedKv cache)
@@ -47,6 +48,13 @@ internal sealed class CacheVerbs(CudaDevice device, CudaStream stream, KernelSet
             (attention.Wanted, attention.LayerRow) = ((int)probe.Wanted, probe.LayerRow);
         }
 
+        // How the keys are split follows from the number of rows: bits then depend on the batch.
+        if (!observed && !deterministic && cache.Batch.MaxRows <= MostDecodeRows && kernels.Decode(cache.Batch.Format, group) is { } decode)
+        {
+            Decode(decode, attention, q.Rows);
+            return;
+        }
+
         // The hint only splits the work: a CTA goes on to the tiles that the grid does not cover.
         long tiles = (Math.Max(1L, Math.Min(cache.Batch.MaxRows, q.Rows)) + attention.RowsPerTile - 1) / attention.RowsPerTile;
         DType type = cache.Batch.Format.Type;
@@ -55,6 +63,21 @@ internal sealed class CacheVerbs(CudaDevice device, CudaStream stream, KernelSet
         kernels.Attention[(int)type].Launch(stream, attention, (tiles, kvHeads, sequences), Threads, SharedBytes(attention, output: true));
         if (observed)
             Sum(attention, probe, type, kvHeads, sequences);
+    }
+
+    private void Decode(Kernel<DecodeArguments> kernel, in AttentionArguments attention, int rows)
+    {
+        int kvHeads = attention.Cache.KvHeads, heads = kvHeads * attention.Group;
+        if (rows == 0 || attention.Cache.Sequences == 0)
+            return;
+        // Two CTAs a multiprocessor, as far as rows and heads do not give them; those past a row's end leave at once.
+        int splits = (int)Math.Clamp(2L * device.Multiprocessors / ((long)rows * kvHeads), 1, MostSplits);
+        var arguments = new DecodeArguments { Attention = attention, Splits = splits };
+        if (splits > 1)
+            arguments.Parts = memory.Scratch((long)rows * heads * splits * (attention.Cache.HeadDim + 2) * sizeof(float));
+        kernel.Launch(stream, arguments, (rows, kvHeads, splits), Threads);
+        if (splits > 1)
+            kernels.DecodeMerge.Launch(stream, arguments, (rows, heads, 1), attention.Cache.HeadDim);
     }
 
     public void Move(ulong moves, int count, in Tensor pool, in KvBlockFormat format) => kernels.MoveSlots.Launch(

@@ -114,6 +114,15 @@ internal struct AttentionArguments
 }
 
 [StructLayout(LayoutKind.Sequential)]
+internal struct DecodeArguments
+{
+    public AttentionArguments Attention;
+    public ulong Parts;
+    public int Splits;
+    private readonly int _padding;
+}
+
+[StructLayout(LayoutKind.Sequential)]
 internal struct SumArguments
 {
     public AttentionArguments Attention;

@@ -18,6 +18,16 @@ internal static class BundleRunner
             return 2;
         }
 
+        try
+        {
+            await output.WriteLineAsync($"device: {CudaUnderTest.Name}");
+        }
+        catch (CudaException e)
+        {
+            await output.WriteLineAsync($"The device cannot be used: {e.Message}");
+            return 2;
+        }
+
         var tally = new SortedDictionary<string, (int Passed, int Failed, int Skipped, double Seconds)>(StringComparer.Ordinal);
         foreach ((Type type, MethodInfo test, object?[] arguments) in Tests(filters))
         {
