@@ -85,14 +85,14 @@ public sealed unsafe class CudaBackend : IBackend
     }
 
     /// <inheritdoc/>
-    public bool Supports(WeightFormat format, int columns) => format == WeightFormat.Stored || (format == WeightFormat.BF16 && format.Holds(columns));
+    public bool Supports(WeightFormat format, int columns) => format.Holds(columns);
 
     /// <inheritdoc/>
     public Weight AllocateWeight(WeightFormat format, int rows, int columns)
     {
-        if (format != WeightFormat.BF16 || rows < 0 || columns <= 0 || !Supports(format, columns))
-            throw new ShapeException($"A weight [{rows}, {columns}] cannot be packed as {format} on {Name}; it holds Stored and BF16.");
-        return new Weight(format, rows, columns, Allocate(DType.U8, rows, checked(PackedRows.Stride(columns) * sizeof(ushort))));
+        if (format == WeightFormat.Stored || rows < 0 || !format.Holds(columns))
+            throw new ShapeException($"A weight [{rows}, {columns}] cannot be packed as {format}.");
+        return new Weight(format, rows, columns, Allocate(DType.U8, rows, PackedRows.Bytes(format, columns)));
     }
 
     /// <inheritdoc/>
@@ -100,13 +100,15 @@ public sealed unsafe class CudaBackend : IBackend
     {
         VerbShapes.Pack(host, target, firstRow);
         Device.MakeCurrent();
-        ushort[] row = new ushort[target.Memory.Columns / sizeof(ushort)];
+        byte[] row = new byte[target.Memory.Columns];
+        float[] values = new float[host.Columns];
         var error = default(WeightError);
         for (int r = 0; r < host.Rows; r++)
         {
-            error += PackedRows.Round(OnHost(host), r, row);
-            fixed (ushort* first = row)
-                _staging.Upload((byte*)first, target.Memory.RowBytes, Address(target.Memory) + (ulong)((firstRow + r) * target.Memory.RowBytes));
+            Array.Clear(row);
+            error += PackedRows.Round(target.Format, OnHost(host), r, values, row);
+            fixed (byte* first = row)
+                _staging.Upload(first, row.Length, Address(target.Memory) + (ulong)((firstRow + r) * target.Memory.RowBytes));
         }
 
         GC.KeepAlive(host.Buffer);
@@ -194,19 +196,13 @@ public sealed unsafe class CudaBackend : IBackend
             return;
         }
 
-        if (weight.Format != WeightFormat.BF16)
-            throw new ShapeException($"Backend {Name} multiplies no {weight.Format} weights.");
         if (x.Rows == 0 || weight.Rows == 0)
             return;
         Enter();
-        int stride = PackedRows.Stride(x.Columns);
-        ulong rounded = _memory.Scratch((long)x.Rows * stride * sizeof(ushort));
-        var narrow = new NarrowArguments { X = Address(x), Output = rounded, XStride = x.RowStride, OutputStride = stride, Columns = x.Columns, Padded = stride };
-        _kernels.Narrow.Launch(_stream, narrow, Tiles(x.Rows, stride), Threads);
-        if (_options.Deterministic)
-            Product(_kernels.ProductRounded, rounded, stride, x.Rows, x.Columns, Address(weight.Memory), stride, output);
+        if (weight.Format == WeightFormat.BF16)
+            RoundedProduct(x, weight, output);
         else
-            _blas.Multiply(new(CublasType.BF16, x.Rows, stride, weight.Rows, stride, stride, output.RowStride), rounded, Address(weight.Memory), Address(output));
+            IntegerProduct(x, weight, output);
         Leave();
     }
 
@@ -407,6 +403,45 @@ public sealed unsafe class CudaBackend : IBackend
         Enter();
         _kernels.Add.Launch(_stream, arguments, Tiles(target.Rows, target.Columns), Threads);
         Leave();
+    }
+
+    /// <summary>x to bfloat16, then cuBLASLt.</summary>
+    private void RoundedProduct(in Tensor x, in Weight weight, in Tensor output)
+    {
+        int stride = PackedRows.Stride(x.Columns);
+        ulong rounded = _memory.Scratch((long)x.Rows * stride * sizeof(ushort));
+        var narrow = new NarrowArguments { X = Address(x), Output = rounded, XStride = x.RowStride, OutputStride = stride, Columns = x.Columns, Padded = stride };
+        _kernels.Narrow.Launch(_stream, narrow, Tiles(x.Rows, stride), Threads);
+        if (_options.Deterministic)
+            Product(_kernels.ProductRounded, rounded, stride, x.Rows, x.Columns, Address(weight.Memory), stride, output);
+        else
+            _blas.Multiply(new(CublasType.BF16, x.Rows, stride, weight.Rows, stride, stride, output.RowStride), rounded, Address(weight.Memory), Address(output));
+    }
+
+    /// <summary>x to signed bytes, then our own kernel, whose sums do not depend on the other rows.</summary>
+    private void IntegerProduct(in Tensor x, in Weight weight, in Tensor output)
+    {
+        int runs = PackedRows.Runs(x.Columns);
+        long codeBytes = ((long)x.Rows * x.Columns + DeviceArena.Alignment - 1) / DeviceArena.Alignment * DeviceArena.Alignment;
+        ulong codes = _memory.Scratch(codeBytes + (long)x.Rows * runs * sizeof(float)), scales = codes + (ulong)codeBytes;
+        var round = new RoundArguments { X = Address(x), Codes = codes, Scales = scales, XStride = x.RowStride, Columns = x.Columns, Runs = runs };
+        _kernels.RoundRows.Launch(_stream, round, (x.Rows, runs, 1), PackedRows.Run);
+        var arguments = new IntegerArguments
+        {
+            Codes = codes,
+            Scales = scales,
+            Weight = Address(weight.Memory),
+            Output = Address(output),
+            WeightBytes = weight.Memory.RowStride,
+            OutputStride = output.RowStride,
+            Rows = x.Rows,
+            Inner = x.Columns,
+            Columns = weight.Rows,
+            Runs = runs,
+        };
+        const int tile = 4;
+        (weight.Format == WeightFormat.Int8 ? _kernels.ProductInt8 : _kernels.ProductInt4)
+            .Launch(_stream, arguments, ((weight.Rows + tile - 1) / tile, (x.Rows + tile - 1) / tile, 1), 128);
     }
 
     private void Product(Kernel<ProductArguments> kernel, ulong x, int xStride, int rows, int inner, ulong weight, int weightStride, in Tensor output)

@@ -58,8 +58,11 @@ public sealed class GenerationTests
             () => Create("lckv", ""), options => options, WeightFormat.Stored, "lckv");
 
     [ContractFact]
-    public async Task Weights_in_bfloat16_give_the_tokens_of_the_processor() =>
-        await AssertSame(NewConfig(), () => Create("full", ""), options => options with { KvType = DType.BF16 }, WeightFormat.BF16, "bf16");
+    public async Task Packed_weights_give_the_tokens_of_the_processor()
+    {
+        foreach (WeightFormat format in (WeightFormat[])[WeightFormat.BF16, WeightFormat.Int8, WeightFormat.Int4])
+            await AssertSame(NewConfig(), () => Create("full", ""), options => options with { KvType = DType.BF16 }, format, $"{format}");
+    }
 
     private static async Task AssertSame(
         ModelConfig config, Func<IKvPolicy> policy, Func<EngineOptions, EngineOptions> change, WeightFormat format, string what)
@@ -69,7 +72,7 @@ public sealed class GenerationTests
             expected = await RunAsync(cpu, config, policy(), change, format);
         using (CudaBackend cuda = CudaUnderTest.Backend(options => options with { CheckEachVerb = false }))
             actual = await RunAsync(cuda, config, policy(), change, format);
-        double allowed = format == WeightFormat.Stored ? 1e-4 : 0.02; // x that rounds the other way moves a logit by a bfloat16 step, 2^-8 of it
+        double allowed = format == WeightFormat.Stored ? 1e-4 : 0.02; // an x that rounds the other way moves a logit by a step of its format
         for (int i = 0; i < expected.Length; i++)
         {
             Assert.True(expected[i].Select(one => one.Token).SequenceEqual(actual[i].Select(one => one.Token)), $"{what}: request {i} differs.");

@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using InferenceService.Compute;
+using InferenceService.Compute.Cpu;
 using InferenceService.Compute.Tests;
 
 namespace InferenceService.Cuda.Tests;
@@ -45,16 +46,94 @@ public sealed class PackedWeightTests
     }
 
     [ContractFact]
-    public void Formats_that_are_not_held_are_refused()
+    public void Integers_give_the_products_and_the_losses_of_the_processor() => Property.Check(20, random =>
+    {
+        foreach (WeightFormat format in (WeightFormat[])[WeightFormat.Int8, WeightFormat.Int4])
+        {
+            int m = random.Next(1, 40), n = random.Next(1, 50), k = 32 * random.Next(1, 30), cut = random.Next(n + 1);
+            Matrix x = Matrix.Random(random, DType.F32, m, k, strided: true), w = Matrix.Random(random, (DType)random.Next(3), n, k, width: 0.1f, strided: true);
+            (float[] expected, double lost) = Multiply(new CpuBackend(1, SimdPath.Portable, KernelFamily.Portable), format, x, w, 0);
+            (float[] actual, double same) = Multiply(CudaUnderTest.Backend(), format, x, w, cut);
+            Tolerance.F32.AssertClose(expected, actual, $"[{m}, {k}] x {format} {w.Type} [{n}, {k}]");
+            Assert.InRange(same / lost, 1 - 1e-4, 1 + 1e-4);
+        }
+    });
+
+    [ContractFact]
+    public void A_row_of_an_integer_product_has_the_same_bits_alone_and_in_a_batch()
+    {
+        foreach (WeightFormat format in (WeightFormat[])[WeightFormat.Int8, WeightFormat.Int4])
+        {
+            var random = new Random(7);
+            Matrix x = Matrix.Random(random, DType.F32, 11, 352), w = Matrix.Random(random, DType.BF16, 9, 352);
+            float[] all = Multiply(CudaUnderTest.Backend(), format, x, w, 0).Output;
+            for (int row = 0; row < x.Rows; row++)
+                Tolerance.AssertSame(all.AsSpan(row * 9, 9), Multiply(CudaUnderTest.Backend(), format, x.RowRange(row, 1), w, 0).Output, $"{format}, row {row}");
+        }
+    }
+
+    [ContractFact]
+    public void Not_a_number_spoils_its_row_and_no_other_and_zeros_stay_zeros()
+    {
+        foreach (WeightFormat format in (WeightFormat[])[WeightFormat.BF16, WeightFormat.Int8, WeightFormat.Int4])
+        {
+            foreach (float poison in (float[])[float.NaN, float.PositiveInfinity, 0])
+            {
+                Matrix x = new(DType.F32, 3, 64, [.. Enumerable.Repeat(1f, 64), .. Enumerable.Repeat(poison == 0 ? 1e-40f : 1f, 63), poison, .. Enumerable.Repeat(0.5f, 64)]);
+                Matrix w = new(DType.F32, 2, 64, [.. Enumerable.Repeat(1f, 64), .. Enumerable.Repeat(0f, 64)]);
+                float[] output = Multiply(CudaUnderTest.Backend(), format, x, w, 1).Output;
+                Assert.Equal((64f, 0f), (output[0], output[1]), Close);
+                Assert.Equal((32f, 0f), (output[4], output[5]), Close);
+                Assert.True(poison == 0 ? Math.Abs(output[2]) < 1e-30 : !float.IsFinite(output[2]));
+            }
+        }
+    }
+
+    [ContractFact]
+    public void Formats_and_rows_that_do_not_fit_are_refused()
     {
         using CudaBackend backend = CudaUnderTest.Backend();
         Assert.True(backend.Supports(WeightFormat.Stored, 7));
         Assert.True(backend.Supports(WeightFormat.BF16, 6));
         Assert.False(backend.Supports(WeightFormat.BF16, 7));
-        Assert.False(backend.Supports(WeightFormat.Int8, 64));
-        Assert.False(backend.Supports(WeightFormat.Int4, 64));
-        Assert.Throws<ShapeException>(() => backend.AllocateWeight(WeightFormat.Int8, 4, 64));
+        Assert.True(backend.Supports(WeightFormat.Int8, 64));
+        Assert.False(backend.Supports(WeightFormat.Int4, 48));
+        Assert.Throws<ShapeException>(() => backend.AllocateWeight(WeightFormat.Int8, 4, 48));
         Assert.Throws<ShapeException>(() => backend.AllocateWeight(WeightFormat.Stored, 4, 64));
+        using var host = new HostBuffer(4 * 64);
+        Weight weight = backend.AllocateWeight(WeightFormat.Int8, 4, 64);
+        Assert.Throws<ShapeException>(() => backend.Pack(Tensor.Dense(host, 0, DType.F32, 1, 64), weight, 4));
+        Assert.Throws<ShapeException>(() => backend.Pack(backend.Allocate(DType.F32, 1, 64), weight, 0));
+    }
+
+    private static bool Close((float, float) a, (float, float) b) => Math.Abs(a.Item1 - b.Item1) < 0.1 && Math.Abs(a.Item2 - b.Item2) < 1e-6;
+
+    /// <summary>Packs in two parts, the second first, multiplies and disposes.</summary>
+    private static (float[] Output, double Lost) Multiply(IBackend backend, WeightFormat format, Matrix x, Matrix w, int cut)
+    {
+        using (backend)
+        using (var host = new HostBuffer(Math.Max(1, w.Values.Length * (long)w.Type.Size())))
+        {
+            for (int i = 0; i < w.Values.Length; i++)
+                Half16(w.Type, host.Slice(i * w.Type.Size(), w.Type.Size()), w.Values[i]);
+            Tensor source = Tensor.Dense(host, 0, w.Type, w.Rows, w.Columns);
+            Weight weight = backend.AllocateWeight(format, w.Rows, w.Columns);
+            WeightError error = backend.Pack(source.RowRange(cut, w.Rows - cut), weight, cut) + backend.Pack(source.RowRange(0, cut), weight, 0);
+            Matrix blank = Matrix.Blank(x.Rows, w.Rows, 1, 2);
+            Tensor output = blank.On(backend);
+            backend.MatMul(x.On(backend), weight, output);
+            return (blank.From(backend, output), error.Relative);
+        }
+    }
+
+    private static void Half16(DType type, Span<byte> at, float value)
+    {
+        if (type == DType.F32)
+            MemoryMarshal.Cast<byte, float>(at)[0] = value;
+        else if (type == DType.F16)
+            MemoryMarshal.Cast<byte, Half>(at)[0] = (Half)value;
+        else
+            MemoryMarshal.Cast<byte, ushort>(at)[0] = (ushort)(BitConverter.SingleToUInt32Bits(value) >> 16); // a bfloat16 already
     }
 
     private static float[] Numbers(Random random, int count) => [.. Enumerable.Range(0, count).Select(_ => random.NextSingle() - 0.5f)];

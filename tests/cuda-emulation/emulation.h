@@ -85,6 +85,10 @@ inline u16 half_of_number(float f) {                               // to nearest
 #define gridDim (emulation::block->grid)
 inline void __syncthreads() { emulation::barrier(); }
 inline u32 kv_shuffle_xor_bits(u32 v, int mask) { return emulation::exchange(v, mask); }
+inline int kv_dot4(u32 a, u32 b, int c) {
+  for (int i = 0; i < 32; i += 8) c += (int)(signed char)(a >> i) * (signed char)(b >> i);
+  return c;
+}
 inline float kv_bits_float(u32 u) { float f; memcpy(&f, &u, 4); return f; }
 inline u32 kv_float_bits(float f) { u32 u; memcpy(&u, &f, 4); return u; }
 inline float kv_exp2(float x) { return exp2f(x); }

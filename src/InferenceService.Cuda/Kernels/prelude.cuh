@@ -40,6 +40,8 @@ __device__ __forceinline__ u32 kv_shuffle_xor_bits(u32 v, int mask) {
   asm volatile("shfl.sync.bfly.b32 %0, %1, %2, 0x1f, 0xffffffff;" : "=r"(r) : "r"(v), "r"(mask));
   return r;
 }
+// c + the sum of four products of signed bytes
+__device__ __forceinline__ int kv_dot4(u32 a, u32 b, int c) { int r; asm("dp4a.s32.s32 %0, %1, %2, %3;" : "=r"(r) : "r"(a), "r"(b), "r"(c)); return r; }
 __device__ __forceinline__ float kv_bits_float(u32 u) { float r; asm("mov.b32 %0, %1;" : "=f"(r) : "r"(u)); return r; }
 __device__ __forceinline__ u32 kv_float_bits(float f) { u32 r; asm("mov.b32 %0, %1;" : "=r"(r) : "f"(f)); return r; }
 __device__ __forceinline__ float kv_exp2(float x) { float r; asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x)); return r; }

@@ -22,7 +22,7 @@ public sealed unsafe class KernelSet : IDisposable
         device.MakeCurrent();
         var compiler = new KernelCompiler(device.Capability, new CubinCache(options.CubinCache));
         nint rows = Load(compiler, "rows.cu"), product = Load(compiler, "product.cu"), cache = Load(compiler, "cache.cu"), attention = Load(compiler, "attention.cu");
-        nint decode = Load(compiler, "decode.cu");
+        nint decode = Load(compiler, "decode.cu"), integer = Load(compiler, "integer.cu");
         Embed = new(device, rows, "embed");
         RmsNorm = new(device, rows, "rms_norm");
         Add = new(device, rows, "add");
@@ -31,6 +31,9 @@ public sealed unsafe class KernelSet : IDisposable
         Narrow = new(device, rows, "narrow");
         Product = [.. Suffixes.Select(suffix => new Kernel<ProductArguments>(device, product, $"product_{suffix}"))];
         ProductRounded = new(device, product, "product_rounded");
+        RoundRows = new(device, integer, "round_rows");
+        ProductInt8 = new(device, integer, "product_int8");
+        ProductInt4 = new(device, integer, "product_int4");
         WriteKv = new(device, cache, "write_kv");
         MoveSlots = new(device, cache, "move_slots");
         PackBlocks = new(device, cache, "pack_blocks");
@@ -64,6 +67,12 @@ public sealed unsafe class KernelSet : IDisposable
     internal Kernel<ProductArguments>[] Product { get; }
 
     internal Kernel<ProductArguments> ProductRounded { get; }
+
+    internal Kernel<RoundArguments> RoundRows { get; }
+
+    internal Kernel<IntegerArguments> ProductInt8 { get; }
+
+    internal Kernel<IntegerArguments> ProductInt4 { get; }
 
     internal Kernel<WriteArguments> WriteKv { get; }
 

@@ -67,6 +67,22 @@ internal struct ProductArguments
     private readonly int _padding;
 }
 
+[StructLayout(LayoutKind.Sequential)]
+internal struct RoundArguments
+{
+    public ulong X, Codes, Scales;
+    public long XStride;
+    public int Columns, Runs;
+}
+
+[StructLayout(LayoutKind.Sequential)]
+internal struct IntegerArguments
+{
+    public ulong Codes, Scales, Weight, Output;
+    public long WeightBytes, OutputStride;
+    public int Rows, Inner, Columns, Runs;
+}
+
 /// <summary>The cache of one layer: <see cref="Compute.PagedKv"/>.</summary>
 [StructLayout(LayoutKind.Sequential)]
 internal struct CacheArguments

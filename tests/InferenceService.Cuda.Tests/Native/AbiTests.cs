@@ -33,6 +33,8 @@ public sealed class AbiTests
         Assert.Equal(40, Unsafe.SizeOf<MoveArguments>());
         Assert.Equal(64, Unsafe.SizeOf<PackArguments>());
         Assert.Equal(224, Unsafe.SizeOf<AttentionArguments>());
+        Assert.Equal(40, Unsafe.SizeOf<RoundArguments>());
+        Assert.Equal(64, Unsafe.SizeOf<IntegerArguments>());
         Assert.Equal(240, Unsafe.SizeOf<DecodeArguments>());
         Assert.Equal(304, Unsafe.SizeOf<SumArguments>());
     }
