@@ -24,6 +24,7 @@ internal sealed class EngineLoop
     private readonly KvCompressor _compressor;
     private readonly KvPacker _packer;
     private readonly Outbox _outbox;
+    private readonly EngineChecks _checks;
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private int _state = (int)EngineState.Running;
     private int _cancelAll;
@@ -53,6 +54,10 @@ internal sealed class EngineLoop
         _runner = new ModelRunner(model, Cache, sums, chunks, options, time);
         _sampler = new Sampler(model.Config, model.Backend);
         _outbox = new Outbox(time);
+        _checks = new EngineChecks(Cache, _scheduler.Roster);
+#if DEBUG
+        ChecksEveryStep = true;
+#endif
         PublishStatistics();
     }
 
@@ -89,12 +94,12 @@ internal sealed class EngineLoop
     /// <summary>Ends when the thread has ended.</summary>
     public Task Ended => _ended.Task;
 
-    /// <summary>Check all invariants after every step; on in debug builds and in tests.</summary>
-#if DEBUG
-    public bool ChecksEveryStep { get; set; } = true;
-#else
-    public bool ChecksEveryStep { get; set; }
-#endif
+    /// <summary>Check all of <see cref="EngineChecks"/> in every step, in any build; on in debug builds and in tests.</summary>
+    public bool ChecksEveryStep
+    {
+        get => Cache.ChecksWrites;
+        set => Cache.ChecksWrites = value;
+    }
 
     /// <summary>One iteration. False: there was nothing to do.</summary>
     public bool Step()
@@ -106,11 +111,17 @@ internal sealed class EngineLoop
         if (!batch.IsEmpty)
         {
             StepTokens.Observe(batch.Tokens);
+            if (ChecksEveryStep)
+                _checks.BeforeForward(batch);
             Tensor logits = _runner.Run(batch); // pack, forward
+            if (ChecksEveryStep)
+                EngineChecks.AfterForward(batch);
             PackShared(batch);                  // packed once for all choices
             _scheduler.Share(batch);            // further choices of a computed prompt
             Sample(batch, logits);              // one token for every sequence whose tokens are all computed
             Compress(batch);                    // the policy answers, the cache obeys
+            if (ChecksEveryStep)
+                EngineChecks.AfterCompression(batch);
             _scheduler.Retire();                // the finished give their blocks back
             _steps++;
             LastStepTokens = batch.Tokens;
@@ -175,7 +186,7 @@ internal sealed class EngineLoop
 
     /// <summary>Checks that every block is accounted for.</summary>
     /// <exception cref="InvalidOperationException">An invariant is broken.</exception>
-    public void AssertConsistent() => Cache.AssertConsistent(_scheduler.Roster.All().Where(sequence => sequence.Cache is not null).Select(sequence => sequence.Cache!));
+    public void AssertConsistent() => _checks.AfterStep();
 
     private void AdmitArrivals()
     {

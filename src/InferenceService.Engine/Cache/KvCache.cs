@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Runtime.InteropServices;
 using InferenceService.Compute;
 using InferenceService.Engine.Cache.Policies;
@@ -46,6 +45,9 @@ internal sealed class KvCache
     /// <summary>References and the free list.</summary>
     public BlockPool Blocks { get; }
 
+    /// <summary>Check before every write that nobody else holds the block.</summary>
+    public bool ChecksWrites { get; set; }
+
     /// <summary>Full blocks are kept for reuse.</summary>
     public bool HasPrefixes => _prefixes is not null;
 
@@ -73,7 +75,8 @@ internal sealed class KvCache
                 table.Append(Take());
         }
 
-        AssertWritable(cache, tokens);
+        if (ChecksWrites)
+            AssertWritable(cache, tokens);
     }
 
     /// <summary>Takes one block, which nobody else holds and no prefix entry names.</summary>
@@ -228,12 +231,20 @@ internal sealed class KvCache
     /// <summary>Copies slots inside the pool, in order.</summary>
     public void MoveSlots(List<SlotMove> moves)
     {
+        for (int i = 0; i < moves.Count && ChecksWrites; i++)
+            AssertWritable(moves[i].To / Format.BlockSize);
         if (moves.Count > 0)
             _backend.MoveSlots(CollectionsMarshal.AsSpan(moves), Memory, Format);
     }
 
     /// <summary>Quantises full blocks into children.</summary>
-    public void PackBlocks(List<BlockPack> packs) => _backend.PackBlocks(CollectionsMarshal.AsSpan(packs), Memory, Format);
+    public void PackBlocks(List<BlockPack> packs)
+    {
+        for (int i = 0; i < packs.Count && ChecksWrites; i++)
+            if (Blocks.References(~packs[i].Child) != 1)
+                throw new InvalidOperationException($"Child {packs[i].Child} is packed with {Blocks.References(~packs[i].Child)} references.");
+        _backend.PackBlocks(CollectionsMarshal.AsSpan(packs), Memory, Format);
+    }
 
     /// <summary>Checks the invariants of the pool against the tables of all living sequences.</summary>
     /// <exception cref="InvalidOperationException">One is broken.</exception>
@@ -256,12 +267,23 @@ internal sealed class KvCache
         Blocks.AssertConsistent(occurrences, children);
     }
 
-    [Conditional("DEBUG")]
-    private void AssertWritable(SequenceCache cache, int tokens)
+    /// <summary>Checks that the slots of a sequence's next tokens belong to it alone.</summary>
+    /// <exception cref="InvalidOperationException">One does not, or there is none.</exception>
+    public void AssertWritable(SequenceCache cache, int tokens)
     {
         foreach (BlockTable table in cache.Tables)
+        {
+            if (table.BlocksMissing(tokens, Format.BlockSize) > 0)
+                throw new InvalidOperationException($"{table.Count} blocks have no room for {tokens} tokens behind {table.Length}.");
             for (int index = table.Length / Format.BlockSize; index * Format.BlockSize < table.Length + tokens; index++)
-                Debug.Assert(Blocks.IsWritable(table.Blocks[index]), "A block that is written has one reference and is no cached prefix.");
+                AssertWritable(table.Blocks[index]);
+        }
+    }
+
+    private void AssertWritable(int block)
+    {
+        if (!Blocks.IsWritable(block))
+            throw new InvalidOperationException($"Block {block} is written with {Blocks.References(block)} references and prefix entry {Blocks.Entry(block)}.");
     }
 
     /// <summary>No group has taken that token block out.</summary>

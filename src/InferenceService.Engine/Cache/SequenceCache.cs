@@ -129,19 +129,23 @@ internal sealed class SequenceCache
         (OfferedBlocks, IsCompressed, IsPacked) = (0, false, false);
     }
 
-    /// <summary>Checks that positions are unique in each group and that exactly the gap holds nothing.</summary>
+    /// <summary>Position of the token in a slot; <see cref="DeadSlot"/> = none.</summary>
+    public int PositionOf(int group, int slot) => SlotPositions is null ? slot : SlotPositions[group][slot];
+
+    /// <summary>Checks that positions lie in [0, <paramref name="computed"/>), are unique in each group, and that exactly the gap holds nothing.</summary>
     /// <exception cref="InvalidOperationException">One is broken.</exception>
-    public void AssertPositions()
+    public void AssertPositions(int computed = int.MaxValue)
     {
-        for (int group = 0; group < Tables.Length && SlotPositions is not null; group++)
+        var seen = new HashSet<int>();
+        for (int group = 0; group < Tables.Length; group++)
         {
             BlockTable table = Tables[group];
-            var seen = new HashSet<int>();
+            seen.Clear();
             for (int slot = 0; slot < table.Length; slot++)
             {
-                int position = SlotPositions[group][slot];
+                int position = PositionOf(group, slot);
                 bool dead = slot >= table.GapStart && slot < table.GapStart + table.GapLength;
-                if (dead != (position == DeadSlot) || (!dead && !seen.Add(position)))
+                if (dead ? position != DeadSlot : position < 0 || position >= computed || !seen.Add(position))
                     throw new InvalidOperationException($"Slot {slot} of group {group} claims position {position}.");
             }
         }

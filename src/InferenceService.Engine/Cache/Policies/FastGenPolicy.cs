@@ -119,6 +119,8 @@ internal sealed class FastGenPolicy(FastGenPolicy.Choices choices) : IKvPolicy
             return plan == Plan.Full ? text.Length : Math.Min(text.Length, classed + frequent + local);
         }
 
+        public override int MostSlots(int group, ReadOnlySpan<int> computed) => Budget(_plans[group], computed);
+
         public override AttentionSums Sums => AttentionSums.Columns | AttentionSums.Band | (_heads > 0 ? AttentionSums.Heads : AttentionSums.None);
 
         public override int FreshPromptTokens => _profiled;

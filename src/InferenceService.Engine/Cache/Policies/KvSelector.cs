@@ -30,6 +30,11 @@ public abstract class KvSelector
     /// </summary>
     public virtual bool MayPack(int group) => !Gathers;
 
+    /// <summary>Most tokens that a group holds once it has answered, of a text whose prompt is computed; for checks.</summary>
+    /// <param name="group">The group.</param>
+    /// <param name="computed">Tokens computed so far.</param>
+    public virtual int MostSlots(int group, ReadOnlySpan<int> computed) => computed.Length;
+
     /// <summary>What attention must report about the rows of positions [<paramref name="computed"/>, computed + <paramref name="tokens"/>).</summary>
     public virtual KvWatch Watch(int computed, int tokens) => default;
 

@@ -68,6 +68,8 @@ internal sealed class LckvPolicy : IKvPolicy
     /// <summary>The last slots of a lane are its last positions, so a window of slots is one of tokens whatever was dropped before it.</summary>
     private sealed class Selector(int[] windows) : KvSelector
     {
+        public override int MostSlots(int group, ReadOnlySpan<int> computed) => windows[group] > 0 ? Math.Min(computed.Length, windows[group] - 1) : computed.Length;
+
         public override void Select(in KvObservation seen, KeepSet keep)
         {
             for (int group = 0; group < windows.Length; group++)

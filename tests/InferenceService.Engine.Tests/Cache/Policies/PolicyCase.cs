@@ -28,8 +28,10 @@ internal sealed record PolicyCase(string Label, string Policy, string Values)
     public int Generated => PoolBits == 0 ? 24 : 36;
 
     /// <summary>An instance of the policy.</summary>
-    public IKvPolicy Create() => KvPolicyRegistry.Create(Policy, Values.Split(' ', StringSplitOptions.RemoveEmptyEntries)
-        .Select(value => value.Split('=')).ToDictionary(value => value[0], value => value[1]));
+    public IKvPolicy Create() => KvPolicyRegistry.Create(Policy, Given());
+
+    /// <summary>Value of one of the options named.</summary>
+    public int Number(string option) => int.Parse(Given()[option], CultureInfo.InvariantCulture);
 
     /// <summary>A model of 4 query heads on which the policy may be used; every head is a group of its own.</summary>
     public TinyModel Model(int kvHeads, int seed = 5) => new(
@@ -50,4 +52,7 @@ internal sealed record PolicyCase(string Label, string Policy, string Values)
                 * new KvBlockFormat(DType.F32, blockSize, model.Config.HeadDim, model.Decoder.Layout.LanesPerGroup, PoolBits).BlockBytes,
         };
     }
+
+    private Dictionary<string, string> Given() => Values.Split(' ', StringSplitOptions.RemoveEmptyEntries)
+        .Select(value => value.Split('=')).ToDictionary(value => value[0], value => value[1]);
 }
