@@ -4,10 +4,11 @@ using InferenceService.Models;
 
 namespace InferenceService.Benchmarks.Policies;
 
-/// <summary>Bytes that a sequence holds by the papers' formulas, without blocks: K and V of the slots that a policy keeps of each lane.</summary>
+/// <summary>Bytes that a sequence should hold by the papers' formulas, in whole blocks.</summary>
 /// <remarks>
-/// Of n tokens a lane keeps n, or min(n, S + R) under streaming-llm and in a lazy layer. A slot takes 2·d·s bytes; packed, its share of the
-/// block that its child lies in, which the newest residual tokens, and full blocks only, are not. fast-gen decides by content: no formula.
+/// Of n tokens a lane keeps n, or the first S and the last R of them under streaming-llm and in a lazy layer of sim-layer-kv; each of these
+/// ranges rounded up to blocks of B slots. A block takes 2·B·d·s bytes; a packed one its share of the block that several children lie in: the full blocks
+/// before the newest residual tokens, but not that of the sinks. fast-gen decides by content: no formula.
 /// </remarks>
 internal static class KeptFormula
 {
@@ -15,42 +16,42 @@ internal static class KeptFormula
 
     /// <summary>Bytes of one sequence; null where content decides.</summary>
     /// <param name="setting">Policy and packing.</param>
-    /// <param name="model">Shape.</param>
     /// <param name="layout">Lanes that own a cache.</param>
     /// <param name="format">A block of the pool.</param>
     /// <param name="tokens">Tokens computed.</param>
-    public static double? Bytes(PolicySetting setting, ModelConfig model, KvLayout layout, KvBlockFormat format, int tokens)
+    public static double? Bytes(PolicySetting setting, KvLayout layout, KvBlockFormat format, int tokens)
     {
-        int lanes = layout.OwnerLayers * layout.KvHeads;
-        double whole = lanes * Lane(tokens, setting, format);
-        int Option(string name, int byDefault) =>
-            setting.Options.TryGetValue(name, out string? text) ? int.Parse(text, CultureInfo.InvariantCulture) : byDefault;
-        int kept = Math.Min(tokens, Option("sink_tokens", 4) + Option("recent_tokens", 1020));
-        switch (setting.Name)
+        int owners = layout.OwnerLayers, sinks = Option(setting, "sink_tokens", 4), recent = Option(setting, "recent_tokens", 1020);
+        int residual = setting.PackedBits == 0 ? tokens : Option(setting, "residual_tokens", DefaultResidual);
+        double whole = Lane(0, tokens, residual, format), few = sinks + recent < tokens ? Lane(sinks, recent, residual, format) : whole;
+        double? layers = setting.Name switch
         {
-            case "full" or "lckv":
-                return whole;
-            case "streaming-llm":
-                return lanes * Lane(kept, setting, format);
-            case "sim-layer-kv" when setting.Options.TryGetValue("full_share", out string? share) && kept < tokens:
-                int full = (int)Math.Round(double.Parse(share, CultureInfo.InvariantCulture) * layout.OwnerLayers, MidpointRounding.AwayFromZero);
-                return layout.KvHeads * (full * Lane(tokens, setting, format) + (layout.OwnerLayers - full) * Lane(kept, setting, format));
-            case "sim-layer-kv" when kept >= tokens:
-                return whole;
-            default:
-                return null;
-        }
+            "full" or "lckv" => owners * whole,
+            "streaming-llm" => owners * few,
+            "sim-layer-kv" when setting.Options.TryGetValue("full_share", out string? share) => Mixed(owners, share, whole, few),
+            _ => null,
+        };
+        return layers * layout.KvHeads;
     }
 
-    /// <summary>Bytes of one slot of one lane.</summary>
-    public static double Slot(KvBlockFormat format) => 2.0 * format.HeadDim * format.Type.Size();
+    /// <summary>Bytes of one block of one lane.</summary>
+    public static double Block(KvBlockFormat format) => 2.0 * format.BlockSize * format.HeadDim * format.Type.Size();
 
-    private static double Lane(int slots, PolicySetting setting, KvBlockFormat format)
+    private static double Mixed(int owners, string share, double whole, double few)
     {
-        if (setting.PackedBits == 0)
-            return slots * Slot(format);
-        int residual = setting.Options.TryGetValue("residual_tokens", out string? text) ? int.Parse(text, CultureInfo.InvariantCulture) : DefaultResidual;
-        int packed = Math.Max(0, slots - residual) / format.BlockSize * format.BlockSize;
-        return packed * ((double)format.BlockBytes / format.ChildrenPerBlock / format.Lanes / format.BlockSize) + (slots - packed) * Slot(format);
+        double full = Math.Round(double.Parse(share, CultureInfo.InvariantCulture) * owners, MidpointRounding.AwayFromZero);
+        return full * whole + (owners - full) * few;
     }
+
+    private static double Lane(int sinks, int recent, int residual, KvBlockFormat format)
+    {
+        int blocks = Blocks(recent, format), packed = Math.Max(0, recent - residual) / format.BlockSize;
+        double packedBlock = packed == 0 ? 0 : (double)format.BlockBytes / format.ChildrenPerBlock / format.Lanes;
+        return (Blocks(sinks, format) + blocks - packed) * Block(format) + packed * packedBlock;
+    }
+
+    private static int Blocks(int slots, KvBlockFormat format) => (slots + format.BlockSize - 1) / format.BlockSize;
+
+    private static int Option(PolicySetting setting, string name, int byDefault) =>
+        setting.Options.TryGetValue(name, out string? text) ? int.Parse(text, CultureInfo.InvariantCulture) : byDefault;
 }

@@ -37,7 +37,7 @@ internal static class MemoryCommand
                 foreach (int length in asked)
                     bytes.Add(await MeasureAsync(engine, prose.AsMemory(0, Math.Min(length, prose.Length)), cancellation));
                 baseline = baseline == 0 ? bytes[^1] : baseline;
-                double? formula = KeptFormula.Bytes(setting, model.Config, engine.Engine.Model.Layout, engine.Format, asked[^1] + Generated - 1);
+                double? formula = KeptFormula.Bytes(setting, engine.Engine.Model.Layout, engine.Format, asked[^1] + Generated - 1);
                 table.Add([setting.Label, .. bytes.Select(count => $"{count:N0}"), $"{baseline / bytes[^1]:F2}×", .. Against(formula, bytes[^1], engine)]);
                 chart.Add(setting.Label, asked.Zip(bytes, (length, count) => ((double)length, (double)count / (length + Generated))));
             }
@@ -49,14 +49,13 @@ internal static class MemoryCommand
         return command;
     }
 
-    /// <summary>The formula's bytes, and how many blocks a lane holds beyond them: its last block is rarely full, nor are those at the ends of a gap.</summary>
+    /// <summary>The formula's bytes, and how many blocks a lane holds beyond them: a window rarely begins where a block does.</summary>
     private static string[] Against(double? formula, long bytes, PolicyEngine engine)
     {
         if (formula is not double expected)
             return ["–", "–"];
         KvLayout layout = engine.Engine.Model.Layout;
-        double block = KeptFormula.Slot(engine.Format) * engine.Format.BlockSize;
-        return [$"{expected:N0}", $"{(bytes - expected) / (layout.OwnerLayers * layout.KvHeads) / block:F2}"];
+        return [$"{expected:N0}", $"{(bytes - expected) / (layout.OwnerLayers * layout.KvHeads) / KeptFormula.Block(engine.Format):F2}"];
     }
 
     private static async Task<long> MeasureAsync(PolicyEngine engine, ReadOnlyMemory<int> prompt, CancellationToken cancellation)
