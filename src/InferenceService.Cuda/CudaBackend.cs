@@ -2,7 +2,6 @@ using System.Runtime.InteropServices;
 using InferenceService.Compute;
 using InferenceService.Cuda.Devices;
 using InferenceService.Cuda.Modules;
-using InferenceService.Cuda.Native;
 using InferenceService.Cuda.Verbs;
 
 namespace InferenceService.Cuda;
@@ -15,8 +14,6 @@ namespace InferenceService.Cuda;
 /// </remarks>
 public sealed unsafe class CudaBackend : IBackend
 {
-    private const int Threads = 256;
-
     private readonly CudaOptions _options;
     private readonly bool _owns;
     private readonly KernelSet _kernels;
@@ -25,6 +22,8 @@ public sealed unsafe class CudaBackend : IBackend
     private readonly StagingRing _staging;
     private readonly FaultRecord _fault;
     private readonly BlasProducts _blas;
+    private readonly RowVerbs _rows;
+    private readonly ProductVerbs _products;
     private readonly CacheVerbs _cache;
     private bool _disposed;
 
@@ -49,6 +48,8 @@ public sealed unsafe class CudaBackend : IBackend
         _staging = new StagingRing(device, _stream, options.StagingBytes);
         _fault = new FaultRecord(device, _stream, _staging, FaultRecord.Allocate(_memory));
         _blas = new BlasProducts(device, _stream, _memory, options.ArenaBytes);
+        _rows = new RowVerbs(_stream, _kernels, _fault);
+        _products = new ProductVerbs(_stream, _kernels, _memory, _blas, options.Deterministic);
         _cache = new CacheVerbs(device, _stream, _kernels, _memory, _fault, options.Deterministic);
     }
 
@@ -138,20 +139,8 @@ public sealed unsafe class CudaBackend : IBackend
     public void Embed(Tensor table, Tensor ids, Tensor output)
     {
         VerbShapes.Embed(table, ids, output);
-        var arguments = new EmbedArguments
-        {
-            Table = Address(table),
-            Ids = Address(ids),
-            Output = Address(output),
-            Fault = _fault.Address,
-            TableStride = table.RowStride,
-            OutputStride = output.RowStride,
-            Type = (int)table.Type,
-            Columns = table.Columns,
-            Entries = table.Rows,
-        };
         Enter();
-        _kernels.Embed.Launch(_stream, arguments, (ids.Columns, 1, 1), 128);
+        _rows.Embed(table, ids, output);
         Leave();
     }
 
@@ -159,7 +148,9 @@ public sealed unsafe class CudaBackend : IBackend
     public void RmsNorm(Tensor x, Tensor weight, float epsilon, Tensor output)
     {
         VerbShapes.RmsNorm(x, weight, output);
-        Norm(null, x, weight, epsilon, output);
+        Enter();
+        _rows.Norm(null, x, weight, epsilon, output);
+        Leave();
     }
 
     /// <inheritdoc/>
@@ -167,7 +158,9 @@ public sealed unsafe class CudaBackend : IBackend
     {
         VerbShapes.SameShape(x, residual);
         VerbShapes.RmsNorm(residual, weight, output);
-        Norm(x, residual, weight, epsilon, output);
+        Enter();
+        _rows.Norm(x, residual, weight, epsilon, output);
+        Leave();
     }
 
     /// <inheritdoc/>
@@ -175,14 +168,7 @@ public sealed unsafe class CudaBackend : IBackend
     {
         VerbShapes.MatMul(x, weight, output);
         Enter();
-        if (weight.Type == DType.F32 && !_options.Deterministic && x.Rows > 0 && weight.Rows > 0)
-        {
-            _blas.Multiply(
-                new(CublasType.F32, x.Rows, x.Columns, weight.Rows, x.RowStride, weight.RowStride, output.RowStride),
-                Address(x), Address(weight), Address(output));
-        }
-        else
-            Product(_kernels.Product[(int)weight.Type], Address(x), x.RowStride, x.Rows, x.Columns, Address(weight), weight.RowStride, output);
+        _products.Stored(x, weight, output);
         Leave();
     }
 
@@ -199,10 +185,7 @@ public sealed unsafe class CudaBackend : IBackend
         if (x.Rows == 0 || weight.Rows == 0)
             return;
         Enter();
-        if (weight.Format == WeightFormat.BF16)
-            RoundedProduct(x, weight, output);
-        else
-            IntegerProduct(x, weight, output);
+        _products.Packed(x, weight, output);
         Leave();
     }
 
@@ -210,26 +193,17 @@ public sealed unsafe class CudaBackend : IBackend
     public void AddBias(Tensor x, Tensor bias)
     {
         VerbShapes.AddBias(x, bias);
-        AddTo(bias, 0, x);
+        Enter();
+        _rows.Add(bias, 0, x);
+        Leave();
     }
 
     /// <inheritdoc/>
     public void Rope(Tensor x, Tensor cosSin, int headDim)
     {
         VerbShapes.Rope(x, cosSin, headDim);
-        int half = cosSin.Columns / 2;
-        var arguments = new RopeArguments
-        {
-            X = Address(x),
-            CosSin = Address(cosSin),
-            XStride = x.RowStride,
-            CosSinStride = cosSin.RowStride,
-            Columns = x.Columns,
-            HeadDim = headDim,
-            Half = half,
-        };
         Enter();
-        _kernels.Rope.Launch(_stream, arguments, (x.Rows, ((long)(x.Columns / headDim) * half + 127) / 128, 1), 128);
+        _rows.Rope(x, cosSin, headDim);
         Leave();
     }
 
@@ -238,18 +212,8 @@ public sealed unsafe class CudaBackend : IBackend
     {
         VerbShapes.SameShape(gate, up);
         VerbShapes.SameShape(gate, output);
-        var arguments = new SiluArguments
-        {
-            Gate = Address(gate),
-            Up = Address(up),
-            Output = Address(output),
-            GateStride = gate.RowStride,
-            UpStride = up.RowStride,
-            OutputStride = output.RowStride,
-            Columns = gate.Columns,
-        };
         Enter();
-        _kernels.SiluMultiply.Launch(_stream, arguments, Tiles(gate.Rows, gate.Columns), Threads);
+        _rows.SiluMultiply(gate, up, output);
         Leave();
     }
 
@@ -257,7 +221,9 @@ public sealed unsafe class CudaBackend : IBackend
     public void Add(Tensor x, Tensor residual)
     {
         VerbShapes.SameShape(x, residual);
-        AddTo(x, x.RowStride, residual);
+        Enter();
+        _rows.Add(x, x.RowStride, residual);
+        Leave();
     }
 
     /// <inheritdoc/>
@@ -366,101 +332,6 @@ public sealed unsafe class CudaBackend : IBackend
     private static Tensor OnHost(in Tensor tensor) => tensor.Buffer is not DeviceArena
         ? tensor
         : throw new ShapeException($"A {tensor.Type} tensor [{tensor.Rows}, {tensor.Columns}] lies on the device; weights are packed from host memory.");
-
-    private static (long X, long Y, long Z) Tiles(int rows, int columns) => (rows, (columns + Threads - 1) / Threads, 1);
-
-    private void Norm(Tensor? add, in Tensor x, in Tensor weight, float epsilon, in Tensor output)
-    {
-        var arguments = new NormArguments
-        {
-            Add = add is { } other ? Address(other) : 0,
-            X = Address(x),
-            Weight = Address(weight),
-            Output = Address(output),
-            AddStride = add?.RowStride ?? 0,
-            XStride = x.RowStride,
-            OutputStride = output.RowStride,
-            Type = (int)weight.Type,
-            Columns = weight.Columns,
-            Epsilon = epsilon,
-        };
-        Enter();
-        _kernels.RmsNorm.Launch(_stream, arguments, (x.Rows, x.Columns / weight.Columns, 1), Threads);
-        Leave();
-    }
-
-    private void AddTo(in Tensor x, int stride, in Tensor target)
-    {
-        var arguments = new AddArguments
-        {
-            X = Address(x),
-            Target = Address(target),
-            XStride = stride,
-            TargetStride = target.RowStride,
-            Type = (int)x.Type,
-            Columns = target.Columns,
-        };
-        Enter();
-        _kernels.Add.Launch(_stream, arguments, Tiles(target.Rows, target.Columns), Threads);
-        Leave();
-    }
-
-    /// <summary>x to bfloat16, then cuBLASLt.</summary>
-    private void RoundedProduct(in Tensor x, in Weight weight, in Tensor output)
-    {
-        int stride = PackedRows.Stride(x.Columns);
-        ulong rounded = _memory.Scratch((long)x.Rows * stride * sizeof(ushort));
-        var narrow = new NarrowArguments { X = Address(x), Output = rounded, XStride = x.RowStride, OutputStride = stride, Columns = x.Columns, Padded = stride };
-        _kernels.Narrow.Launch(_stream, narrow, Tiles(x.Rows, stride), Threads);
-        if (_options.Deterministic)
-            Product(_kernels.ProductRounded, rounded, stride, x.Rows, x.Columns, Address(weight.Memory), stride, output);
-        else
-            _blas.Multiply(new(CublasType.BF16, x.Rows, stride, weight.Rows, stride, stride, output.RowStride), rounded, Address(weight.Memory), Address(output));
-    }
-
-    /// <summary>x to signed bytes, then our own kernel, whose sums do not depend on the other rows.</summary>
-    private void IntegerProduct(in Tensor x, in Weight weight, in Tensor output)
-    {
-        int runs = PackedRows.Runs(x.Columns);
-        long codeBytes = ((long)x.Rows * x.Columns + DeviceArena.Alignment - 1) / DeviceArena.Alignment * DeviceArena.Alignment;
-        ulong codes = _memory.Scratch(codeBytes + (long)x.Rows * runs * sizeof(float)), scales = codes + (ulong)codeBytes;
-        var round = new RoundArguments { X = Address(x), Codes = codes, Scales = scales, XStride = x.RowStride, Columns = x.Columns, Runs = runs };
-        _kernels.RoundRows.Launch(_stream, round, (x.Rows, runs, 1), PackedRows.Run);
-        var arguments = new IntegerArguments
-        {
-            Codes = codes,
-            Scales = scales,
-            Weight = Address(weight.Memory),
-            Output = Address(output),
-            WeightBytes = weight.Memory.RowStride,
-            OutputStride = output.RowStride,
-            Rows = x.Rows,
-            Inner = x.Columns,
-            Columns = weight.Rows,
-            Runs = runs,
-        };
-        const int tile = 4;
-        (weight.Format == WeightFormat.Int8 ? _kernels.ProductInt8 : _kernels.ProductInt4)
-            .Launch(_stream, arguments, ((weight.Rows + tile - 1) / tile, (x.Rows + tile - 1) / tile, 1), 128);
-    }
-
-    private void Product(Kernel<ProductArguments> kernel, ulong x, int xStride, int rows, int inner, ulong weight, int weightStride, in Tensor output)
-    {
-        const int tile = 32;
-        var arguments = new ProductArguments
-        {
-            X = x,
-            Weight = weight,
-            Output = Address(output),
-            XStride = xStride,
-            WeightStride = weightStride,
-            OutputStride = output.RowStride,
-            Rows = rows,
-            Inner = inner,
-            Columns = output.Columns,
-        };
-        kernel.Launch(_stream, arguments, ((output.Columns + tile - 1) / tile, (rows + tile - 1) / tile, 1), 128);
-    }
 
     /// <summary>A short list for the next kernel, on the device.</summary>
     private ulong Stage(ReadOnlySpan<byte> list)
