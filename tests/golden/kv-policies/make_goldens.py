@@ -24,7 +24,9 @@ PROMPT, FORCED, VOCABULARY, THETA = 300, 64, 80, 10000.0
 SPECIAL, PUNCTUATION = [1, 2, 3], [10, 11, 12, 13, 14, 15]
 COLUMNS = list(range(2, VOCABULARY, 5))          # logits that are stored
 SHOWN = [0, 1, 21, 46, 64]                       # decode steps whose kept sets are written out; the others as hashes
+SHOWN_LATER = [0, 64]                            # of runs that differ from another in one rule
 RESIDUAL = GROUP = 32                            # KIVI: exact tail, and tokens or channels that share a scale
+PROMPT_CHUNK, SETTLED = 64, 1e-3                 # prompts of models with cycles: tokens that go through the passes together, and when they end
 
 
 # ------------------------------------------------------------------ the tiny checkpoints
@@ -32,8 +34,11 @@ SHAPES = {
     "g1": dict(hidden_size=48, intermediate_size=64, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=4, head_dim=16),
     "g2": dict(hidden_size=64, intermediate_size=64, num_hidden_layers=4, num_attention_heads=4, num_key_value_heads=2, head_dim=32),
     "g4": dict(hidden_size=48, intermediate_size=48, num_hidden_layers=6, num_attention_heads=8, num_key_value_heads=2, head_dim=16),
+    "shared": dict(hidden_size=32, intermediate_size=32, num_hidden_layers=6, num_attention_heads=4, num_key_value_heads=2, head_dim=16),
 }
-SEEDS = {"g1": 2, "g2": 68, "g4": 2}
+SHARING = {"shared": "0_4_4_4_4_5"}              # whose keys and values each layer reads: LCKV (arXiv:2405.10637) with two layers of its own
+PASSES = 9
+SEEDS = {"g1": 2, "g2": 68, "g4": 2, "shared": 1}
 # What a kv head likes to look at: (special, punctuation, local, heavy hitters, contents), each a gain in units of the score
 LIKES = {
     "special": (11.0, 0.0, 0.0, 0.0, 0.6),
@@ -47,13 +52,22 @@ HEADS = {
     "g1": ["hitter content broad special", "local special local punct", "punct hitter content local", "local local special special"],
     "g2": ["hitter special", "local special", "content punct", "local local"],
     "g4": ["broad hitter", "local special", "punct hitter", "content special", "local local", "hitter punct"],
+    "shared": ["punct content"] + 4 * ["local hitter"] + ["special broad"],
 }
 
 
 def config_of(name):
-    return dict(architectures=["LlamaForCausalLM"], model_type="llama", **SHAPES[name], vocab_size=VOCABULARY, max_position_embeddings=512,
-                rms_norm_eps=1e-5, rope_theta=THETA, hidden_act="silu", tie_word_embeddings=False, bos_token_id=1, eos_token_id=0,
-                torch_dtype="float16")
+    c = dict(architectures=["LlamaForCausalLM"], model_type="llama", **SHAPES[name], vocab_size=VOCABULARY, max_position_embeddings=512,
+             rms_norm_eps=1e-5, rope_theta=THETA, hidden_act="silu", tie_word_embeddings=False, bos_token_id=1, eos_token_id=0,
+             torch_dtype="float16")
+    if name in SHARING:
+        c.update(architectures=["LCKVLlamaForCausalLM"], model_type="lckv-llama", layer_types=SHARING[name], forward_passes=PASSES - 2, backward_passes=2)
+    return c
+
+
+def sources(c):
+    """the layer whose keys and values each layer reads"""
+    return [int(s) for s in c["layer_types"].split("_")] if "layer_types" in c else list(range(c["num_hidden_layers"]))
 
 
 def make_weights(name, c, seed):
@@ -100,7 +114,8 @@ def make_weights(name, c, seed):
         w[p + "mlp.down_proj.weight"] = matrix(d, ff)
     w["model.norm.weight"] = 1 + 0.1 * rng.randn(d)
     w["lm_head.weight"] = matrix(VOCABULARY, d, 3.0)
-    return {key: value.astype("<f2") for key, value in w.items()}
+    unread = tuple(f"model.layers.{i}.self_attn.{p}_proj" for i, s in enumerate(sources(c)) if s != i for p in "kv")
+    return {key: value.astype("<f2") for key, value in w.items() if not key.startswith(unread)}
 
 
 def make_text(seed):
@@ -123,6 +138,9 @@ class Decoder:
         self.w = {key: torch.from_numpy(value.astype(np.float64)).to(dtype) for key, value in w.items()}
         self.layers, self.heads, self.kv, self.hd = (c[k] for k in ("num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim"))
         self.g = self.heads // self.kv
+        self.source = sources(c)
+        self.owners = sorted(set(self.source))       # layers with keys and values
+        self.readers = {o: [i for i, s in enumerate(self.source) if s == o] for o in self.owners}
 
     def norm(self, x, name):
         return x * torch.rsqrt((x * x).mean(-1, keepdim=True) + self.c["rms_norm_eps"]) * self.w[name + ".weight"]
@@ -139,11 +157,15 @@ class Decoder:
         return self.w["model.embed_tokens.weight"][torch.tensor(ids)]
 
     def qkv(self, layer, x):
-        """unrotated q [tokens, heads, hd], k and v [tokens, kv, hd]"""
+        """unrotated q [tokens, heads, hd], k and v [tokens, kv, hd]; None of a layer that reads another's"""
         p = f"model.layers.{layer}."
         h = self.norm(x, p + "input_layernorm")
-        parts = [h @ self.w[p + f"self_attn.{m}_proj.weight"].T for m in "qkv"]
-        return [y.reshape(len(x), -1, self.hd) for y in parts]
+        parts = [h @ self.w[p + f"self_attn.{m}_proj.weight"].T for m in ("qkv" if layer in self.owners else "q")]
+        return ([y.reshape(len(x), -1, self.hd) for y in parts] + [None, None])[:3]
+
+    def sees_itself(self, layer):
+        """a layer that reads from above does not see the token whose keys and values do not exist yet"""
+        return self.source[layer] <= layer
 
     def finish(self, layer, x, attended):
         """attended [tokens, heads, hd]"""
@@ -158,14 +180,21 @@ class Decoder:
 
 
 class Memory:
-    """Every key and value ever computed, at its own position, and for every (layer, kv head) the positions that are kept.
+    """Every key and value ever computed, at its own position, and for every (layer that owns them, kv head) the positions that are kept.
     Keys are stored unrotated and rotated to their own position; packing replaces both by what the codes stand for."""
 
     def __init__(self, m):
         total = PROMPT + FORCED
         new = lambda: [torch.full((total, m.kv, m.hd), math.nan, dtype=m.dtype) for _ in range(m.layers)]
         self.m, self.raw, self.turned, self.value = m, new(), new(), new()
-        self.kept = [[[] for _ in range(m.kv)] for _ in range(m.layers)]
+        self.kept = [[[] for _ in range(m.kv)] for _ in m.owners]
+
+    def lane(self, layer, head):
+        """positions that are kept of what the layer reads"""
+        return self.kept[self.m.owners.index(self.m.source[layer])][head]
+
+    def shown(self):
+        return [[list(self.lane(layer, head)) for head in range(self.m.kv)] for layer in range(self.m.layers)]
 
     def put(self, layer, positions, k, v):
         self.raw[layer][positions], self.turned[layer][positions], self.value[layer][positions] = k, self.m.rotate(k, positions), v
@@ -178,7 +207,7 @@ class Policy:
     cache_positions = False      # rotary positions are indices inside what is seen
 
     def __init__(self, **settings):
-        self.settings, self.bits, self.report, self.margins = settings, settings.get("bits"), {}, {}
+        self.settings, self.bits, self.report, self.margins, self.passes = settings, settings.get("bits"), {}, {}, []
         self.residual = settings.get("residual", RESIDUAL)
 
     def margin(self, what, value):
@@ -197,7 +226,7 @@ class Policy:
                 yield block
 
     def prompt_end(self, memory, attention):
-        """attention[layer]: [heads, queries, keys] of the dense prompt; sets memory.kept"""
+        """attention[owner]: [heads of all readers, queries, keys] of the prompt; sets memory.kept"""
         for lanes in memory.kept:
             for head in range(len(lanes)):
                 lanes[head] = list(range(PROMPT))
@@ -278,8 +307,8 @@ class FastGen(Policy):
 
     def __init__(self, ids, **settings):
         super().__init__(**settings)
-        self.special = {j for j, t in enumerate(ids) if t in SPECIAL}
-        self.marked = {j for j, t in enumerate(ids) if t in SPECIAL or t in PUNCTUATION}
+        self.special = {j for j, t in enumerate(ids) if t in SPECIAL or j < settings.get("sinks", 0)}
+        self.marked = self.special | {j for j, t in enumerate(ids) if t in PUNCTUATION}
         self.local = math.ceil(settings["local_ratio"] * PROMPT)
 
     def budget(self, seen):
@@ -297,10 +326,10 @@ class FastGen(Policy):
         shown = []
         for layer in range(m.layers):
             for head in range(m.kv):
-                a = attention[layer][head * m.g:(head + 1) * m.g].mean(0)
-                distance = torch.arange(n)[:, None] - torch.arange(n)[None, :]
-                column = a.sum(0).tolist()
-                band = (a * (distance < self.local)).sum(0).tolist()
+                first = n - self.settings.get("profiled", n)  # earlier queries are not looked at
+                each = attention[layer][head * m.g:(head + 1) * m.g, first:]
+                distance = torch.arange(n)[first:, None] - torch.arange(n)[None, :]
+                column = each.mean(0).sum(0).tolist()
                 x0 = {j for j in self.special if j < n}
                 x1 = {j for j in self.marked if j < n}
                 rest = [j for j in range(n) if j not in x1]
@@ -308,8 +337,12 @@ class FastGen(Policy):
                 heavy, gap2 = self.top(column, rest)
                 older, gap3 = self.top(column, [j for j in rest if j not in window])
                 x2, x3 = x1 | heavy, x1 | older
-                mass = lambda x: sum(column[j] for j in x) / n
-                rho = [mass(x0), mass(x1), mass(x2), mass(x3) + sum(band[j] for j in range(n) if j not in x3) / n]
+                rho = None
+                for a in each if self.settings.get("each_head") else each.mean(0)[None]:
+                    sums, band = a.sum(0).tolist(), (a * (distance < self.local)).sum(0).tolist()
+                    mass = lambda x: sum(sums[j] for j in x) / (n - first)
+                    mine = [mass(x0), mass(x1), mass(x2), mass(x3) + sum(band[j] for j in range(n) if j not in x3) / (n - first)]
+                    rho = mine if rho is None else [min(pair) for pair in zip(rho, mine)]
                 chosen = next((k for k, value in enumerate(rho) if value >= goal), 4)
                 for value in rho[:chosen + 1]:
                     self.margin("recovery", abs(value - goal))
@@ -369,9 +402,9 @@ def packed(x, bits, policy):
 def pack(memory, policy, done, seen):
     """packs what may be packed, once"""
     m = memory.m
-    for layer in range(m.layers):
+    for lane, layer in enumerate(m.owners):
         for head in range(m.kv):
-            for block in policy.full_blocks(memory, layer, head, seen):
+            for block in policy.full_blocks(memory, lane, head, seen):
                 if (layer, head, block[0]) in done:
                     continue
                 done.add((layer, head, block[0]))
@@ -384,10 +417,16 @@ def pack(memory, policy, done, seen):
 
 
 # ------------------------------------------------------------------ one run
-def attend(m, memory, policy, layer, head, q, i, keys):
-    """one query token in the lane (layer, head): q [g, hd] unrotated; output [g, hd] and attention [g, keys]"""
+def attend(m, memory, policy, layer, head, q, i, keys, strict=False):
+    """one query token in the lane (layer, head): q [g, hd] unrotated; output [g, hd] and attention [g, keys]. The query is the last
+    of the keys; strict: it has its place there, but is not seen. A query that sees nothing gets zeros."""
+    own = len(keys) - 1
+    if strict:
+        keys = keys[:-1]
+    if not keys:
+        return torch.zeros_like(q), torch.zeros(len(q), 0, dtype=m.dtype)
     if policy.cache_positions:
-        q = m.rotate(q[None], [len(keys) - 1])[0]
+        q = m.rotate(q[None], [own])[0]
         k = m.rotate(memory.raw[layer][keys, head][:, None], list(range(len(keys))))[:, 0]
     else:
         q = m.rotate(q[None], [i])[0]
@@ -396,9 +435,54 @@ def attend(m, memory, policy, layer, head, q, i, keys):
     return a @ memory.value[layer][keys, head], a
 
 
-def run(m, policy, prompt, forced):
-    """logits [1 + FORCED, vocabulary] and the kept sets after the prompt and after every forced token"""
-    memory, x, attention, done = Memory(m), m.embed(prompt), [], set()
+def encode_in_passes(m, memory, policy, prompt):
+    """A prompt where layers read from above: chunk after chunk, the cycle's layers several times over the same chunk, from zeros on,
+    until what they read no longer moves, at most PASSES times. Only the last pass counts as attention."""
+    layers = [i for i in range(m.layers) if m.source[i] > i]
+    first, last = layers[0], max(m.source[i] for i in layers)      # one cycle
+    whole = [torch.zeros(m.heads, PROMPT, PROMPT, dtype=m.dtype) for _ in range(m.layers)]
+
+    def through(layer, x, at):
+        q, k, v = m.qkv(layer, x)
+        if k is not None:
+            memory.put(layer, at, k, v)
+        out = torch.zeros_like(q)
+        for n, i in enumerate(at):
+            for head in range(m.kv):
+                lane, keys, strict = slice(head * m.g, (head + 1) * m.g), policy.mask(i), not m.sees_itself(layer)
+                out[n, lane], a = attend(m, memory, policy, m.source[layer], head, q[n, lane], i, keys, strict)
+                whole[layer][lane, i, keys[:-1] if strict else keys] = a
+        return m.finish(layer, x, out)
+
+    chunk = policy.settings.get("chunk", PROMPT_CHUNK)
+    for start in range(0, PROMPT, chunk):
+        at = list(range(start, min(start + chunk, PROMPT)))
+        x = m.embed([prompt[i] for i in at])
+        for layer in range(first):
+            x = through(layer, x, at)
+        for lanes in (memory.raw, memory.turned, memory.value):
+            lanes[last][at] = 0.0
+        below, most = x, min(PASSES, len(at))
+        for done in range(1, most + 1):
+            old, x = [lanes[last][at].clone() for lanes in (memory.turned, memory.value)], below
+            for layer in range(first, last + 1):
+                x = through(layer, x, at)
+            moved = max(((new[last][at] - was).abs().flatten(1).amax(1) / new[last][at].abs().flatten(1).amax(1)).max().item()
+                        for new, was in zip((memory.turned, memory.value), old))
+            if done == 1 or len(at) == most:
+                continue
+            policy.margin("settled", abs(math.log(moved / SETTLED)))
+            if moved < SETTLED:
+                break
+        policy.passes.append(done)
+        for layer in range(last + 1, m.layers):
+            x = through(layer, x, at)
+    return x, [torch.cat([whole[reader] for reader in m.readers[owner]]) for owner in m.owners]
+
+
+def encode(m, memory, policy, prompt):
+    """the whole prompt at once; its last hidden states and the attention of every layer"""
+    x, attention = m.embed(prompt), []
     for layer in range(m.layers):
         q, k, v = m.qkv(layer, x)
         memory.put(layer, list(range(PROMPT)), k, v)
@@ -421,29 +505,37 @@ def run(m, policy, prompt, forced):
                 out[:, head] = whole[head] @ memory.value[layer][:PROMPT, head // m.g]
         attention.append(whole)
         x = m.finish(layer, x, out)
+    return x, attention
+
+
+def run(m, policy, prompt, forced):
+    """logits [1 + FORCED, vocabulary] and the kept sets after the prompt and after every forced token"""
+    memory, done = Memory(m), set()
+    x, attention = (encode_in_passes if any(not m.sees_itself(layer) for layer in range(m.layers)) else encode)(m, memory, policy, prompt)
     rows = [m.logits(x[-1:])[0]]
     policy.prompt_end(memory, attention)
     if policy.bits:
         pack(memory, policy, done, PROMPT)
-    history = [[[list(lane) for lane in lanes] for lanes in memory.kept]]
+    history = [memory.shown()]
     for i, token in enumerate(forced, PROMPT):
         x, received = m.embed([token]), []
         for layer in range(m.layers):
             q, k, v = m.qkv(layer, x)
-            memory.put(layer, [i], k, v)
+            if k is not None:
+                memory.put(layer, [i], k, v)
             out = torch.zeros_like(q)
             received.append([])
             for head in range(m.kv):
-                keys = memory.kept[layer][head] + [i]
+                keys = memory.lane(layer, head) + [i]
                 lane = slice(head * m.g, (head + 1) * m.g)
-                out[0, lane], a = attend(m, memory, policy, layer, head, q[0, lane], i, keys)
+                out[0, lane], a = attend(m, memory, policy, m.source[layer], head, q[0, lane], i, keys, not m.sees_itself(layer))
                 received[-1].append(dict(zip(keys, a.mean(0).tolist())))
             x = m.finish(layer, x, out)
         rows.append(m.logits(x)[0])
         policy.decoded(memory, i, received)
         if policy.bits:
             pack(memory, policy, done, i + 1)
-        history.append([[list(lane) for lane in lanes] for lanes in memory.kept])
+        history.append(memory.shown())
     return torch.stack(rows), history
 
 
@@ -454,6 +546,14 @@ def policies_of(name, threshold, ids):
     lazy = lambda slide, **more: (SimLayer, dict(sinks=4, recent=60, queries=32, slide=slide, **more))
     fast = lambda t, grows=False, **more: (
         FastGen, dict(ids=ids, recovery=t, local_ratio=0.3, frequent_ratio=0.3, protected=4, grows=grows, **more))
+    if name in SHARING:
+        # Under a mask a chunk is no longer than what a row sees, in whole blocks of 16 tokens
+        return {
+            "lckv": (Policy, {}),
+            "lckv-8bit": (Policy, dict(bits=8, residual=32)),
+            "streaming-llm": stream(4, 60, chunk=48),
+            "sim-layer-kv-share-slide": lazy(True, lazy_layers=2),
+        }
     return {
         "full": (Policy, {}),
         "streaming-llm": stream(4, 60),
@@ -476,6 +576,11 @@ def policies_of(name, threshold, ids):
         "sim-layer-kv-slide-4bit": lazy(True, threshold=threshold, bits=4, residual=32),
         "fast-gen-0.98-4bit": fast(0.98, bits=4, residual=32),
         "streaming-llm-4bit": stream(4, 100, bits=4, residual=32),
+        # as served unless said otherwise: the growing budget, the first tokens special, the last queries looked at
+        "fast-gen-0.95-served": fast(0.95, grows=True, sinks=4, profiled=64),
+        "fast-gen-0.95-served-8bit": fast(0.95, grows=True, sinks=4, profiled=64, bits=8, residual=32),
+        "streaming-llm-8bit": stream(4, 100, bits=8, residual=32),
+        **({} if name == "g1" else {"fast-gen-0.95-served-min": fast(0.95, grows=True, sinks=4, profiled=64, each_head=True)}),
     }
 
 
@@ -553,7 +658,10 @@ def write_case(name, root):
     for label, result in results.items():
         policy, logits, history = result["policy"], result["logits"], result["history"]
         settings = {k: v for k, v in policy.settings.items() if k != "ids"}
-        kept = {str(t): [[lane_text(lane) for lane in lanes] for lanes in history[t]] for t in SHOWN}
+        shown = SHOWN_LATER if "served" in label or label == "streaming-llm-8bit" or name in SHARING else SHOWN
+        kept = {str(t): [[lane_text(lane) for lane in lanes] for lanes in history[t]] for t in shown}
+        if policy.passes:
+            policy.report["passes"] = policy.passes
         runs[label] = dict(settings=settings, report=policy.report, kept=kept, kept_sha256=" ".join(digest(k) for k in history),
                            margins={k: float(f"{v:.2e}") for k, v in sorted(policy.margins.items())})
         rows = torch.cat([logits[:, COLUMNS], logits.logsumexp(-1, keepdim=True)], -1)

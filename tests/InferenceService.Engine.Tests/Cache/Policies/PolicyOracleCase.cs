@@ -83,7 +83,7 @@ internal sealed class PolicyOracleCase : IDisposable
     }
 
     /// <summary>The checkpoint under a layout.</summary>
-    public DecoderModel Load(KvLayout layout) => DecoderModel.Load(Config, _checkpoint, _backend, layout, new DecoderLimits(512, 64));
+    public DecoderModel Load(KvLayout layout) => DecoderModel.Load(Config, _checkpoint, _backend, layout, new DecoderLimits(512, 96));
 
     /// <summary>Sorted positions as runs: <c>0-3,17,22-24</c>.</summary>
     public static string LaneText(IEnumerable<int> positions)
