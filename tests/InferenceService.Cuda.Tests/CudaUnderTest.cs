@@ -13,7 +13,7 @@ internal static class CudaUnderTest
     public static bool IsReal { get; } = File.Exists("/dev/nvidiactl") || File.Exists("/dev/dxg");
 
     /// <summary>Why nothing can run here, or null.</summary>
-    public static string? Missing { get; } = IsReal || OnPath("g++") ? null : "neither a GPU nor g++ to build the emulation with";
+    public static string? Missing => IsReal || (OnPath("g++") && File.Exists(BuildScript)) ? null : "neither a GPU nor g++ with the emulation's sources";
 
     /// <summary>"emulated" or the GPU's name.</summary>
     public static string Name => Opened.Value.Device.Name;
@@ -24,6 +24,8 @@ internal static class CudaUnderTest
 
     /// <summary>Folder of the stand-ins.</summary>
     public static string EmulationFolder => Path.Combine(Root, "tests", "cuda-emulation", "obj", "default");
+
+    private static string BuildScript => Path.Combine(Root, "tests", "cuda-emulation", "build.sh");
 
     /// <summary>The repository.</summary>
     public static string Root { get; } = FindRoot();
@@ -60,7 +62,7 @@ internal static class CudaUnderTest
     {
         if (!IsReal)
         {
-            (int code, string output) = Run(Path.Combine(Root, "tests", "cuda-emulation", "build.sh"));
+            (int code, string output) = Run(BuildScript);
             if (code != 0)
                 throw new InvalidOperationException($"The emulation does not build:\n{output}");
         }
