@@ -40,7 +40,7 @@ internal struct BlockTable
 
     /// <summary>Blocks missing to hold <paramref name="tokens"/> more slots.</summary>
     public readonly int BlocksMissing(int tokens, int blockSize) =>
-        Math.Max(0, (Length + tokens + blockSize - 1) / blockSize - Count);
+        Length + tokens <= Count * blockSize ? 0 : (Length + tokens + blockSize - 1) / blockSize - Count; // nearly always 0, and a division is dear
 
     /// <summary>Global slot (block × block size + offset) of a slot.</summary>
     public readonly int GlobalSlot(int slot, int blockSize) => _blocks[slot / blockSize] * blockSize + slot % blockSize;

@@ -295,9 +295,14 @@ internal sealed class KvCache
         return true;
     }
 
-    private bool IsTailShared(in BlockTable table) =>
-        table.Length < table.Count * Format.BlockSize && table.Length % Format.BlockSize != 0
-        && !Blocks.IsWritable(table.Blocks[table.Length / Format.BlockSize]);
+    private bool IsTailShared(in BlockTable table)
+    {
+        int room = table.Count * Format.BlockSize - table.Length;
+        if (room <= 0 || room == Format.BlockSize)
+            return false;
+        int last = room < Format.BlockSize ? table.Count - 1 : table.Length / Format.BlockSize;
+        return table.Length > last * Format.BlockSize && !Blocks.IsWritable(table.Blocks[last]);
+    }
 
     private void CopyTail(ref BlockTable table)
     {

@@ -18,6 +18,7 @@ internal sealed class KvCompressor
     private readonly KeepSet _keep;
     private readonly int[] _lengths;
     private readonly List<SlotMove> _moves = [];
+    private readonly List<SlotMove> _evictions = [];
     private readonly List<int> _replaced = []; // places in a table
     private readonly List<int> _survivors = [];
     private int[] _kept = [];
@@ -70,6 +71,7 @@ internal sealed class KvCompressor
     private void Obey(SequenceCache cache, int reserved)
     {
         _reserved = reserved;
+        _evictions.Clear(); // of a sequence whose selector gave an impossible answer
         for (int group = 0; group < _keep.Groups; group++)
         {
             (int start, int end) = _keep.Dropped(group);
@@ -80,6 +82,15 @@ internal sealed class KvCompressor
             else if (_keep.Survivors(group) is not null)
                 Gather(cache, group, _keep.SurvivorSpan(group));
         }
+
+        FlushEvictions();
+    }
+
+    /// <summary>Moves of single slots wait for each other, because a call for each costs more than the copy; a gather, which takes blocks, comes behind them.</summary>
+    private void FlushEvictions()
+    {
+        _cache.MoveSlots(_evictions);
+        _evictions.Clear();
     }
 
     private KvObservation Observe(SequenceCache cache, AttentionSums sums, ReadOnlySpan<int> tokens, int promptTokens, int computedTokens)
@@ -127,9 +138,7 @@ internal sealed class KvCompressor
         cache.IsCompressed = true;
         if (slot < last)
         {
-            _moves.Clear();
-            _moves.Add(new SlotMove(table.GlobalSlot(last, blockSize), table.GlobalSlot(slot, blockSize)));
-            _cache.MoveSlots(_moves);
+            _evictions.Add(new SlotMove(table.GlobalSlot(last, blockSize), table.GlobalSlot(slot, blockSize)));
             cache.SlotPositions![group][slot] = cache.SlotPositions[group][last];
         }
 
@@ -192,6 +201,7 @@ internal sealed class KvCompressor
         DroppedSlots += table.LiveSlots - survivors.Length;
         cache.IsCompressed = true;
 
+        FlushEvictions();
         Span<int> kept = Kept(survivors.Length);
         PlanGather(survivors, kept);
         CheckInPlace(table, group, kept, _cache.Format.BlockSize);

@@ -50,9 +50,11 @@ internal sealed class KvPacker(KvCache cache)
     /// <summary>Packs all that may be packed. Call once the prompt is computed, after every step, when the selector has answered.</summary>
     public void Pack(SequenceCache sequence, KvPacking packing, KvSelector? selector)
     {
+        if (packing.IsNone)
+            return;
         for (int group = 0; group < sequence.Tables.Length; group++)
         {
-            if (packing.IsNone || selector?.MayPack(group) == false)
+            if (selector?.MayPack(group) == false)
                 continue;
             ref readonly BlockTable table = ref sequence.Tables[group];
             // Behind a packed block all were looked at before.

@@ -282,7 +282,7 @@ internal sealed class FastGenPolicy(FastGenPolicy.Choices choices) : IKvPolicy
             for (int slot = 0; slot < positions.Length; slot++)
             {
                 // Nearly every slot ends here, and every lane of every sequence comes by in every step: several at a time.
-                if (slot <= positions.Length - Vector<float>.Count && !Vector.LessThanOrEqualAny(new Vector<float>(sums[slot..]), new Vector<float>(least)))
+                if (slot <= positions.Length - Vector<float>.Count && NoneIsWeaker(sums[slot..], least, positions[slot..], before))
                     slot += Vector<float>.Count - 1;
                 if (sums[slot] > least)
                     continue;
@@ -295,6 +295,11 @@ internal sealed class FastGenPolicy(FastGenPolicy.Choices choices) : IKvPolicy
 
             return weakest;
         }
+
+        /// <summary>No slot of the next vector was attended less and stands before that position.</summary>
+        private static bool NoneIsWeaker(ReadOnlySpan<float> sums, float least, ReadOnlySpan<int> positions, int before) =>
+            (Vector.LessThanOrEqual(new Vector<float>(sums), new Vector<float>(least)) & Vector.LessThan(new Vector<int>(positions), new Vector<int>(before)))
+            == Vector<int>.Zero;
 
         private int Frequent(int tokens) => (int)Math.Ceiling(_choices.FrequentShare * (_choices.Grows ? tokens : _prompt));
 
