@@ -21,6 +21,7 @@ internal sealed class ServedSide : IDisposable
     public ServedSide(Uri address, string model, int tokenIds, bool? cachePrompt, int? concurrency)
     {
         _http = new HttpClient(_handler) { BaseAddress = address, Timeout = Timeout.InfiniteTimeSpan };
+        _http.DefaultRequestHeaders.ConnectionClose = true; // llama-server closes a connection behind a stream without saying so, and the next request on it would fail
         _client = new CompletionClient(_http, model, tokenIds, apiKey: null) { CachePrompt = cachePrompt, AsksUsage = true };
         _concurrency = concurrency;
     }

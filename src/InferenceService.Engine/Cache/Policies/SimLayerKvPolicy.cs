@@ -80,6 +80,7 @@ internal sealed class SimLayerKvPolicy(SimLayerKvPolicy.Choices choices) : IKvPo
         private readonly Choices _choices;
         private readonly double _threshold;
         private readonly int _decideAt;
+        private readonly int _groupsPerLayer;
         private readonly bool[] _lazy;
         private readonly double[] _share;
         private bool _decided;
@@ -91,6 +92,7 @@ internal sealed class SimLayerKvPolicy(SimLayerKvPolicy.Choices choices) : IKvPo
             _choices = choices;
             _threshold = choices.Threshold ?? FamilyThreshold(context.Model);
             _decideAt = context.PromptTokens > apart ? context.PromptTokens : apart + choices.Observed;
+            _groupsPerLayer = context.Layout.Groups / context.Layout.OwnerLayers;
             _lazy = new bool[context.Layout.OwnerLayers];
             _share = new double[context.Layout.OwnerLayers];
             if (context.Previous is not Selector { _decided: true } before)
@@ -109,6 +111,9 @@ internal sealed class SimLayerKvPolicy(SimLayerKvPolicy.Choices choices) : IKvPo
 
         // What decides must see exact keys; and a replay, which knows the decision from the start, must not pack earlier than the first run did.
         public override bool MayPack(int group) => _dropped;
+
+        public override int MostSlots(int group, ReadOnlySpan<int> computed) =>
+            _dropped && _choices.Slides && _lazy[group / _groupsPerLayer] ? Math.Min(computed.Length, _choices.Sinks + _choices.Recent) : computed.Length;
 
         public override int FreshPromptTokens => _decided ? 0 : _choices.Observed;
 
@@ -147,11 +152,10 @@ internal sealed class SimLayerKvPolicy(SimLayerKvPolicy.Choices choices) : IKvPo
 
         private void Drop(in KvObservation seen, KeepSet keep)
         {
-            int groupsPerLayer = keep.Groups / _lazy.Length;
             for (int group = 0; group < keep.Groups; group++)
             {
                 int end = seen.Lengths[group] - _choices.Recent;
-                if (_lazy[group / groupsPerLayer] && end > _choices.Sinks)
+                if (_lazy[group / _groupsPerLayer] && end > _choices.Sinks)
                     keep.Drop(group, _choices.Sinks, end);
             }
         }
