@@ -13,7 +13,7 @@ namespace InferenceService.Compute.Cpu;
 /// </remarks>
 internal sealed unsafe class WorkerPool : IDisposable
 {
-    private const long OnePiece = 1L << 32; // the state's upper half counts pieces of work
+    private const int PieceShift = 32;      // the state's upper half counts pieces of work; a day of them passes 2^31, so it is read by a shift, which is right below zero too
     private const long Closed = 1L << 31;   // set once the caller is through: nobody joins any more
     private const long Joined = Closed - 1; // workers at work, the caller not counted
 
@@ -28,18 +28,19 @@ internal sealed unsafe class WorkerPool : IDisposable
     private Padded _state;
 
     /// <summary>Starts <paramref name="workers"/> − 1 threads.</summary>
-    public WorkerPool(int workers)
+    /// <param name="before">Where the count of pieces starts, for checks.</param>
+    public WorkerPool(int workers, int before = 0)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(workers);
         Workers = workers;
-        _state.Value = Closed;
+        _state.Value = (long)before << PieceShift | Closed;
         _threads = new Thread[workers - 1];
         _sleepers = new Sleeper[workers - 1];
         for (int i = 0; i < _threads.Length; i++)
         {
             int worker = i + 1;
             _sleepers[i] = new Sleeper();
-            _threads[i] = new Thread(() => Serve(worker)) { IsBackground = true, Name = $"compute {worker}" };
+            _threads[i] = new Thread(() => Serve(worker, before)) { IsBackground = true, Name = $"compute {worker}" };
             _threads[i].Start();
         }
     }
@@ -101,7 +102,7 @@ internal sealed unsafe class WorkerPool : IDisposable
     {
         _work = work;
         _job = job;
-        long next = (_state.Value & ~(Closed | Joined)) + OnePiece;
+        long next = (_state.Value & ~(Closed | Joined)) + (1L << PieceShift);
         Interlocked.Exchange(ref _state.Value, next); // publishes the fields above, and orders the reads of Asleep below after it
         foreach (Sleeper sleeper in _sleepers)
         {
@@ -110,10 +111,10 @@ internal sealed unsafe class WorkerPool : IDisposable
         }
     }
 
-    private void Serve(int worker)
+    private void Serve(int worker, long before)
     {
         Sleeper sleeper = _sleepers[worker - 1];
-        long seen = 0;
+        long seen = before;
         while (true)
         {
             seen = Await(seen, sleeper);
@@ -131,12 +132,12 @@ internal sealed unsafe class WorkerPool : IDisposable
     {
         var spinner = new Spinner();
         long now;
-        while ((now = Volatile.Read(ref _state.Value) / OnePiece) == seen)
+        while ((now = Volatile.Read(ref _state.Value) >> PieceShift) == seen)
         {
             if (!spinner.Turn())
                 continue;
             Interlocked.Exchange(ref sleeper.Asleep, 1);
-            if (Volatile.Read(ref _state.Value) / OnePiece == seen)
+            if (Volatile.Read(ref _state.Value) >> PieceShift == seen)
                 sleeper.Signal.WaitOne();
             else if (Interlocked.Exchange(ref sleeper.Asleep, 0) == 0)
                 sleeper.Signal.WaitOne(); // the caller saw us asleep: its signal is on the way and must not be left over
@@ -150,7 +151,7 @@ internal sealed unsafe class WorkerPool : IDisposable
     private bool Join(long piece)
     {
         long state = Volatile.Read(ref _state.Value);
-        while (state / OnePiece == piece && (state & Closed) == 0)
+        while (state >> PieceShift == piece && (state & Closed) == 0)
         {
             long before = Interlocked.CompareExchange(ref _state.Value, state + 1, state);
             if (before == state)
