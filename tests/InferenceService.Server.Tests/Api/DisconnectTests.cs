@@ -11,8 +11,9 @@ public sealed class DisconnectTests
     private const string Endless = LongModel.Endless;
     private static readonly string[] Long = LongModel.Flags;
 
-    // One request at a time: what comes second waits in the queue.
-    private static readonly string[] OneAtATime = [.. Long, "--max-num-seqs", "1"];
+    // One request at a time: what comes second waits in the queue. A prompt of 60,000 tokens in chunks of 16 takes thousands of steps.
+    private static readonly string[] OneAtATime = [.. Long, "--max-num-seqs", "1", "--max-num-batched-tokens", "16"];
+    private static readonly string LongPrompt = $"\"prompt\":\"{new string('a', 60_000)}\",\"max_tokens\":8";
 
     [Theory]
     [InlineData("""{"prompt":"Once","stream":true,""")]
@@ -40,7 +41,8 @@ public sealed class DisconnectTests
         InferenceEngine engine = Engine(server);
         using HttpClient client = server.NewClient();
         using var leaveFirst = new CancellationTokenSource();
-        Task first = SendAsync(client, $"{{\"prompt\":\"Once\",\"stream\":true,{Endless}}}", leaveFirst.Token);
+        // In its prefill: a request that streams tokens makes way for a waiting one whenever its client reads too slowly.
+        Task first = SendAsync(client, $"{{{LongPrompt},\"stream\":true}}", leaveFirst.Token);
         await Eventually.TrueAsync(() => engine.Statistics.Running == 1);
         using var leaveSecond = new CancellationTokenSource();
         Task second = SendAsync(client, $"{{\"prompt\":\"Once\",\"stream\":true,{Endless}}}", leaveSecond.Token);
@@ -48,7 +50,7 @@ public sealed class DisconnectTests
         await LeaveAsync(second, leaveSecond);
         await Eventually.TrueAsync(() => engine.Statistics.Waiting == 0 && Metrics(server).Count(DisconnectPhase.Queue) == 1);
         await LeaveAsync(first, leaveFirst);
-        await AssertAllBackAsync(server, DisconnectPhase.Decode);
+        await AssertAllBackAsync(server, DisconnectPhase.Prefill);
     }
 
     [Theory]
@@ -56,13 +58,12 @@ public sealed class DisconnectTests
     [InlineData(false)]
     public async Task In_prefill(bool stream)
     {
-        // A prompt of 60,000 tokens in chunks of 16 takes thousands of steps.
-        await using TestServer server = await TestServer.StartAsync([.. OneAtATime, "--max-num-batched-tokens", "16"]);
+        await using TestServer server = await TestServer.StartAsync(OneAtATime);
         InferenceEngine engine = Engine(server);
         using HttpClient client = server.NewClient();
         using var leave = new CancellationTokenSource();
         long steps = engine.Statistics.Steps;
-        Task request = SendAsync(client, $$"""{"prompt":"{{new string('a', 60_000)}}","max_tokens":8,"stream":{{(stream ? "true" : "false")}}}""", leave.Token);
+        Task request = SendAsync(client, $"{{{LongPrompt},\"stream\":{(stream ? "true" : "false")}}}", leave.Token);
         await Eventually.TrueAsync(() => engine.Statistics.Steps > steps + 2);
         await LeaveAsync(request, leave);
         await AssertAllBackAsync(server, DisconnectPhase.Prefill);
