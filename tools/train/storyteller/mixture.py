@@ -9,17 +9,22 @@ import random
 
 import torch
 
-from . import prompts, retrieval
+from . import plots, prompts, retrieval
 
 # Share of tokens per source from a step on, in straight lines between the steps: old prose first, the wanted voice later;
-# retrieval once there is some grammar, much of it until the heads that look things up have formed.
-SOURCES = ("tinystories", "fables", "fairytales", "classics", "retrieval")
+# retrieval once there is some grammar, much of it until the heads that look things up have formed; then made stories whose plots
+# hold (they come from the pool's generator and have neither documents nor held-out text).
+SOURCES = ("tinystories", "fables", "fairytales", "classics", "retrieval", "plots")
 SHARES = [
-    (0, (0.35, 0.13, 0.22, 0.30, 0.00)),
-    (1139, (0.50, 0.16, 0.15, 0.19, 0.00)),
-    (1140, (0.25, 0.05, 0.05, 0.05, 0.60)),
-    (1500, (0.25, 0.05, 0.05, 0.05, 0.60)),
-    (1600, (0.58, 0.08, 0.03, 0.03, 0.28)),
+    (0, (0.35, 0.13, 0.22, 0.30, 0.00, 0.00)),
+    (1139, (0.50, 0.16, 0.15, 0.19, 0.00, 0.00)),
+    (1140, (0.25, 0.05, 0.05, 0.05, 0.60, 0.00)),
+    (1500, (0.25, 0.05, 0.05, 0.05, 0.60, 0.00)),
+    (1600, (0.58, 0.08, 0.03, 0.03, 0.28, 0.00)),
+    (1740, (0.58, 0.08, 0.03, 0.03, 0.28, 0.00)),
+    (1800, (0.64, 0.17, 0.02, 0.02, 0.15, 0.00)),
+    (2990, (0.64, 0.17, 0.02, 0.02, 0.15, 0.00)),
+    (3000, (0.42, 0.13, 0.01, 0.01, 0.13, 0.30)),
 ]
 # What retrieval rows look like from a step on: their lengths, and the share of literal copying.
 ROWS = [
@@ -125,6 +130,13 @@ class Stream:
         if source == "retrieval":
             _, lengths, copies = ROWS[bisect.bisect_right([r[0] for r in ROWS], step) - 1]
             ids, learned = retrieval.example(tok, self._filler, rng, rng.choice(lengths), copies)
+        elif source == "plots":
+            told = plots.example(rng)
+            if isinstance(told, str):
+                ids = [tok.bos, *tok.encode(told), tok.eos]
+                learned = [True] * len(ids)
+            else:
+                ids, learned = encode_turns(tok, told)
         elif source in CHAT_SHARE:
             doc = self._next_document(source)
             if rng.random() < CHAT_SHARE[source]:
