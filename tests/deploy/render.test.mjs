@@ -1,0 +1,60 @@
+// The renderers against what the tools' documentation says, and against the tools themselves where they are installed.
+import test from 'node:test';
+import assert from 'node:assert/strict';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { chart, deploy, overlays, valuesFiles } from './manifests.mjs';
+import { documents, merge, renderChart, readYaml } from './render/helm.mjs';
+import { buildKustomization } from './render/kustomize.mjs';
+import { execute, parse } from './render/template.mjs';
+import { valuesOf } from './manifests.mjs';
+
+const functions = { quote: (value) => JSON.stringify(String(value)), upper: (text) => text.toUpperCase(), eq: (a, b) => a === b, join: (...parts) => parts.join('') };
+const write = (text, dot) => execute(parse(text, 'test', new Map()), dot, functions);
+
+test('Templates: what text/template documents', () => {
+  const cases = [
+    ['{{23 -}} < {{- 45}}', null, '23<45'],
+    ['{{ .a.b | upper | quote }}', { a: { b: 'x' } }, '"X"'],
+    ['{{ if .a }}1{{ else if .b }}2{{ else }}3{{ end }}', { b: true }, '2'],
+    ['{{ if or .a .b }}y{{ end }}{{ if and .b .a }}n{{ end }}', { b: true }, 'y'],
+    ['{{ with .a }}{{ .b }}{{ $.c }}{{ end }}', { a: { b: 1 }, c: 2 }, '12'],
+    ['{{ range $k, $v := .m }}{{ $k }}={{ $v }};{{ end }}', { m: { z: 1, a: 2 } }, 'a=2;z=1;'],
+    ['{{ range $i, $v := .l }}{{ $i }}{{ $v }}{{ end }}', { l: ['a', 'b'] }, '0a1b'],
+    ['{{ range .l }}x{{ else }}none{{ end }}', { l: [] }, 'none'],
+    ['{{ $x := "a" }}{{ $x }}{{/* gone */}}', null, 'a'],
+    ['{{ eq (upper .a) "X" }}', { a: 'x' }, 'true'],
+    ['{{ join "a|b" (upper "}}") "c" }}', null, 'a|b}}c'],
+    ['a\n  {{- if .x }}\nb\n  {{- end }}\nc', { x: 1 }, 'a\nb\nc'],
+  ];
+  for (const [text, dot, expected] of cases) assert.equal(write(text, dot), expected, text);
+});
+
+test('Templates: what is not understood is an error that names its place', () => {
+  for (const text of ['{{ nosuch . }}', '{{ if .a }}', '{{ end }}', '{{ .a.b.c }}', '{{ $y }}', '{{ block "x" . }}{{ end }}', '{{ .a | .b }}', '{{ break }}']) {
+    assert.throws(() => write(text, { a: {} }), /test/, text);
+  }
+});
+
+test('Values merge as helm merges them', () => {
+  assert.deepEqual(merge({ a: { b: 1, c: [1, 2] }, d: 1 }, { a: { c: [3] }, d: null }), { a: { b: 1, c: [3] } });
+  assert.equal(readYaml('mode: 0440').mode, 0o440);
+});
+
+const order = (objects) => [...objects].sort((a, b) => (`${a.kind}${a.metadata.name}` < `${b.kind}${b.metadata.name}` ? -1 : 1));
+const installed = (tool, ...args) => spawnSync(tool, args).status === 0;
+
+test('helm itself renders the same', { skip: !installed('helm', 'version') && 'helm is not installed' }, () => {
+  for (const name of valuesFiles) {
+    const file = name === 'default' ? [] : ['--values', join(chart, 'ci', `${name}-values.yaml`)];
+    const text = execFileSync('helm', ['template', 'llm', chart, '--namespace', 'inference', ...file], { encoding: 'utf8' });
+    assert.deepEqual(order(renderChart(chart, valuesOf(name)).map(({ object }) => object)), order(documents(text, 'helm').map(({ object }) => object)), name);
+  }
+});
+
+test('kubectl kustomize builds the same', { skip: !installed('kubectl', 'version', '--client') && 'kubectl is not installed' }, () => {
+  for (const folder of ['base', ...overlays.map((name) => `overlays/${name}`)]) {
+    const text = execFileSync('kubectl', ['kustomize', join(deploy, 'kustomize', folder)], { encoding: 'utf8' });
+    assert.deepEqual(order(buildKustomization(join(deploy, 'kustomize', folder))), order(documents(text, 'kubectl').map(({ object }) => object)), folder);
+  }
+});
