@@ -131,4 +131,15 @@ public interface IBackend : IDisposable
     /// <param name="packs">Blocks and children, in any order.</param>
     /// <param name="pool">u8 [blocks, blockBytes].</param>
     void PackBlocks(ReadOnlySpan<BlockPack> packs, Tensor pool, KvBlockFormat format);
+
+    /// <summary>Operations can be recorded here, and repeating them costs less than calling them.</summary>
+    bool CanRecord => false;
+
+    /// <summary>Records the operations that <paramref name="step"/> calls, without running them.</summary>
+    /// <remarks>
+    /// The step has been taken once with the same shapes. The recording holds the addresses of its tensors: what changes from time to time
+    /// (ids, lengths, tables) is uploaded into them between replays. Hints like <see cref="KvBatch.MaxRows"/> are recorded as they are.
+    /// </remarks>
+    /// <exception cref="InvalidOperationException">The step copies between host and device, or wants memory that is not there yet.</exception>
+    RecordedStep Record(Action step) => throw new InvalidOperationException($"Backend {Name} records nothing.");
 }

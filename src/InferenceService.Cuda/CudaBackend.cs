@@ -33,8 +33,9 @@ public sealed unsafe class CudaBackend : IBackend
     {
     }
 
-    /// <summary>A backend on a device and kernels that the caller keeps.</summary>
-    internal CudaBackend(CudaDevice device, KernelSet kernels, CudaOptions options) : this(device, kernels, options, owns: false)
+    /// <summary>A backend on a device and kernels that the caller keeps; several may share them.</summary>
+    /// <exception cref="CudaException">cuBLASLt is missing, or the device has no memory for the backend's own needs.</exception>
+    public CudaBackend(CudaDevice device, KernelSet kernels, CudaOptions options) : this(device, kernels, options, owns: false)
     {
     }
 
@@ -58,6 +59,12 @@ public sealed unsafe class CudaBackend : IBackend
 
     /// <summary>The GPU.</summary>
     public CudaDevice Device { get; }
+
+    /// <summary>
+    /// Device memory that a backend takes beside its tensors: cuBLASLt's workspace, scratch, the unused end of an arena, loaded kernels. An
+    /// estimate, generous for models up to 8 billion parameters and steps up to 2,048 rows; recorded steps are not part of it.
+    /// </summary>
+    public const long OverheadBytes = 256L << 20;
 
     /// <inheritdoc/>
     public Tensor Allocate(DType type, int rows, int columns)
@@ -266,14 +273,11 @@ public sealed unsafe class CudaBackend : IBackend
         Leave();
     }
 
-    /// <summary>Records what <paramref name="step"/> enqueues, without running it, so that it can be replayed in one call.</summary>
-    /// <remarks>
-    /// The step has been taken once with the same shapes, so that scratch, plans and kernels are there. It holds the addresses of its tensors:
-    /// what changes from step to step (ids, lengths, tables) is uploaded into them between replays. Hints like <see cref="KvBatch.MaxRows"/>
-    /// are recorded as they are; they split work and bound nothing.
-    /// </remarks>
-    /// <exception cref="InvalidOperationException">The step copies between host and device, or wants memory or plans that are not there yet.</exception>
-    internal CudaGraph Record(Action step)
+    /// <inheritdoc/>
+    public bool CanRecord => _options.RecordSteps;
+
+    /// <inheritdoc/>
+    public RecordedStep Record(Action step)
     {
         Enter();
         CudaGraph.Begin(Device, _stream);
@@ -291,14 +295,6 @@ public sealed unsafe class CudaBackend : IBackend
 
         SetRecording(false);
         return CudaGraph.End(Device, _stream);
-    }
-
-    /// <summary>Enqueues a recorded step.</summary>
-    internal void Replay(CudaGraph graph)
-    {
-        Enter();
-        graph.Launch(_stream);
-        Leave();
     }
 
     /// <inheritdoc/>

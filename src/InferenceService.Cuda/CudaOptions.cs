@@ -12,8 +12,8 @@ public sealed record CudaOptions
     /// <summary>Folder of compiled kernels; null = memory only.</summary>
     public string? CubinCache { get; init; }
 
-    /// <summary>Bytes of one arena that tensors are cut from; a larger tensor gets one of its own.</summary>
-    public long ArenaBytes { get; init; } = 256L << 20;
+    /// <summary>Bytes of one arena that small tensors are cut from; one of a sixteenth of it or more gets memory of its own.</summary>
+    public long ArenaBytes { get; init; } = 64L << 20;
 
     /// <summary>Bytes of each of the pinned buffers that uploads and downloads go through.</summary>
     public int StagingBytes { get; init; } = 4 << 20;
@@ -23,6 +23,9 @@ public sealed record CudaOptions
     /// summation changes with the shape, and attention never splits a row's keys.
     /// </summary>
     public bool Deterministic { get; init; }
+
+    /// <summary>Steps can be recorded (<see cref="CudaBackend.Record"/>); without it they are called one operation after the other.</summary>
+    public bool RecordSteps { get; init; } = true;
 
     /// <summary>Waits after every verb, so that a fault or a bad table is reported by the verb that met it. For tests and searching errors.</summary>
     public bool CheckEachVerb { get; init; }

@@ -69,6 +69,9 @@ public sealed class InferenceEngine : IAsyncDisposable
     /// <summary>State of the engine thread.</summary>
     public EngineState State => _loop.State;
 
+    /// <summary>Completes when the engine thread has ended, in order or with a <see cref="Fault"/>; all requests have their ends by then.</summary>
+    public Task Ended => _loop.Ended;
+
     /// <summary>What ended the engine thread; null unless <see cref="State"/> is <see cref="EngineState.Dead"/>.</summary>
     public Exception? Fault => _loop.Fault;
 

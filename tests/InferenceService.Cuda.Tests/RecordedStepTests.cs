@@ -1,7 +1,6 @@
 using System.Runtime.InteropServices;
 using InferenceService.Compute;
 using InferenceService.Compute.Tests;
-using InferenceService.Cuda.Devices;
 
 namespace InferenceService.Cuda.Tests;
 
@@ -25,12 +24,12 @@ public sealed class RecordedStepTests : IDisposable
         Step eager = New(), recorded = New();
         Fill(x, groups, 0);
         recorded.Run();
-        using CudaGraph graph = _backend.Record(recorded.Run);
+        using RecordedStep graph = _backend.Record(recorded.Run);
         for (int length = 0; length < 9; length++)
         {
             Fill(x, groups, length);
             eager.Run();
-            _backend.Replay(graph);
+            graph.Replay();
             byte[] expected = Bytes(eager.Output);
             Assert.Equal(expected, Bytes(recorded.Output));
             Assert.Contains(expected, b => b != 0);
@@ -80,10 +79,10 @@ public sealed class RecordedStepTests : IDisposable
         Tensor x = Numbers(2, 8), output = _backend.Allocate(DType.F32, 2, 4), large = _backend.Allocate(DType.F32, 20_000, 8), much = _backend.Allocate(DType.F32, 20_000, 4);
         _backend.MatMul(x, weight, output);
         byte[] expected = Bytes(output);
-        using CudaGraph graph = _backend.Record(() => _backend.MatMul(x, weight, output));
+        using RecordedStep graph = _backend.Record(() => _backend.MatMul(x, weight, output));
         _backend.MatMul(large, weight, much);
         _backend.Upload(new byte[32], output);
-        _backend.Replay(graph);
+        graph.Replay();
         Assert.Equal(expected, Bytes(output));
     }
 

@@ -33,6 +33,20 @@ public sealed class ProgramTests
         Assert.Equal(2, process.ExitCode);
     }
 
+    [Fact]
+    public async Task A_GPU_that_cannot_be_used_ends_with_code_1_and_never_falls_back()
+    {
+        using Process process = Start("--model", TinyModel.Folder, "--port", "0", "--device", "cuda", "--kv-cache-memory-bytes", "64T");
+        string error = (await process.StandardError.ReadToEndAsync()).Trim();
+        Assert.StartsWith("error: ", error, StringComparison.Ordinal);
+        Assert.Single(error.Split('\n'));
+        if (!File.Exists("/dev/nvidiactl") && !File.Exists("/dev/dxg"))
+            Assert.StartsWith("error: libcuda.so.1 was not found. Install NVIDIA's driver ", error, StringComparison.Ordinal);
+        Assert.DoesNotContain("Listening", await process.StandardOutput.ReadToEndAsync(), StringComparison.Ordinal);
+        await process.WaitForExitAsync();
+        Assert.Equal(1, process.ExitCode);
+    }
+
     [Theory]
     [InlineData("TERM")]
     [InlineData("INT")]

@@ -15,6 +15,7 @@ public sealed unsafe class CudaDevice : IDisposable
 
     private readonly int _handle;
     private readonly nint _context;
+    private volatile bool _isLost;
 
     private CudaDevice(int handle, nint context, string name, long totalBytes, int driverVersion) =>
         (_handle, _context, Name, TotalBytes, DriverVersion) = (handle, context, name, totalBytes, driverVersion);
@@ -37,8 +38,8 @@ public sealed unsafe class CudaDevice : IDisposable
     /// <summary>Most dynamic shared memory of a block.</summary>
     public int SharedBytesPerBlock { get; private init; }
 
-    /// <summary>A sticky fault has happened: nothing more can be done on the device, and nothing is given back.</summary>
-    public bool IsLost { get; private set; }
+    /// <summary>A sticky fault has happened: nothing more can be done on the device, and nothing is given back. Any thread may ask.</summary>
+    public bool IsLost => _isLost;
 
     /// <summary>Opens the device that the options name.</summary>
     /// <exception cref="CudaException">No driver, no such device, or one that is too old; the message says what to do.</exception>
@@ -89,14 +90,14 @@ public sealed unsafe class CudaDevice : IDisposable
     {
         if (status == CudaStatus.Success)
             return;
-        IsLost |= status.Fault() == CudaFault.Sticky;
+        _isLost |= status.Fault() == CudaFault.Sticky;
         CudaDriver.Check(status, call, about);
     }
 
     /// <summary>As <see cref="Check(CudaStatus, string, string?)"/>, for cuBLASLt.</summary>
     internal void Check(CublasStatus status, string call)
     {
-        IsLost |= status is CublasStatus.ExecutionFailed or CublasStatus.MappingError;
+        _isLost |= status is CublasStatus.ExecutionFailed or CublasStatus.MappingError;
         CublasLt.Check(status, call);
     }
 

@@ -1,16 +1,18 @@
+using InferenceService.Compute;
 using InferenceService.Cuda.Native;
 
 namespace InferenceService.Cuda.Devices;
 
 /// <summary>Work that was recorded from a stream once and is enqueued as a whole.</summary>
-internal sealed unsafe class CudaGraph : IDisposable
+internal sealed unsafe class CudaGraph : RecordedStep
 {
     private const int ThreadLocal = 1; // other threads' calls do not break the capture
 
     private readonly CudaDevice _device;
-    private readonly nint _executable;
+    private readonly CudaStream _stream;
+    private nint _executable;
 
-    private CudaGraph(CudaDevice device, nint executable) => (_device, _executable) = (device, executable);
+    private CudaGraph(CudaDevice device, CudaStream stream, nint executable) => (_device, _stream, _executable) = (device, stream, executable);
 
     /// <summary>From now on the stream's work is recorded, not run.</summary>
     public static void Begin(CudaDevice device, CudaStream stream) =>
@@ -30,7 +32,7 @@ internal sealed unsafe class CudaGraph : IDisposable
             _ = CudaDriver.GraphDestroy(graph);
         }
 
-        return new CudaGraph(device, executable);
+        return new CudaGraph(device, stream, executable);
     }
 
     /// <summary>Ends a recording that failed half-way, and forgets it.</summary>
@@ -42,13 +44,20 @@ internal sealed unsafe class CudaGraph : IDisposable
             _ = CudaDriver.GraphDestroy(graph);
     }
 
-    /// <summary>Enqueues the recorded work.</summary>
-    public void Launch(CudaStream stream) => _device.Check(CudaDriver.GraphLaunch(_executable, stream.Handle), "cuGraphLaunch");
+    /// <summary>Enqueues the recorded work on the stream it was recorded from.</summary>
+    public override void Replay()
+    {
+        _device.MakeCurrent();
+        _device.Check(CudaDriver.GraphLaunch(_executable, _stream.Handle), "cuGraphLaunch");
+    }
 
     /// <inheritdoc/>
-    public void Dispose()
+    protected override void Dispose(bool disposing)
     {
-        if (!_device.IsLost)
-            _ = CudaDriver.GraphExecutableDestroy(_executable);
+        if (!disposing || _executable == 0 || _device.IsLost)
+            return;
+        _device.MakeCurrent();
+        _ = CudaDriver.GraphExecutableDestroy(_executable);
+        _executable = 0;
     }
 }

@@ -5,6 +5,8 @@ namespace InferenceService.Cuda.Devices;
 /// <summary>All memory of a backend: arenas for what lives as long as it does, and one scratch that grows to the largest step.</summary>
 internal sealed class DeviceMemory(CudaDevice device, CudaStream stream, long arenaBytes) : IDisposable
 {
+    private const int LargeTensors = 16; // an arena's share from which on a tensor gets one of its own, so that little is left over at an arena's end
+
     private readonly List<DeviceArena> _arenas = [];
     private DeviceArena? _scratch;
     private bool _scratchIsRecorded;
@@ -18,14 +20,12 @@ internal sealed class DeviceMemory(CudaDevice device, CudaStream stream, long ar
     {
         Refuse("tensor");
         long bytes = checked((long)rows * columns * type.Size());
-        if (_arenas.Count > 0 && _arenas[^1].TryTake(bytes, out long offset))
+        if (bytes < arenaBytes / LargeTensors && _arenas.Count > 0 && _arenas[^1].TryTake(bytes, out long offset))
             return Tensor.Dense(_arenas[^1], offset, type, rows, columns);
-        var arena = new DeviceArena(device, stream, Math.Max(bytes, arenaBytes));
+        bool alone = bytes >= arenaBytes / LargeTensors;
+        var arena = new DeviceArena(device, stream, alone ? Math.Max(bytes, 1) : arenaBytes);
         _ = arena.TryTake(bytes, out offset);
-        if (bytes >= arenaBytes)
-            _arenas.Insert(0, arena); // full: the last one still has room
-        else
-            _arenas.Add(arena);
+        _arenas.Insert(alone ? 0 : _arenas.Count, arena); // the last one still has room
         return Tensor.Dense(arena, offset, type, rows, columns);
     }
 

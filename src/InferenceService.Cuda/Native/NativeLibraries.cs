@@ -33,7 +33,10 @@ internal static class NativeLibraries
     {
         if (TryLoad(library, out nint _, out string? path, out List<string> tried))
             return path;
-        throw new CudaException($"{LibraryCandidates.Names(library)[0]} was not found. Tried: {string.Join(", ", tried)}.");
+        string advice = library == Cuda
+            ? "Install NVIDIA's driver (it is never part of an image: run containers with --gpus)"
+            : "Install the CUDA runtime libraries, or name their folder in Cuda:LibraryPath";
+        throw new CudaException($"{LibraryCandidates.Names(library)[0]} was not found. {advice}. Tried: {string.Join(", ", tried)}.");
     }
 
     [ModuleInitializer]

@@ -24,7 +24,7 @@ internal sealed unsafe class BlasProducts : IDisposable
     public bool IsRecording { get; set; }
 
     /// <summary>Loads the library and takes the workspace.</summary>
-    /// <param name="memory">Where the workspace comes from; a quarter of an arena at most.</param>
+    /// <param name="memory">Where the workspace comes from; half of an arena at most.</param>
     /// <exception cref="CudaException">cuBLASLt is not here or does not fit the device.</exception>
     public BlasProducts(CudaDevice device, CudaStream stream, DeviceMemory memory, long arenaBytes)
     {
@@ -33,7 +33,7 @@ internal sealed unsafe class BlasProducts : IDisposable
         nint handle;
         device.Check(CublasLt.Create(&handle), "cublasLtCreate");
         _handle = handle;
-        _workspaceBytes = Math.Min(WorkspaceBytes, arenaBytes / 4 / DeviceArena.Alignment * DeviceArena.Alignment);
+        _workspaceBytes = Math.Min(WorkspaceBytes, arenaBytes / 2 / DeviceArena.Alignment * DeviceArena.Alignment);
         _workspace = (ulong)memory.Take(Compute.DType.U8, 1, (int)_workspaceBytes).Address;
     }
 

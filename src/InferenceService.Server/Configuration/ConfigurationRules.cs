@@ -21,6 +21,12 @@ internal static class ConfigurationRules
             problems.Add($"{Spell("Cpu:Kernels")}: this processor cannot run {options.Cpu.Kernels} (it can run auto, {string.Join(", ", possible)})");
         }
 
+        foreach (string folder in options.Engine.Device == "cpu" ? [] : options.Cuda.LibraryPath)
+        {
+            if (!Directory.Exists(folder))
+                problems.Add($"{Spell("Cuda:LibraryPath")}: \"{folder}\" is not a folder");
+        }
+
         CheckKeys(options.Auth, problems, Spell);
         foreach (string origin in options.Cors.Origins)
         {
@@ -60,10 +66,10 @@ internal static class ConfigurationRules
     private static void CheckEngine(ServerConfiguration options, List<string> problems, Func<string, string> spell)
     {
         EngineSection engine = options.Engine;
-        if (engine.MaxNumBatchedTokens < engine.MaxNumSeqs)
+        if (engine.MaxNumBatchedTokens < engine.BatchSequences)
         {
             problems.Add(
-                $"{spell("Engine:MaxNumBatchedTokens")}: {engine.MaxNumBatchedTokens} is less than the {engine.MaxNumSeqs} sequences of a batch (Engine:MaxNumSeqs)");
+                $"{spell("Engine:MaxNumBatchedTokens")}: {engine.MaxNumBatchedTokens} is less than the {engine.BatchSequences} sequences of a batch (Engine:MaxNumSeqs)");
         }
 
         if (!engine.ChunkedPrefill)

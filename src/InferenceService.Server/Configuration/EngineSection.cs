@@ -7,11 +7,11 @@ namespace InferenceService.Server.Configuration;
 /// <summary>Section <c>Engine</c>: sizes of batch and cache, the same for every model.</summary>
 internal sealed record EngineSection
 {
-    /// <summary>Where the models run. Default cpu.</summary>
-    [OneOf("cpu", NotYet = ["cuda"])]
+    /// <summary>Where the models run; auto takes the GPU where one can be used and says so where none can. Default cpu.</summary>
+    [OneOf("cpu", "cuda", "auto")]
     public string Device { get; init; } = "cpu";
 
-    /// <summary>Share of a GPU's memory; without effect on the CPU. Range 0.01–1, default 0.92.</summary>
+    /// <summary>Share of a GPU's whole memory that this process may take; without effect on the CPU. Range 0.01–1, default 0.92.</summary>
     [Range(0.01, 1.0)]
     public double GpuMemoryUtilization { get; init; } = 0.92;
 
@@ -19,17 +19,23 @@ internal sealed record EngineSection
     [Range(65_536L, 1L << 46)]
     public long? KvCacheMemoryBytes { get; init; }
 
-    /// <summary>Most sequences in a batch. Range 1–4096, default 16.</summary>
+    /// <summary>Most sequences in a batch, stated. Range 1–4096; default <see cref="BatchSequences"/>.</summary>
     [Range(1, 4096)]
-    public int MaxNumSeqs { get; init; } = 16;
+    public int? MaxNumSeqs { get; init; }
+
+    /// <summary>Most sequences in a batch in force: as stated, else 16, on a GPU 128 as far as a step takes so many tokens.</summary>
+    public int BatchSequences => MaxNumSeqs ?? (OnGpu ? Math.Min(128, MaxNumBatchedTokens ?? 128) : 16);
 
     /// <summary>Most tokens of a step, stated. Range 1–1,048,576; default <see cref="StepTokens"/>.</summary>
     [Range(1, 1_048_576)]
     public int? MaxNumBatchedTokens { get; init; }
 
-    /// <summary>Most tokens of a step in force: as stated, else 512, and no fewer than the sequences of a batch.</summary>
+    /// <summary>Most tokens of a step in force: as stated, else 512, on a GPU 2048, and no fewer than the sequences of a batch.</summary>
     /// <remarks>A running stream waits while a step reads so much of somebody else's prompt; a CPU gains nothing from longer chunks.</remarks>
-    public int StepTokens => MaxNumBatchedTokens ?? Math.Max(512, MaxNumSeqs);
+    public int StepTokens => MaxNumBatchedTokens ?? Math.Max(OnGpu ? 2048 : 512, BatchSequences);
+
+    // Once a device has been opened, it stands in the place of auto.
+    private bool OnGpu => Device == "cuda";
 
     /// <summary>Tokens a KV block. Range 1–1024, default 16; rounded up to a multiple of 32 for a model whose KV cache is int8 or int4.</summary>
     [Range(1, 1024)]

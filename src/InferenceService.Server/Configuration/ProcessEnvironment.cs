@@ -20,6 +20,9 @@ internal sealed record ProcessEnvironment
         ?? (Get("HF_HOME") is { } home ? Path.Combine(home, "hub") : null)
         ?? (Get("HOME") is { } user ? Path.Combine(user, ".cache", "huggingface", "hub") : null);
 
+    /// <summary>Folder for what a user's programs can make again.</summary>
+    public string? UserCache => Get("XDG_CACHE_HOME") ?? (Get("HOME") is { } user ? Path.Combine(user, ".cache") : null);
+
     /// <summary>The environment of this process.</summary>
     public static ProcessEnvironment Read()
     {

@@ -30,8 +30,14 @@ internal sealed record ServerConfiguration
     /// <summary>The CPU backend.</summary>
     public CpuOptions Cpu { get; init; } = new();
 
+    /// <summary>The GPU.</summary>
+    public CudaSection Cuda { get; init; } = new();
+
     /// <summary>Metrics.</summary>
     public TelemetryOptions Telemetry { get; init; } = new();
+
+    /// <summary>The same with the device that was opened in the place of "auto", on which defaults depend.</summary>
+    public ServerConfiguration On(string device) => this with { Engine = Engine with { Device = device } };
 
     /// <summary>Ours besides the framework's own keys of the section.</summary>
     public LoggingOptions Logging { get; init; } = new();

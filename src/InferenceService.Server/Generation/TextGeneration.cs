@@ -109,7 +109,7 @@ internal sealed partial class TextGeneration : IDisposable
     {
         WaitOutcome outcome = await _streams.WaitAsync(atMost);
         if (outcome == WaitOutcome.Ended && !IsComplete && !IsBroken)
-            Break(_cancelled ?? Admission.Failed, "the engine ended the stream without ending its choices");
+            Break(_cancelled ?? Fault, "the engine ended the stream without ending its choices");
         return outcome != WaitOutcome.TimedOut;
     }
 
@@ -136,7 +136,7 @@ internal sealed partial class TextGeneration : IDisposable
             if (token.Finish == FinishReason.Cancelled)
                 Break(_cancelled ?? ServerLifecycle.ShuttingDown, null);
             else if (token.Finish == FinishReason.Error)
-                Break(Admission.Failed, _streams[prompt].Error);
+                Break(Fault, _streams[prompt].Error);
             else if (token.Finish == FinishReason.NothingAllowed)
                 Break(Admission.NothingAllowed, null);
             else
@@ -219,18 +219,22 @@ internal sealed partial class TextGeneration : IDisposable
             stream.Times, _order.Prompts[prompt].Ids.Length, stream.CachedTokens, longest, _order.Requests[prompt].MaxTokens, _order.ChoicesPerPrompt));
     }
 
+    // An engine that ends takes all its requests with it; one that goes on has failed this one alone.
+    private ApiError Fault => _model.Engine.State == EngineState.Dead ? Admission.EngineDead : Admission.Failed;
+
     private void Break(ApiError error, string? detail)
     {
         IsBroken = true;
         bool left = ReferenceEquals(error, ClientGone);
         Failure = left ? null : error;
         _streams.Cancel();
-        if (error.Status == StatusCodes.Status500InternalServerError)
+        bool failed = ReferenceEquals(error, Admission.Failed) || ReferenceEquals(error, Admission.EngineDead);
+        if (failed)
             LogFailed(_logger, _model.Names[0], detail ?? "no detail");
         foreach (ChoiceText choice in _choices)
         {
             if (choice.FinishReason is null)
-                _metrics.ChoiceFinished(error.Status == StatusCodes.Status500InternalServerError ? FinishedReason.Error : FinishedReason.Abort, choice.Generated);
+                _metrics.ChoiceFinished(failed ? FinishedReason.Error : FinishedReason.Abort, choice.Generated);
         }
     }
 

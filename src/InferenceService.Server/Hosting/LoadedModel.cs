@@ -1,19 +1,21 @@
-using InferenceService.Compute.Cpu;
+using InferenceService.Compute;
+using InferenceService.Cuda;
 using InferenceService.Engine;
 using InferenceService.Engine.Sampling;
 using InferenceService.Models;
 using InferenceService.Models.Checkpoints;
 using InferenceService.Server.Configuration;
+using InferenceService.Server.Hosting.Devices;
 
 namespace InferenceService.Server.Hosting;
 
 /// <summary>A served model together with what it stands on; disposes engine, backend and checkpoint in that order.</summary>
 internal sealed class LoadedModel : IAsyncDisposable
 {
-    private readonly CpuBackend _backend;
+    private readonly IBackend _backend;
     private readonly Checkpoint _checkpoint;
 
-    private LoadedModel(ServedModel model, CpuBackend backend, Checkpoint checkpoint) => (Model, _backend, _checkpoint) = (model, backend, checkpoint);
+    private LoadedModel(ServedModel model, IBackend backend, Checkpoint checkpoint) => (Model, _backend, _checkpoint) = (model, backend, checkpoint);
 
     /// <summary>How its matrices are held, and what that lost.</summary>
     public WeightFacts Weights => Model.Engine.Model.Weights;
@@ -23,13 +25,15 @@ internal sealed class LoadedModel : IAsyncDisposable
 
     /// <summary>Loads weights, starts the engine and runs it once. Takes over the plan's checkpoint.</summary>
     /// <exception cref="CheckpointException">A weight cannot be used.</exception>
+    /// <exception cref="CudaException">The GPU, or a library it needs, cannot be used.</exception>
     public static async Task<LoadedModel> LoadAsync(
-        ModelPlan plan, ServerConfiguration configuration, IProgress<LoadProgress> progress, TimeProvider time, CancellationToken cancellationToken)
+        ModelPlan plan, ServerConfiguration configuration, ModelDevice device, IProgress<LoadProgress> progress, TimeProvider time, CancellationToken cancellationToken)
     {
-        var backend = new CpuBackend(configuration.Cpu.Threads ?? 0, kernels: configuration.Cpu.Family);
+        IBackend? backend = null;
         InferenceEngine? engine = null;
         try
         {
+            backend = device.NewBackend();
             var reports = new Cancellable(progress, cancellationToken);
             // The served length, not the checkpoint's, decides between long and short rotary factors.
             ModelConfig config = plan.Checkpoint.Config with { MaxPositions = plan.Memory.MaxModelLength };
@@ -49,6 +53,7 @@ internal sealed class LoadedModel : IAsyncDisposable
                 OutputFacts = plan.OutputFacts,
                 Policies = plan.Policies,
                 Quantization = plan.Options.Quantization,
+                Device = device.Kind,
             };
             return new LoadedModel(model, backend, plan.Checkpoint);
         }
@@ -56,7 +61,7 @@ internal sealed class LoadedModel : IAsyncDisposable
         {
             if (engine is not null)
                 await engine.DisposeAsync();
-            backend.Dispose();
+            backend?.Dispose();
             plan.Dispose();
             throw;
         }
@@ -77,12 +82,12 @@ internal sealed class LoadedModel : IAsyncDisposable
         {
             return new InferenceEngine(decoder, plan.Policy, plan.EngineOptions(configuration.Engine, configuration.Admission), time);
         }
-        catch (InsufficientMemoryException refusal)
+        catch (Exception refusal) when (refusal is InsufficientMemoryException or CudaException { Fault: CudaFault.Capacity })
         {
             string sums = plan.Memory.SumBytes == 0 ? "" : $" and {HumanValues.Bytes(plan.Memory.SumBytes)} of attention sums";
             throw new CheckpointException(
                 $"{plan.Names[0]}: the system refused memory for a KV pool of {HumanValues.Bytes(plan.Memory.PoolBytes)}{sums} "
-                + "(lower --kv-cache-memory-bytes, --max-num-seqs or --max-model-len, or leave fast-gen out of KvCache:AllowedPolicies): "
+                + "(lower --kv-cache-memory-bytes, --gpu-memory-utilization, --max-num-seqs or --max-model-len, or leave fast-gen out of KvCache:AllowedPolicies): "
                 + refusal.Message, refusal);
         }
     }

@@ -50,13 +50,20 @@ internal sealed record MemoryDemand
 
     /// <summary>Memory this model may take, weights included.</summary>
     public required long AvailableBytes { get; init; }
+
+    /// <summary>What the pool takes of the memory that weights and workspaces leave, when no size is stated.</summary>
+    public double PoolShare { get; init; } = 0.5;
+
+    /// <summary>Host memory that preempted sequences may have a share of, where the model's lies elsewhere; null = what the pool leaves.</summary>
+    public long? HostBytes { get; init; }
+
+    /// <summary>The flag that gives the pool more.</summary>
+    public string MoreFlag { get; init; } = "--kv-cache-memory-bytes";
 }
 
 /// <summary>Where a model's memory goes, fixed before anything is allocated.</summary>
 internal sealed record MemoryPlan
 {
-    // What the pool may take of the memory that weights and workspaces leave; the rest is for page cache, the managed heap and others.
-    private const double PoolShare = 0.5;
     private const double SwapShare = 0.5; // of the rest
     private const long MostSwapBytes = 4L << 30; // unless stated
 
@@ -89,6 +96,9 @@ internal sealed record MemoryPlan
 
     /// <summary>What was asked for, when it had to be reduced.</summary>
     public int? ReducedFrom { get; init; }
+
+    /// <summary>The flag that gives the pool more.</summary>
+    public required string MoreFlag { get; init; }
 
     /// <summary>Bytes that a token takes while all of it is kept: its slots in every group.</summary>
     public required long TokenBytes { get; init; }
@@ -130,8 +140,10 @@ internal sealed record MemoryPlan
         long perGroup = (blocks - spare) / groups;
         if (perGroup < 1)
         {
+            string parts = demand.KvCacheBytes is null ? $" (of {demand.AvailableBytes} bytes weights take {demand.WeightBytes}, workspaces {workspace})" : "";
             throw new CheckpointException(
-                $"The KV pool of {bytes} bytes holds no sequence: one block a group takes {((long)groups + spare) * blockBytes} bytes; raise --kv-cache-memory-bytes.");
+                $"The KV pool of {bytes} bytes{parts} holds no sequence: one block a group takes {((long)groups + spare) * blockBytes} bytes; "
+                + $"raise {(demand.KvCacheBytes is null ? demand.MoreFlag : "--kv-cache-memory-bytes")}.");
         }
 
         int length = most <= perGroup ? wanted : (int)Math.Min(wanted, perGroup * demand.BlockSize);
@@ -145,7 +157,7 @@ internal sealed record MemoryPlan
             WeightBytes = demand.WeightBytes,
             WorkspaceBytes = workspace,
             SumBytes = sums,
-            SwapBytes = demand.SwapBytes ?? Math.Min(MostSwapBytes, (long)(SwapShare * rest)),
+            SwapBytes = demand.SwapBytes ?? Math.Min(MostSwapBytes, (long)(SwapShare * (demand.HostBytes ?? rest))),
             PoolBytes = blocks * blockBytes,
             BlockBytes = blockBytes,
             Blocks = (int)blocks,
@@ -157,18 +169,19 @@ internal sealed record MemoryPlan
             Groups = groups,
             IsBounded = peak < BlocksFor(length, demand.BlockSize),
             ReducedFrom = length < wanted ? wanted : null,
+            MoreFlag = demand.KvCacheBytes is null ? demand.MoreFlag : "--kv-cache-memory-bytes",
         };
     }
 
     /// <summary>What the pool may take, so that it and the sums of a context which it holds take their share of what is left.</summary>
     private static long PoolShareOf(MemoryDemand demand, long left, int wanted, int mostBlocks, double tokenBytes)
     {
-        long whole = (long)(PoolShare * Math.Max(0, left - SumsOf(demand, wanted)));
+        long whole = (long)(demand.PoolShare * Math.Max(0, left - SumsOf(demand, wanted)));
         if (!demand.Policy.Mask.IsNone || whole / tokenBytes >= (double)mostBlocks * demand.BlockSize)
             return whole;
         // The context is cut to the pool, and the sums with it: t tokens with t · tokenBytes = share · (left − t · sumBytes).
         double sumBytes = SumsOf(demand, wanted) / (double)wanted;
-        return (long)(PoolShare * left * tokenBytes / (tokenBytes + PoolShare * sumBytes));
+        return (long)(demand.PoolShare * left * tokenBytes / (tokenBytes + demand.PoolShare * sumBytes));
     }
 
     private static long SumsOf(MemoryDemand demand, int length) => InferenceEngine.SumBytes(

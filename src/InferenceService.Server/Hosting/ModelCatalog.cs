@@ -1,5 +1,7 @@
+using InferenceService.Engine;
 using InferenceService.Models;
 using InferenceService.Server.Configuration;
+using InferenceService.Server.Hosting.Devices;
 using InferenceService.Server.Telemetry;
 
 namespace InferenceService.Server.Hosting;
@@ -10,6 +12,8 @@ internal sealed class ModelCatalog(
     : IModelCatalog, IAsyncDisposable
 {
     private readonly List<LoadedModel> _loaded = [];
+    private readonly TaskCompletionSource<string> _lost = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private ModelDevice? _device;
     private volatile ServedModel[] _models = [];
 
     /// <inheritdoc/>
@@ -17,6 +21,12 @@ internal sealed class ModelCatalog(
 
     /// <inheritdoc/>
     public bool IsReady => lifecycle.Phase == ServerPhase.Ready;
+
+    /// <summary>The device has had a fault after which nothing can be done on it.</summary>
+    public bool IsDeviceLost => _device?.IsLost ?? false;
+
+    /// <summary>Completes with the fault's own words when the device is lost while models are served.</summary>
+    public Task<string> DeviceLost => _lost.Task;
 
     /// <inheritdoc/>
     public ServedModel? Find(string? name)
@@ -38,16 +48,16 @@ internal sealed class ModelCatalog(
 
     /// <summary>Opens and checks every configured model without loading it.</summary>
     /// <exception cref="CheckpointException">One cannot be served; tokenizers and other files throw as <see cref="ModelPlan.Open"/> says.</exception>
-    public static List<ModelPlan> Plan(ServerConfiguration configuration, ProcessEnvironment environment)
+    public static List<ModelPlan> Plan(ServerConfiguration configuration, ProcessEnvironment environment, ModelDevice device)
     {
         IReadOnlyList<ModelOptions> wanted = configuration.Models.Count > 0 ? configuration.Models : [new ModelOptions()];
-        long available = AvailableMemory.Bytes() / wanted.Count;
+        DeviceRoom room = device.RoomFor(wanted.Count);
         long? pool = configuration.Engine.KvCacheMemoryBytes / wanted.Count;
         var plans = new List<ModelPlan>();
         try
         {
             foreach (ModelOptions options in wanted)
-                plans.Add(ModelPlan.Open(options, configuration.Engine, environment, available, pool));
+                plans.Add(ModelPlan.Open(options, configuration.Engine, environment, room, pool));
             if (plans.SelectMany(plan => plan.Names).GroupBy(name => name, StringComparer.Ordinal).FirstOrDefault(group => group.Count() > 1) is { } twice)
                 throw new CheckpointException($"Two models are named \"{twice.Key}\"; tell them apart with Models:N:Names.");
             return plans;
@@ -60,21 +70,25 @@ internal sealed class ModelCatalog(
     }
 
     /// <summary>Loads every configured model, then marks the server ready.</summary>
+    /// <exception cref="Cuda.CudaException">The GPU that configuration names cannot be used.</exception>
     /// <exception cref="CheckpointException">One cannot be served; nothing stays loaded that <see cref="DisposeAsync"/> does not free.</exception>
     public async Task LoadAsync(CancellationToken cancellationToken)
     {
-        List<ModelPlan> plans = Plan(configuration, environment);
+        ModelDevice device = _device = ModelDevice.Open(configuration, environment, console);
+        ServerConfiguration opened = configuration.On(device.Kind);
+        List<ModelPlan> plans = Plan(opened, environment, device);
         for (int i = 0; i < plans.Count; i++)
         {
             try
             {
-                PlanReport.Print(console, plans[i], configuration);
+                PlanReport.Print(console, plans[i], opened, device);
                 console.BeginProgress();
-                LoadedModel loaded = await LoadedModel.LoadAsync(plans[i], configuration, console, time, cancellationToken);
+                LoadedModel loaded = await LoadedModel.LoadAsync(plans[i], opened, device, console, time, cancellationToken);
                 _loaded.Add(loaded);
                 PlanReport.PrintLoss(console, loaded.Weights);
                 metrics.For(loaded.Model);
                 _models = [.. _models, loaded.Model];
+                _ = WatchAsync(loaded.Model.Engine, device);
             }
             catch
             {
@@ -93,5 +107,15 @@ internal sealed class ModelCatalog(
         for (int i = _loaded.Count - 1; i >= 0; i--)
             await _loaded[i].DisposeAsync();
         _loaded.Clear();
+        _device?.Dispose();
+        _device = null;
+    }
+
+    // An engine that ends with its device takes the process with it; one that ends with a fault of its own stays to be seen by the probes.
+    private async Task WatchAsync(InferenceEngine engine, ModelDevice device)
+    {
+        await engine.Ended;
+        if (device.IsLost)
+            _lost.TrySetResult(engine.Fault?.Message ?? "the engine ended");
     }
 }

@@ -4,6 +4,7 @@ using InferenceService.Engine.Cache.Policies;
 using InferenceService.Models;
 using InferenceService.Models.Checkpoints;
 using InferenceService.Server.Configuration;
+using InferenceService.Server.Hosting.Devices;
 using InferenceService.Text.Templates;
 using InferenceService.Text.Tokenization;
 
@@ -54,7 +55,10 @@ internal sealed class ModelPlan : IDisposable
     public required DType StoredType { get; init; }
 
     /// <summary>How matrices are held.</summary>
-    public WeightFormat WeightFormat => Options.WeightFormat;
+    public required WeightFormat WeightFormat { get; init; }
+
+    /// <summary>Where the model runs: "cpu" or "cuda".</summary>
+    public required string Device { get; init; }
 
     /// <summary>Where the memory goes.</summary>
     public required MemoryPlan Memory { get; init; }
@@ -76,18 +80,18 @@ internal sealed class ModelPlan : IDisposable
 
     /// <summary>What decides the output besides the request: server version, checkpoint, quantisation and types.</summary>
     public string OutputFacts =>
-        $"{ServerVersion.Text}|{Convert.ToHexString(Revision)}|{WeightType}|{WeightFormat}|{KvType}|{Options.KvCache.PackedBits}|{PromptChunk}";
+        $"{ServerVersion.Text}|{Convert.ToHexString(Revision)}|{WeightType}|{WeightFormat}|{KvType}|{Options.KvCache.PackedBits}|{PromptChunk}|{Device}";
 
     /// <summary>Opens and checks the files of one model.</summary>
     /// <param name="options">The model.</param>
-    /// <param name="engine">Sizes of batch and cache.</param>
+    /// <param name="engine">Sizes of batch and cache; its device is one that was opened.</param>
     /// <param name="environment">Cache folder of the hub.</param>
-    /// <param name="availableBytes">Memory this model may take.</param>
+    /// <param name="room">Memory this model may take.</param>
     /// <param name="poolBytes">Its share of an explicit pool size.</param>
     /// <exception cref="CheckpointException">The checkpoint cannot be served.</exception>
     /// <exception cref="TokenizerException">Its tokenizer cannot be used.</exception>
     /// <exception cref="InvalidDataException">A file that configuration names cannot be used.</exception>
-    public static ModelPlan Open(ModelOptions options, EngineSection engine, ProcessEnvironment environment, long availableBytes, long? poolBytes)
+    public static ModelPlan Open(ModelOptions options, EngineSection engine, ProcessEnvironment environment, DeviceRoom room, long? poolBytes)
     {
         ModelFolder folder = ModelFolder.Find(options.Path, environment.HubCache);
         var warnings = new List<string>();
@@ -99,13 +103,14 @@ internal sealed class ModelPlan : IDisposable
             if (tokenizer.VocabularySize > config.VocabularySize)
                 warnings.Add($"tokenizer.json knows {tokenizer.VocabularySize} ids, the model only {config.VocabularySize}; prompts with higher ids are refused.");
             DType weights = CheckWeightType(options.Dtype, checkpoint);
+            WeightFormat format = FormatOn(engine.Device, options, weights);
             int blockSize = engine.BlockSizeFor(options.KvCache.PackedBits);
             if (blockSize != engine.BlockSize && engine.BlockSize != new EngineSection().BlockSize)
                 warnings.Add($"--block-size: {engine.BlockSize} is raised to {blockSize}, because --kv-cache-dtype {options.KvCache.Dtype} quantises {KvBlockFormat.PackedGroup} tokens at once.");
             ModelConfig Served(int length) => config with { MaxPositions = Math.Min(length, config.MaxPositions) };
             PolicyMenu policies = PolicyMenu.For(options.KvCache, Served(options.MaxModelLen ?? config.MaxPositions), out KvLayout layout);
             int promptChunk = layout.IsCyclic ? PromptChunkOf(engine, blockSize) : 0;
-            int logitRows = layout.IsCyclic ? engine.MaxNumSeqs + promptChunk : Math.Max(engine.MaxNumSeqs, Math.Min(MinLogitRows, engine.StepTokens));
+            int logitRows = layout.IsCyclic ? engine.BatchSequences + promptChunk : Math.Max(engine.BatchSequences, Math.Min(MinLogitRows, engine.StepTokens));
             var limits = new DecoderLimits(engine.StepTokens, logitRows);
             DType kvType = ParseType(options.KvCache.Dtype) ?? weights;
             MemoryPlan memory = PlanMemory(ref policies, options.KvCache, Served, new MemoryDemand
@@ -113,17 +118,20 @@ internal sealed class ModelPlan : IDisposable
                 Config = config,
                 Layout = layout,
                 Policy = policies.Default,
-                WeightBytes = WeightFacts.BytesOf(config, checkpoint, options.WeightFormat),
+                WeightBytes = WeightFacts.BytesOf(config, checkpoint, format),
                 Limits = limits,
                 KvType = kvType,
                 BlockSize = blockSize,
                 PackedBits = options.KvCache.PackedBits,
-                MaxNumSeqs = engine.MaxNumSeqs,
+                MaxNumSeqs = engine.BatchSequences,
                 Sums = policies.Sums,
                 SwapBytes = options.KvCache.SwapBytes,
                 MaxModelLength = options.MaxModelLen,
                 KvCacheBytes = poolBytes,
-                AvailableBytes = availableBytes,
+                AvailableBytes = room.Bytes,
+                PoolShare = room.PoolShare,
+                HostBytes = room.HostBytes,
+                MoreFlag = room.MoreFlag,
             });
             return new ModelPlan
             {
@@ -138,6 +146,8 @@ internal sealed class ModelPlan : IDisposable
                 KvType = kvType,
                 BlockSize = blockSize,
                 WeightType = weights,
+                WeightFormat = format,
+                Device = engine.Device,
                 StoredType = StoredTypeOf(checkpoint),
                 Memory = memory,
                 Defaults = options.GenerationConfig == "none" ? GenerationDefaults.None : checkpoint.Generation,
@@ -156,7 +166,7 @@ internal sealed class ModelPlan : IDisposable
     /// <summary>Sizes and bounds for the engine.</summary>
     public EngineOptions EngineOptions(EngineSection engine, AdmissionOptions admission) => new()
     {
-        MaxNumSeqs = engine.MaxNumSeqs,
+        MaxNumSeqs = engine.BatchSequences,
         MaxBatchTokens = engine.StepTokens,
         MaxModelLength = Memory.MaxModelLength,
         BlockSize = BlockSize,
@@ -207,6 +217,10 @@ internal sealed class ModelPlan : IDisposable
 
     private static DType StoredTypeOf(Checkpoint checkpoint) =>
         checkpoint.TryGet("model.embed_tokens.weight", out Tensor embedding) ? embedding.Type : checkpoint.Config.StatedType ?? DType.F32;
+
+    // A GPU's tensor cores multiply bfloat16: where weights are stored so, nothing of them is lost.
+    private static WeightFormat FormatOn(string device, ModelOptions options, DType weights) =>
+        device == "cuda" && weights == DType.BF16 && options.WeightFormat == WeightFormat.Stored ? WeightFormat.BF16 : options.WeightFormat;
 
     private static DType CheckWeightType(string wanted, Checkpoint checkpoint)
     {

@@ -1,4 +1,5 @@
 using InferenceService.Server.Configuration;
+using InferenceService.Server.Hosting.Devices;
 using InferenceService.Server.Security;
 
 namespace InferenceService.Server.Hosting;
@@ -49,9 +50,11 @@ internal static class OneShot
     {
         try
         {
-            foreach (ModelPlan plan in ModelCatalog.Plan(options, environment))
+            using ModelDevice device = ModelDevice.Open(options, environment, new StartupConsole(TextWriter.Null, TextWriter.Null, interactive: false));
+            ServerConfiguration opened = options.On(device.Kind);
+            foreach (ModelPlan plan in ModelCatalog.Plan(opened, environment, device))
             {
-                foreach ((string name, string text) in PlanReport.KvFacts(plan, options))
+                foreach ((string name, string text) in PlanReport.KvFacts(plan, opened))
                     console.Line($"# {plan.Names[0]}, {name}: {text}");
                 plan.Dispose();
             }
@@ -64,25 +67,24 @@ internal static class OneShot
 
     private static int PrintPlan(ServerConfiguration options, ProcessEnvironment environment, StartupConsole console)
     {
-        List<ModelPlan> plans;
         try
         {
             ApiKeys.From(options.Auth);
             ListenAddresses.From(options.Server, environment.InContainer);
-            plans = ModelCatalog.Plan(options, environment);
+            using ModelDevice device = ModelDevice.Open(options, environment, console);
+            ServerConfiguration opened = options.On(device.Kind);
+            foreach (ModelPlan plan in ModelCatalog.Plan(opened, environment, device))
+            {
+                PlanReport.Print(console, plan, opened, device);
+                plan.Dispose();
+            }
+
+            return ServerRun.Success;
         }
         catch (Exception exception) when (ServerRun.IsLoadFailure(exception))
         {
             console.Problem(exception.Message.ReplaceLineEndings(" "));
             return ServerRun.Failed;
         }
-
-        foreach (ModelPlan plan in plans)
-        {
-            PlanReport.Print(console, plan, options);
-            plan.Dispose();
-        }
-
-        return ServerRun.Success;
     }
 }

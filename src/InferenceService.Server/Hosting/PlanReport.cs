@@ -1,11 +1,10 @@
 using System.Globalization;
-using System.Runtime.Intrinsics.X86;
 using InferenceService.Compute;
-using InferenceService.Compute.Cpu;
 using InferenceService.Engine.Cache.Policies;
 using InferenceService.Models;
 using InferenceService.Models.Checkpoints;
 using InferenceService.Server.Configuration;
+using InferenceService.Server.Hosting.Devices;
 
 namespace InferenceService.Server.Hosting;
 
@@ -13,7 +12,7 @@ namespace InferenceService.Server.Hosting;
 internal static class PlanReport
 {
     /// <summary>Prints one model's plan.</summary>
-    public static void Print(StartupConsole console, ModelPlan plan, ServerConfiguration configuration)
+    public static void Print(StartupConsole console, ModelPlan plan, ServerConfiguration configuration, ModelDevice device)
     {
         ModelConfig config = plan.Checkpoint.Config;
         MemoryPlan memory = plan.Memory;
@@ -24,13 +23,12 @@ internal static class PlanReport
         foreach ((string name, string text) in KvFacts(plan, configuration))
             console.Fact(name, text);
         console.Fact("workspaces", HumanValues.Bytes(memory.WorkspaceBytes));
-        KernelFamily kernels = configuration.Cpu.Family ?? KernelFamilyExtensions.Best(SimdPathExtensions.Best);
-        console.Fact("device", Text($"cpu, {configuration.Cpu.Threads ?? UsableCores.Count()} threads, {InstructionSet()}, kernels {CpuOptions.Word(kernels)}"));
+        console.Fact("device", device.Description);
         console.Fact("sampling", Defaults(plan.Defaults));
         if (memory.ReducedFrom is { } wanted)
         {
             string reduced = Text($"the context is reduced from {wanted} to {memory.MaxModelLength} tokens to fit the KV pool");
-            console.Warning($"{reduced}; raise --kv-cache-memory-bytes for more.");
+            console.Warning($"{reduced}; raise {memory.MoreFlag} for more.");
         }
 
         foreach (string warning in plan.Warnings)
@@ -71,7 +69,7 @@ internal static class PlanReport
         yield return ("kv pool", $"{HumanValues.Bytes(memory.PoolBytes)} as {type}: {blocks}, {groups}");
         // A policy with a mask holds no more than that; any other holds the whole prompt for a moment, and then maybe less.
         string least = memory.IsBounded || plan.Policy.Name == "full" ? "" : "at least ";
-        string atOnce = Text($"{least}{memory.Concurrency:0.0} sequences of that length fit at once{Packed(plan)}, up to {configuration.Engine.MaxNumSeqs} run");
+        string atOnce = Text($"{least}{memory.Concurrency:0.0} sequences of that length fit at once{Packed(plan)}, up to {configuration.Engine.BatchSequences} run");
         if (memory.SumBytes > 0)
         {
             string observers = string.Join(", ", plan.Policies.Names.Where(name => KvPolicyRegistry.Create(name).Sums != AttentionSums.None));
@@ -110,8 +108,6 @@ internal static class PlanReport
         double count = plan.Checkpoint.WeightBytes / (double)plan.StoredType.Size();
         return count >= 1e9 ? Text($"{count / 1e9:0.##} billion") : Text($"{count / 1e6:0.##} million");
     }
-
-    private static string InstructionSet() => Avx512F.IsSupported ? "AVX-512" : Avx2.IsSupported ? "AVX2" : "portable vectors";
 
     private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
 }

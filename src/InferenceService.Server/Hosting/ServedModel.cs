@@ -44,6 +44,9 @@ public sealed class ServedModel
     /// <summary>"none" until weights are quantised.</summary>
     public required string Quantization { get; init; }
 
+    /// <summary>Where it runs: "cpu" or "cuda".</summary>
+    public string Device { get; init; } = "cpu";
+
     /// <summary>Short hash over <see cref="OutputFacts"/> and a KV policy: answers with equal ones come from the same computation.</summary>
     public string Fingerprint(IKvPolicy policy)
     {

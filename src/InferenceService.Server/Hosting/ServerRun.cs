@@ -1,4 +1,5 @@
 using System.Net.Sockets;
+using InferenceService.Cuda;
 using InferenceService.Models;
 using InferenceService.Server.Configuration;
 using InferenceService.Server.Security;
@@ -12,9 +13,14 @@ namespace InferenceService.Server.Hosting;
 /// <param name="options">What it was told.</param>
 /// <param name="addresses">Where it listens.</param>
 /// <param name="keys">Who may call.</param>
+/// <param name="lifecycle">Whether it takes work.</param>
 /// <param name="console">Where to say so.</param>
-internal sealed class ServerRun(ModelCatalog catalog, ServerConfiguration options, ListenAddresses addresses, ApiKeys keys, StartupConsole console)
+internal sealed class ServerRun(
+    ModelCatalog catalog, ServerConfiguration options, ListenAddresses addresses, ApiKeys keys, ServerLifecycle lifecycle, StartupConsole console)
 {
+    // Requests in flight have their errors already; this is for connections to carry them out.
+    private static readonly TimeSpan LastWords = TimeSpan.FromSeconds(5);
+
     /// <summary>Ended in order.</summary>
     public const int Success = 0;
 
@@ -23,6 +29,9 @@ internal sealed class ServerRun(ModelCatalog catalog, ServerConfiguration option
 
     /// <summary>Configuration is wrong.</summary>
     public const int Misconfigured = 2;
+
+    /// <summary>The GPU has had a fault after which nothing can be done on it in this process: start another. As EX_SOFTWARE of sysexits.h.</summary>
+    public const int DeviceLost = 70;
 
     /// <summary>Runs until the process is told to end.</summary>
     /// <returns>Exit code.</returns>
@@ -55,17 +64,26 @@ internal sealed class ServerRun(ModelCatalog catalog, ServerConfiguration option
         {
             console.Problem(exception.Message.ReplaceLineEndings(" "));
             await app.StopAsync(CancellationToken.None);
-            return Failed;
+            return catalog.IsDeviceLost ? DeviceLost : Failed;
         }
 
         new WelcomeLine(options.Server.PathBase, keys.Required).Print(console, app.Urls, catalog.Models);
-        await app.WaitForShutdownAsync(CancellationToken.None);
-        return Success;
+        Task ended = app.WaitForShutdownAsync(CancellationToken.None);
+        return await Task.WhenAny(ended, catalog.DeviceLost) == ended ? Success : await EndLostAsync(app);
+    }
+
+    // Readiness and liveness are off since the engine ended, and its requests have failed.
+    private async Task<int> EndLostAsync(WebApplication app)
+    {
+        console.Problem($"the device is lost and the process ends: {(await catalog.DeviceLost).ReplaceLineEndings(" ")}");
+        await lifecycle.DrainAsync(TimeSpan.Zero, LastWords, CancellationToken.None);
+        await app.StopAsync(CancellationToken.None);
+        return DeviceLost;
     }
 
     /// <summary>What went wrong with files or sizes, to be said in one line; everything else is a bug and keeps its stack.</summary>
     public static bool IsLoadFailure(Exception exception) =>
-        exception is CheckpointException or TokenizerException or TemplateException or InvalidDataException or ArgumentException
+        exception is CheckpointException or CudaException or TokenizerException or TemplateException or InvalidDataException or ArgumentException
             or IOException or UnauthorizedAccessException or OutOfMemoryException;
 
     private string? BindProblem(Exception exception)

@@ -177,6 +177,7 @@ internal sealed class MetricsPage(InferenceMetrics metrics, HttpMetrics http, Te
             PrometheusText.Label("num_gpu_blocks", blocks),
             PrometheusText.Label("num_cpu_blocks", blocks),
             PrometheusText.Label("cache_dtype", engine.KvPackedBits == 0 ? ModelPlan.Name(engine.KvType) : $"int{engine.KvPackedBits}"),
+            PrometheusText.Label("device", model.Metrics.Model.Device),
             PrometheusText.Label("enable_prefix_caching", engine.PrefixCaching ? "True" : "False"));
     }
 

@@ -2,7 +2,6 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Runtime.InteropServices;
 using InferenceService.Compute;
-using InferenceService.Cuda.Devices;
 
 namespace InferenceService.Cuda.Tests.Bundle;
 
@@ -55,7 +54,7 @@ internal static class Measurements
     {
         const int replays = 10, rounds = 5;
         step();
-        using CudaGraph graph = backend.Record(step);
+        using RecordedStep graph = backend.Record(step);
         Tensor wait = backend.Allocate(DType.U8, 1, 1);
         double[] seconds = new double[rounds];
         for (int round = 0; round < rounds; round++)
@@ -63,7 +62,7 @@ internal static class Measurements
             backend.Download(wait, new byte[1]);
             var watch = Stopwatch.StartNew();
             for (int i = 0; i < (CudaUnderTest.IsReal ? replays : 1); i++)
-                backend.Replay(graph);
+                graph.Replay();
             backend.Download(wait, new byte[1]);
             seconds[round] = watch.Elapsed.TotalSeconds / (CudaUnderTest.IsReal ? replays : 1);
         }

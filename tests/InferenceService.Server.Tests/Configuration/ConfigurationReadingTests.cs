@@ -27,7 +27,7 @@ public sealed class ConfigurationReadingTests
         _variables["INFERENCE__Engine__BlockSize"] = "3";
         _variables["INFERENCE__Engine__MaxNumSeqs"] = "3";
         EngineSection engine = Read("--block-size", "4").Options.Engine;
-        Assert.Equal((4, 3, 2L, 100), (engine.BlockSize, engine.MaxNumSeqs, engine.Seed!.Value, engine.StepTokens));
+        Assert.Equal((4, 3, 2L, 100), (engine.BlockSize, engine.BatchSequences, engine.Seed!.Value, engine.StepTokens));
     }
 
     [Fact]
@@ -111,7 +111,7 @@ public sealed class ConfigurationReadingTests
     [InlineData("--enable-prefix-caching: \"maybe\" is neither true nor false", "--enable-prefix-caching=maybe")]
     [InlineData("--scheduling-policy: \"fifo\" is not one of fcfs, priority; did you mean fcfs?", "--scheduling-policy", "fifo")]
     [InlineData("--dtype: \"float8\" is not one of auto, float32, float16, bfloat16; did you mean float32?", "--dtype", "float8")]
-    [InlineData("--device: \"cuda\" is not supported by this version yet (supported: cpu)", "--device", "cuda")]
+    [InlineData("--device: \"cud\" is not one of cpu, cuda, auto; did you mean cuda?", "--device", "cud")]
     [InlineData("--quantization: \"int3\" is not one of none, int8, int4; did you mean int8?", "--quantization", "int3")]
     [InlineData("--cpu-kernels: \"avx\" is not one of auto, avx512, avx-vnni, avx2, portable; did you mean avx2?", "--cpu-kernels", "avx")]
     [InlineData("--kv-cache-dtype: \"fp8\" is not supported by this version yet (supported: auto, float32, float16, bfloat16, int8, int4)", "--kv-cache-dtype", "fp8")]

@@ -2,6 +2,7 @@ using InferenceService.Engine.Cache.Policies;
 using InferenceService.Models;
 using InferenceService.Server.Configuration;
 using InferenceService.Server.Hosting;
+using InferenceService.Server.Hosting.Devices;
 
 namespace InferenceService.Server.Tests.Configuration;
 
@@ -110,7 +111,7 @@ public sealed class KvCacheRulesTests : IDisposable
     {
         var cache = new KvCacheOptions { Dtype = type };
         var environment = new ProcessEnvironment { Variables = new Dictionary<string, string>() };
-        using ModelPlan plan = ModelPlan.Open(new ModelOptions { Path = TinyModel.Folder, KvCache = cache }, new EngineSection { BlockSize = 40 }, environment, 1L << 30, null);
+        using ModelPlan plan = ModelPlan.Open(new ModelOptions { Path = TinyModel.Folder, KvCache = cache }, new EngineSection { BlockSize = 40 }, environment, DeviceRoom.Host(1L << 30), null);
         Assert.Equal((64, bits), (plan.BlockSize, plan.Policy.Packing.Bits));
         Assert.Equal($"--block-size: 40 is raised to 64, because --kv-cache-dtype {type} quantises 32 tokens at once.", Assert.Single(plan.Warnings));
         // Heads of 8 are short of a group of 32 channels, so that 8 bits gain nothing here.
@@ -121,7 +122,7 @@ public sealed class KvCacheRulesTests : IDisposable
     {
         var cache = new KvCacheOptions { Policy = policy, AllowedPolicies = allowed.Split(',', StringSplitOptions.RemoveEmptyEntries), Grouping = grouping };
         var environment = new ProcessEnvironment { Variables = new Dictionary<string, string>() };
-        return ModelPlan.Open(new ModelOptions { Path = TinyModel.Folder, KvCache = cache }, new EngineSection(), environment, 1L << 30, null);
+        return ModelPlan.Open(new ModelOptions { Path = TinyModel.Folder, KvCache = cache }, new EngineSection(), environment, DeviceRoom.Host(1L << 30), null);
     }
 
     private ConfigurationReading Read(string[] args, params (string Name, string Value)[] variables) => ConfigurationReading.Read(

@@ -47,6 +47,25 @@ public sealed class MemoryPlanTests
     }
 
     [Fact]
+    public void A_devices_own_memory_goes_to_the_pool_as_a_whole_and_swap_to_the_hosts()
+    {
+        MemoryDemand demand = Demand() with { AvailableBytes = 24L << 20, WeightBytes = 8L << 20, PoolShare = 1, HostBytes = 6L << 20, MaxNumSeqs = 64 };
+        MemoryPlan plan = MemoryPlan.For(demand);
+        long left = demand.AvailableBytes - demand.WeightBytes - plan.WorkspaceBytes;
+        Assert.InRange(plan.PoolBytes, left - (16 * TokenBytes), left);
+        Assert.Equal(3L << 20, plan.SwapBytes);
+    }
+
+    [Fact]
+    public void A_refusal_names_the_parts_and_the_flag_that_gives_more()
+    {
+        MemoryDemand demand = Demand() with { AvailableBytes = 8L << 20, WeightBytes = 8L << 20, PoolShare = 1, MoreFlag = "--gpu-memory-utilization" };
+        string message = Assert.Throws<CheckpointException>(() => MemoryPlan.For(demand)).Message;
+        Assert.StartsWith("The KV pool of 0 bytes (of 8388608 bytes weights take 8388608, workspaces ", message, StringComparison.Ordinal);
+        Assert.EndsWith("raise --gpu-memory-utilization.", message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void An_explicit_pool_is_taken_as_given_in_whole_blocks()
     {
         MemoryPlan plan = MemoryPlan.For(Demand() with { KvCacheBytes = (100L * 16 * TokenBytes) + 5 });

@@ -4,6 +4,7 @@ using InferenceService.Engine.Cache.Policies;
 using InferenceService.Models;
 using InferenceService.Server.Configuration;
 using InferenceService.Server.Hosting;
+using InferenceService.Server.Hosting.Devices;
 using InferenceService.Text.Tokenization;
 
 namespace InferenceService.Server.Tests.Hosting;
@@ -129,7 +130,7 @@ public sealed class ModelPlanTests
 
         // A pool too small for the checkpoint's context has the same effect.
         var layered = new ModelOptions { Path = folder, KvCache = new KvCacheOptions { Grouping = "head" } };
-        using ModelPlan whole = Open(layered), cut = ModelPlan.Open(layered, new EngineSection(), NoVariables, 1L << 30, 256 * 256);
+        using ModelPlan whole = Open(layered), cut = ModelPlan.Open(layered, new EngineSection(), NoVariables, DeviceRoom.Host(1L << 30), 256 * 256);
         Assert.Equal(["full"], whole.Policies.Names);
         Assert.Equal(256, cut.Memory.MaxModelLength);
         Assert.Equal(KvPolicyRegistry.Names.Where(name => name != "lckv"), cut.Policies.Names);
@@ -169,5 +170,5 @@ public sealed class ModelPlanTests
         Assert.NotEqual(one.OutputFacts, changed.OutputFacts);
     }
 
-    private static ModelPlan Open(ModelOptions options) => ModelPlan.Open(options, new EngineSection(), NoVariables, 1L << 30, null);
+    private static ModelPlan Open(ModelOptions options) => ModelPlan.Open(options, new EngineSection(), NoVariables, DeviceRoom.Host(1L << 30), null);
 }

@@ -3,6 +3,7 @@ using System.Text.Json;
 using InferenceService.Models;
 using InferenceService.Server.Configuration;
 using InferenceService.Server.Hosting;
+using InferenceService.Server.Hosting.Devices;
 
 namespace InferenceService.Server.Tests.Hosting;
 
@@ -19,7 +20,7 @@ public sealed class SharedCachesTests
     }
 
     private static ModelPlan Open(string folder, string policy, EngineSection? engine = null) =>
-        ModelPlan.Open(new ModelOptions { Path = folder, KvCache = new KvCacheOptions { Policy = policy } }, engine ?? new EngineSection(), NoVariables, 1L << 30, null);
+        ModelPlan.Open(new ModelOptions { Path = folder, KvCache = new KvCacheOptions { Policy = policy } }, engine ?? new EngineSection(), NoVariables, DeviceRoom.Host(1L << 30), null);
 
     [Theory]
     [InlineData("lckv")]

@@ -67,6 +67,7 @@ internal static class ModelListEndpoints
         json.WritePropertyName("kv_policy");
         model.Policies.WriteDefault(json);
         json.WriteString("quantization", model.Quantization);
+        json.WriteString("device", model.Device);
         json.WriteEndObject();
     }
 }
