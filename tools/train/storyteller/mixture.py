@@ -23,8 +23,8 @@ SHARES = [
     (1600, (0.58, 0.08, 0.03, 0.03, 0.28, 0.00)),
     (1740, (0.58, 0.08, 0.03, 0.03, 0.28, 0.00)),
     (1800, (0.64, 0.17, 0.02, 0.02, 0.15, 0.00)),
-    (2990, (0.64, 0.17, 0.02, 0.02, 0.15, 0.00)),
-    (3000, (0.42, 0.13, 0.01, 0.01, 0.13, 0.30)),
+    (3260, (0.64, 0.17, 0.02, 0.02, 0.15, 0.00)),
+    (3270, (0.36, 0.10, 0.01, 0.01, 0.12, 0.40)),
 ]
 # What retrieval rows look like from a step on: their lengths, and the share of literal copying.
 ROWS = [
@@ -34,9 +34,18 @@ ROWS = [
     (1600, (256, 512, 1024, 1536, 2048), 0.06),
 ]
 FILLER = {"tinystories": 0.5, "fairytales": 0.25, "classics": 0.25}
-CHAT_SHARE = {"tinystories": 0.6, "fables": 0.7}
+# How often a document is seen as the answer to a request, from a step on: less once the made stories are the voice of a chat.
+CHAT_SHARE = [
+    (0, {"tinystories": 0.6, "fables": 0.7}),
+    (3270, {"tinystories": 0.25, "fables": 0.35}),
+]
 POOL_TOKENS = 128 * 1024
 IGNORED = -100
+
+
+def _since(table, step):
+    """The last row of `table` that holds at `step`."""
+    return table[bisect.bisect_right([row[0] for row in table], step) - 1]
 
 
 def shares(step):
@@ -128,7 +137,7 @@ class Stream:
         """(ids, weight of each in the loss), one row."""
         tok = self.tokenizer
         if source == "retrieval":
-            _, lengths, copies = ROWS[bisect.bisect_right([r[0] for r in ROWS], step) - 1]
+            _, lengths, copies = _since(ROWS, step)
             ids, learned = retrieval.example(tok, self._filler, rng, rng.choice(lengths), copies)
         elif source == "plots":
             told = plots.example(rng)
@@ -137,9 +146,9 @@ class Stream:
                 learned = [True] * len(ids)
             else:
                 ids, learned = encode_turns(tok, told)
-        elif source in CHAT_SHARE:
+        elif source in _since(CHAT_SHARE, step)[1]:
             doc = self._next_document(source)
-            if rng.random() < CHAT_SHARE[source]:
+            if rng.random() < _since(CHAT_SHARE, step)[1][source]:
                 docs = [doc]
                 while source == "tinystories" and len(docs) < 4 and rng.random() < 0.15:
                     docs.append(self._next_document(source))
