@@ -22,12 +22,14 @@ import re
 from . import prompts
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "plots")
-FILES = ("everyday.txt", "animals.txt", "fables.txt", "bedtime.txt", "pairs.txt")
+FILES = ("everyday.txt", "pets.txt", "animals.txt", "fables.txt", "bedtime.txt", "combinations.txt")
 CHARACTERS, THINGS = "hfg", "tuv"
 FEMALE = dict(he="she", him="her", his="her", self="herself", hers="hers", boy="girl", son="daughter")
 MALE = dict(he="he", him="him", his="his", self="himself", hers="his", boy="boy", son="son")
-FEELINGS = ["happy", "very happy", "glad", "proud", "proud and happy", "warm and happy"]
+FEELINGS = ["happy", "happy", "very happy", "glad", "full of joy", "happy and proud"]
 ELDERS = {"mom": FEMALE, "mother": FEMALE, "grandma": FEMALE, "grandmother": FEMALE, "aunt": FEMALE}
+PETLIKE = ("dragon", "dinosaur", "monster", "unicorn", "elf", "fairy")
+NOT_CHILDREN = ("Spot", "Fin", "Kitty")
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _MACRO = re.compile(r"<([a-z0-9-]+)((?: [a-z])*)>")
 _SLOT = re.compile(r"\[([A-Za-z@][A-Za-z ]*)(?:\.([a-z]+))?\]")
@@ -166,9 +168,9 @@ class Character:
         self.lives, self.eats = choose(lives, rng), choose(eats, rng)
         self.name = name
         if name is None and (child and named > 0.3 or rng.random() < named):
-            lists = ["girls" if self.gender == "female" else "boys"] + ([] if child else [self.gender])
+            lists = ["girls" if self.gender == "female" else "boys"] + ([] if child or "fantasy" in self.tags and self.noun not in PETLIKE else [self.gender])
             pool = [n for n in words()[rng.choice(lists)]
-                    if not any(n[0] == o[0] or n.lower() in o.lower() or o.lower() in n.lower() for o in taken)]
+                    if not (child and n in NOT_CHILDREN) and not any(n[0] == o[0] or n.lower() in o.lower() or o.lower() in n.lower() for o in taken)]
             self.name = rng.choice(pool)
         sizes = "child" if child else "small" if "small" in self.tags else "big" if "big" in self.tags else ""
         self.trait = trait if trait is not None else rng.choice(words()["traits"]) if rng.random() < 0.55 else ""
@@ -226,6 +228,7 @@ class Thing:
         first = rng.choice(adjectives.split(", ")) if rng.random() < 0.55 else ""
         choices = words()["color"] if colors == "yes" else [c for c in colors.split(", ") if c]
         self.color = color or (rng.choice(choices) if choices and rng.random() < 0.6 else "")
+        first = first or ("" if self.color else rng.choice(adjectives.split(", ")))
         if first in ("golden", "silver") and self.color or first == self.color:
             first = ""
         self.adjectives = [a for a in (first, self.color) if a]
@@ -264,7 +267,9 @@ class Story:
         self._beats = [self._beat(b) for b in plot.beats]
         self._beats = [b for b in self._beats if b]
         self.text = self._join()
+        told = set(self.used)
         self.abouts = self._abouts()
+        self.used = told
         self.questions = self._questions()
 
     # what the story is made of
@@ -302,7 +307,7 @@ class Story:
         for i, key in enumerate(THINGS):
             if key in head:
                 tags = wanted.get("thing", head[key]) if key == "t" else head[key]
-                row = _pick(table("things.txt", 4), tags, rng, nouns)
+                row = _pick(table("objects.txt", 4), tags, rng, nouns)
                 self.cast[key] = Thing(row, rng)
                 nouns.append(row[0])
         for key, value in head.items():
@@ -409,13 +414,14 @@ class Story:
         for key in ("f", "g", "p"):
             if key in self.cast and key in self.used:
                 f = self.cast[key]
-                phrase = rng.choice([f.form("bare"), article(f.noun), f.intro, article(f.noun)])
+                known = f"{key}." in self.used or f"{key}.a" in self.used      # else the story does not tell the name
+                phrase = rng.choice([f.form("bare"), article(f.noun), f.intro if known else f.form("bare"), article(f.noun)])
                 if key == "p":
                     about += [f"{h.name or who} and {h.form('his')} {f.noun}" + (f" {f.name}" if f.name and rng.random() < .7 else "")] * 4
                 else:
                     about += [f"{who} and {phrase}"] * 2 + [f"a friendship between {article(h.noun)} and {article(f.noun)}"] * \
                         ("friend" in self.plot.head.get("theme", ""))
-                if f.name and h.name and rng.random() < 0.4:
+                if known and f.name and h.name and rng.random() < 0.4:
                     about.append(f"{h.name} and {f.name}")
         if "theme" in self.plot.head:
             theme = self.say(rng.choice(options(self.plot.head["theme"])))
@@ -519,7 +525,7 @@ def tell(rng, wanted=None):
 
 def _fits(plot, wanted):
     creatures = {r[0]: r for r in table("creatures.txt", 6)}
-    things = {r[0]: r for r in table("things.txt", 4)}
+    things = {r[0]: r for r in table("objects.txt", 4)}
     hero = wanted["like"].noun if "like" in wanted else wanted.get("hero")
     for key, noun, rows in (("h", hero, creatures), ("f", wanted.get("friend"), creatures), ("t", wanted.get("thing"), things)):
         if noun and (key not in plot.head or noun not in rows or not accepts(plot.head[key], rows[noun])):
