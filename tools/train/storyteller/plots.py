@@ -30,6 +30,7 @@ FEELINGS = ["happy", "happy", "very happy", "glad", "full of joy", "happy and pr
 ELDERS = {"mom": FEMALE, "mother": FEMALE, "grandma": FEMALE, "grandmother": FEMALE, "aunt": FEMALE}
 PETLIKE = ("dragon", "dinosaur", "monster", "unicorn", "elf", "fairy")
 NOT_CHILDREN = ("Spot", "Fin", "Kitty")
+UNLIKE = set("swimmer machine fantasy object sky plant toyish vehicle rails floats roller light".split())
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _MACRO = re.compile(r"<([a-z0-9-]+)((?: [a-z])*)>")
 _SLOT = re.compile(r"\[([A-Za-z@][A-Za-z ]*)(?:\.([a-z]+))?\]")
@@ -181,7 +182,7 @@ class Character:
             and self.tags & {"house", "runner"} and self.noun not in ("zebra", "tiger", "lion") else ""
         if child and not size and not self.trait:
             size = "little"
-        order = (self.trait, size, coat) if size in ("little", "young") else (size, self.trait, coat)
+        order = (self.trait, size, coat) if size in ("little", "young") and self.trait != "old" else (size, self.trait, coat)
         self.adjectives = [a for a in order if a]
         self.naming = rng.choice(["named", "named", "called"])
 
@@ -244,6 +245,13 @@ class Thing:
 
 # ---- telling
 
+def _matches(tag, row):
+    """Whether one tag of a head, or a noun, admits the row: those who cannot walk about on land must be named or asked for."""
+    if tag == "any" or tag.replace("_", " ") == row[0]:
+        return True
+    return tag in row[1] and (tag in UNLIKE or not row[1] & UNLIKE)
+
+
 def _pick(rows, tags, rng, but=()):
     """A row with one of the tags (or nouns) in `tags`, each tag as likely as the next; "-x" forbids tag or noun x."""
     wanted = [t for t in tags.split() if t[0] != "-"]
@@ -251,7 +259,7 @@ def _pick(rows, tags, rng, but=()):
     free = [r for r in rows if r[0] not in but and r[0] not in banned and not r[1] & banned]
     rng.shuffle(wanted)
     for tag in wanted:
-        fitting = [r for r in free if tag == "any" or tag in r[1] or tag.replace("_", " ") == r[0]]
+        fitting = [r for r in free if _matches(tag, r)]
         if fitting:
             return rng.choice(fitting)
     return None
@@ -264,10 +272,11 @@ class Story:
         self.plot, self.rng, self.kind = plot, rng, plot.kind
         self.cast, self.chosen, self.used = {}, {}, set()
         self._draw(wanted)
+        self.telling = True
         self._beats = [self._beat(b) for b in plot.beats]
         self._beats = [b for b in self._beats if b]
         self.text = self._join()
-        told = set(self.used)
+        self.telling, told = False, set(self.used)
         self.abouts = self._abouts()
         self.used = told
         self.questions = self._questions()
@@ -301,7 +310,7 @@ class Story:
         if "p" in head:
             noun = choose("{" + head["p"] + "}", rng).strip() if head["p"] != "yes" else rng.choice(words()["pets"])
             row = next(r for r in table("creatures.txt", 6) if r[0] == noun)
-            self.cast["p"] = Character(row, rng, "", 0.9, None, names)
+            self.cast["p"] = Character(row, rng, "", 1.0, None, names)
         if "m" in head:
             self.cast["m"] = Elder(self.cast["h"], rng)
         for i, key in enumerate(THINGS):
@@ -362,6 +371,8 @@ class Story:
             return choose(self.rng.choice(words()[key[1:]]), self.rng)
         low = key.lower()
         if low in self.cast:
+            if self.telling and isinstance(self.cast[low], Character):
+                form = self._introduced(low, form)
             said = self.cast[low].form(form)
             self.used |= {low, f"{low}.{form}"}
         else:
@@ -371,6 +382,14 @@ class Story:
             self.used.add(low)
             said = self.say(said)
         return said[:1].upper() + said[1:] if key[0].isupper() else said
+
+    def _introduced(self, key, form):
+        """Who is named for the first time is introduced, and nobody is introduced twice."""
+        known = self.used & {f"{key}.a", f"{key}.bare", f"{key}.name"}
+        if not known and form in ("", "the"):
+            return "a"
+        assert known or form in ("a", "bare", "name") or key == "p", f"{self.plot.title}: [{key}.{form}] before [{key}.a]"
+        return "" if known and form == "a" and f"{key}.a" in self.used else form
 
     def say(self, text):
         """Slots, phrases and alternatives of `text` replaced."""
@@ -392,7 +411,7 @@ class Story:
         breaks, text = self.rng.choice([0.1, 0.3, 0.3, 0.6]), ""
         for i, beat in enumerate(self._beats):
             text += ("" if i == 0 else "\n" if self.rng.random() < breaks else " ") + beat
-        return tidy(text)
+        return reword(tidy(text), self.rng)
 
     # what may be asked
 
@@ -465,6 +484,30 @@ class Story:
         return done
 
 
+@functools.lru_cache(None)
+def wordings():
+    """(pattern of the first wording, all wordings) of each line of wordings.txt."""
+    rows = [[w.strip() for w in line.split("|")] for line in _lines("wordings.txt") if line.strip()]
+    return [(re.compile(rf"\b({row[0][0]}|{row[0][0].upper()}){row[0][1:]}\b"), row) for row in rows]
+
+
+SHORT = [("did not", "didn't"), ("could not", "couldn't"), ("do not", "don't"), ("was not", "wasn't"), ("does not", "doesn't"),
+         ("would not", "wouldn't"), ("had not", "hadn't"), ("I am", "I'm"), ("I will", "I'll"), ("It is", "It's"), ("cannot", "can't")]
+
+
+def reword(text, rng):
+    """The same story in slightly other words; in a third of the stories with don't and I'm."""
+    for pattern, row in wordings():
+        if rng.random() < 0.45:
+            new = rng.choice(row[1:])
+            text = pattern.sub(lambda m: new[0].upper() + new[1:] if m[1].isupper() else new, text)
+    if rng.random() < 0.3:
+        for long, short in SHORT:
+            text = re.sub(rf"\b{long}\b(?=[ ])", short, text)
+            text = re.sub(rf"\b{long[0].upper() + long[1:]}\b(?=[ ])", short[0].upper() + short[1:], text)
+    return text
+
+
 def tidy(text, capital=True):
     """Right articles, capitals at the beginning of sentences, no doubled spaces."""
     text = re.sub(r" +", " ", text)
@@ -509,8 +552,8 @@ def banned(request):
 def accepts(tags, row):
     """Whether a head's `tags` allow this creature or thing."""
     banned_tags = {t[1:].replace("_", " ") for t in tags.split() if t[0] == "-"}
-    wanted = {t.replace("_", " ") for t in tags.split() if t[0] != "-"}
-    return not (row[0] in banned_tags or row[1] & banned_tags) and bool(("any" in wanted) or row[0] in wanted or row[1] & wanted)
+    wanted = [t for t in tags.split() if t[0] != "-"]
+    return not (row[0] in banned_tags or row[1] & banned_tags) and any(_matches(t, row) for t in wanted)
 
 
 def tell(rng, wanted=None):
@@ -539,7 +582,7 @@ ASK = prompts.ASK + [
     "Can you write a story about {}?", "Could you tell me a story about {}?", "I would like a story about {}.",
     "A short story about {}.", "Make up a short story about {}.", "Tell us a story about {}.", "can you tell me a story about {}",
     "please tell me a story about {}", "Story about {}", "Tell me something about {}.", "Write me a short story about {}.",
-    "My child wants to hear a story about {}.", "I need a story about {} for my daughter.", "I need a story about {} for my son.",
+    "My child wants to hear a story about {}.", "My daughter wants a story about {}.", "I need a story about {}.",
     "Write a simple story about {}.", "Write a happy story about {}.", "Do you know a story about {}?", "Invent a story about {}.",
 ]
 ASK_BED = ["Write a bedtime story about {}.", "Tell me a bedtime story about {}.", "bedtime story about {}", "A bedtime story about {}, please.",
@@ -591,6 +634,8 @@ def _request(story, rng, again):
         if story.kind == "fable":
             asks = ["Tell me a fable.", "Write a fable.", "tell me a fable", "Tell me a story with a moral."]
         return rng.choice(asks), text
+    if draw < 0.36 and not again:
+        return typed(_detailed(story, rng), rng), text
     about = rng.choice(story.abouts)
     if again and rng.random() < 0.8:
         return typed(rng.choice(ASK_AGAIN).format(about), rng), text
@@ -605,6 +650,30 @@ def _request(story, rng, again):
         return typed(rng.choice(ASK_BED).format(about), rng), text
     asks = [a for a in ASK if "bedtime" not in a] if story.kind != "bedtime" else ASK
     return typed(rng.choice(asks).format(about), rng), text
+
+
+def _detailed(story, rng):
+    """A request in several sentences."""
+    h, told = story.hero, story.used
+    who = rng.choice([h.form("bare"), article(h.noun)])
+    parts, plain = [], rng.choice(["Write a story about {}.", "Tell me a story about {}.", "Write a short story about {}.", "A story about {}."])
+    if h.name:
+        named = f"{h.form('his').capitalize()} name is {h.name}."
+        parts += [rng.choice([named, f"The {h.noun} is called {h.name}.", f"The name of the {h.noun} is {h.name}."])] * 2
+    for key in THINGS:
+        if f"{key}.a" in told:
+            t = story.cast[key]
+            parts += [f"There should be {article(t.noun)} in it.", f"Use the word {t.noun}.", f"It should have {t.form('a')} in it."]
+    for key in "fg":
+        if f"{key}.a" in told:
+            f = story.cast[key]
+            parts += [f"There is also {article(f.noun)}.", f"{h.form('he').capitalize()} meets {f.form('a')}.", f"There should be {article(f.noun)} in it."]
+    if story.moral:
+        parts += [f"It should teach that {story.moral}.", f"The moral is that {story.moral}."]
+    if story.kind == "bedtime":
+        parts += ["It is for bedtime.", "My child is going to sleep."]
+    parts = parts or ["It should be short."]
+    return " ".join([plain.format(who), *dict.fromkeys(rng.sample(parts, min(len(parts), rng.choice([1, 1, 2]))))])
 
 
 def _words(story, rng):
