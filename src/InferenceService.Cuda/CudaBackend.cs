@@ -51,7 +51,7 @@ public sealed unsafe class CudaBackend : IBackend
         _blas = new BlasProducts(device, _stream, _memory, options.ArenaBytes);
         _rows = new RowVerbs(_stream, _kernels, _fault);
         _products = new ProductVerbs(_stream, _kernels, _memory, _blas, options.Deterministic);
-        _cache = new CacheVerbs(device, _stream, _kernels, _memory, _fault, options.Deterministic);
+        _cache = new CacheVerbs(device, _stream, _kernels, _memory, _fault, options);
     }
 
     /// <inheritdoc/>
@@ -255,10 +255,9 @@ public sealed unsafe class CudaBackend : IBackend
     public void MoveSlots(ReadOnlySpan<SlotMove> moves, Tensor pool, KvBlockFormat format)
     {
         VerbShapes.MoveSlots(moves, pool, format);
-        if (moves.IsEmpty)
+        if (Stage(moves) is not { } list)
             return;
-        Enter();
-        _cache.Move(Stage(MemoryMarshal.AsBytes(moves)), moves.Length, pool, format);
+        _cache.Move(list, moves.Length, pool, format);
         Leave();
     }
 
@@ -266,10 +265,9 @@ public sealed unsafe class CudaBackend : IBackend
     public void PackBlocks(ReadOnlySpan<BlockPack> packs, Tensor pool, KvBlockFormat format)
     {
         VerbShapes.PackBlocks(packs, pool, format);
-        if (packs.IsEmpty)
+        if (Stage(packs) is not { } list)
             return;
-        Enter();
-        _cache.Pack(Stage(MemoryMarshal.AsBytes(packs)), packs.Length, pool, format);
+        _cache.Pack(list, packs.Length, pool, format);
         Leave();
     }
 
@@ -329,12 +327,16 @@ public sealed unsafe class CudaBackend : IBackend
         ? tensor
         : throw new ShapeException($"A {tensor.Type} tensor [{tensor.Rows}, {tensor.Columns}] lies on the device; weights are packed from host memory.");
 
-    /// <summary>A short list for the next kernel, on the device.</summary>
-    private ulong Stage(ReadOnlySpan<byte> list)
+    /// <summary>A short list for the next kernel, on the device; null when there is nothing in it.</summary>
+    private ulong? Stage<T>(ReadOnlySpan<T> list) where T : unmanaged
     {
-        ulong scratch = _memory.Scratch(list.Length);
-        fixed (byte* first = list)
-            _staging.Upload(first, list.Length, scratch);
+        if (list.IsEmpty)
+            return null;
+        Enter();
+        ReadOnlySpan<byte> bytes = MemoryMarshal.AsBytes(list);
+        ulong scratch = _memory.Scratch(bytes.Length);
+        fixed (byte* first = bytes)
+            _staging.Upload(first, bytes.Length, scratch);
         return scratch;
     }
 

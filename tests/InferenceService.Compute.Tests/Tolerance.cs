@@ -6,6 +6,9 @@ public sealed record Tolerance(double Absolute, double Relative)
     /// <summary>Arithmetic in binary32, sums of a few thousand terms.</summary>
     public static Tolerance F32 { get; } = new(2e-6, 1e-5);
 
+    /// <summary>So many times as much.</summary>
+    public Tolerance Times(double factor) => new(factor * Absolute, factor * Relative);
+
     /// <summary>Throws on the first element that is too far off; NaN must meet NaN.</summary>
     public void AssertClose(ReadOnlySpan<float> expected, ReadOnlySpan<float> actual, string what)
     {

@@ -7,7 +7,7 @@ namespace InferenceService.Cuda.Tests;
 [RequiresCuda]
 public sealed class DecodeTests : IDisposable
 {
-    private readonly CudaBackend _fast = CudaUnderTest.Backend(), _exact = CudaUnderTest.Backend(options => options with { Deterministic = true });
+    private readonly CudaBackend _fast = CudaUnderTest.Backend(), _exact = CudaUnderTest.Backend(options => options with { ExactAttention = true });
 
     public void Dispose()
     {

@@ -23,7 +23,8 @@ struct alignas(8) uint2 { u32 x, y; };
 
 namespace emulation {
 struct Fibre { void* stack; uint3 thread; bool done; };
-struct Warp { u32 slot[2][32]; u32 generation; int arrived, live; };
+struct Words { u32 word[6]; };
+struct Warp { Words slot[2][32]; u32 generation; int arrived, live; };
 struct Block {
   void* shared; Fibre* fibres; Warp* warps; int threads; uint3 index; dim3 grid, size;
   int arrived, live, current, idle; u32 generation; void* launcher; void (*body)(void*); void* argument;
@@ -40,17 +41,77 @@ inline void barrier() {
   else while (b->generation == generation) yield();
 }
 
-// Puts the lane's word down, waits for the whole warp, and reads another lane's. Two parities: one rendezvous is enough.
-inline u32 exchange(u32 value, int mask) {
+// Puts the lane's words down, waits for the whole warp, and returns those of all lanes. Two parities: one rendezvous is enough.
+inline const Words* exchange(const Words& mine) {
   Block* b = block;
-  const int lane = b->current & 31;
   Warp& warp = b->warps[b->current >> 5];
   const u32 generation = warp.generation;
   b->idle = 0;
-  warp.slot[generation & 1][lane] = value;
+  warp.slot[generation & 1][b->current & 31] = mine;
   if (++warp.arrived == warp.live) { warp.arrived = 0; warp.generation = generation + 1; }
   else while (warp.generation == generation) yield();
-  return warp.slot[generation & 1][lane ^ mask];
+  return warp.slot[generation & 1];
+}
+
+// Tensor cores cut sums off towards zero.
+inline float cut_off(double sum) {
+  const float f = (float)sum;
+  return std::fabs((double)f) > std::fabs(sum) ? std::nextafterf(f, 0.f) : f;
+}
+
+inline float bf16(u32 word, int half) {
+  const u32 bits = half ? word & 0xffff0000u : word << 16;
+  float f;
+  memcpy(&f, &bits, 4);
+  return f;
+}
+
+inline void mma_bf16(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+  const Words* all = exchange({{a[0], a[1], a[2], a[3], b0, b1}});
+  const int lane = block->current & 31;
+  for (int r = 0; r < 4; r++) {
+    const int row = lane / 4 + 8 * (r >> 1), column = 2 * (lane % 4) + (r & 1);
+    double sum = d[r];
+    for (int k = 0; k < 16; k++) {
+      const int from = (k & 7) >> 1;
+      sum += (double)bf16(all[(row & 7) * 4 + from].word[(row >> 3) + 2 * (k >> 3)], k & 1) * bf16(all[column * 4 + from].word[4 + (k >> 3)], k & 1);
+    }
+    d[r] = cut_off(sum);
+  }
+}
+
+inline void mma_bytes(int (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+  const Words* all = exchange({{a[0], a[1], a[2], a[3], b0, b1}});
+  const int lane = block->current & 31;
+  for (int r = 0; r < 4; r++) {
+    const int row = lane / 4 + 8 * (r >> 1), column = 2 * (lane % 4) + (r & 1);
+    for (int k = 0; k < 32; k++) {
+      const int from = (k & 15) >> 2, shift = 8 * (k & 3);
+      d[r] += (int)(signed char)(all[(row & 7) * 4 + from].word[(row >> 3) + 2 * (k >> 4)] >> shift) * (signed char)(all[column * 4 + from].word[4 + (k >> 4)] >> shift);
+    }
+  }
+}
+
+inline void matrices(u32 (&r)[4], const void* row, bool turned) {
+  if ((uintptr_t)row % 16) { fprintf(stderr, "emulation: a matrix row is not aligned to 16 bytes\n"); abort(); }
+  Words mine;
+  memcpy(mine.word, &row, sizeof row);
+  const Words* all = exchange(mine);
+  const int lane = block->current & 31;
+  for (int i = 0; i < 4; i++) {
+    for (int half = 0; half < 2; half++) {
+      const int line = turned ? 2 * (lane % 4) + half : lane / 4, element = turned ? lane / 4 : 2 * (lane % 4) + half;
+      const u16* from;
+      memcpy(&from, all[8 * i + line].word, sizeof from);
+      r[i] = half ? r[i] | (u32)from[element] << 16 : from[element];
+    }
+  }
+}
+
+inline u16 to_bf16(float f) {
+  u32 bits;
+  memcpy(&bits, &f, 4);
+  return f != f ? 0x7fff : (u16)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
 
 inline float half_float(u16 h) {
@@ -84,7 +145,17 @@ inline u16 half_of_number(float f) {                               // to nearest
 #define blockDim (emulation::block->size)
 #define gridDim (emulation::block->grid)
 inline void __syncthreads() { emulation::barrier(); }
-inline u32 kv_shuffle_xor_bits(u32 v, int mask) { return emulation::exchange(v, mask); }
+inline u32 kv_shuffle_xor_bits(u32 v, int mask) { return emulation::exchange({{v}})[(emulation::block->current & 31) ^ mask].word[0]; }
+inline u32 kv_pack_bf16(float low, float high) { return emulation::to_bf16(low) | (u32)emulation::to_bf16(high) << 16; }
+inline void kv_mma_bf16(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) { emulation::mma_bf16(d, a, b0, b1); }
+inline void kv_mma_bytes(int (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) { emulation::mma_bytes(d, a, b0, b1); }
+inline void kv_matrices(u32 (&r)[4], const void* row) { emulation::matrices(r, row, false); }
+inline void kv_matrices_turned(u32 (&r)[4], const void* row) { emulation::matrices(r, row, true); }
+inline void kv_copy16(void* shared, const void* global) {
+  if (((uintptr_t)shared | (uintptr_t)global) % 16) { fprintf(stderr, "emulation: a copy of 16 bytes is not aligned\n"); abort(); }
+  memcpy(shared, global, 16);
+}
+inline void kv_copy_wait() {}
 inline int kv_dot4(u32 a, u32 b, int c) {
   for (int i = 0; i < 32; i += 8) c += (int)(signed char)(a >> i) * (signed char)(b >> i);
   return c;

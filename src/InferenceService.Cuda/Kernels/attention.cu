@@ -3,41 +3,13 @@
 // query head each) of one KV head; all positions are slots.
 #include "attention.cuh"
 
-enum { KEYS = 32, THREADS = 128, STATISTICS = 3 };
+enum { KEYS = 32, THREADS = 128 };
 
 struct SumArgs {
   AttentionArgs attention; float* columns; float* band; float* range;
   i64 columnStride, bandStride, rangeStride, headRows;
   int columnRows, columnSlots, bandRows, bandSlots, rangeRows, padding;
 };
-
-enum { WANT_COLUMNS = 1, WANT_BAND = 2, WANT_RANGE = 4, WANT_HEADS = 8, OBSERVED_FIELDS = 5 };
-
-__device__ __forceinline__ int kv_wanted(const AttentionArgs& a, int sequence) {
-  return a.wanted == 0 || a.sequenceRow[sequence] < 0 ? 0 : a.wanted & a.observed[sequence * OBSERVED_FIELDS];
-}
-__device__ __forceinline__ int kv_first_row(const AttentionArgs& a, const Lane& lane, int sequence) {
-  return kv_most(0, a.observed[sequence * OBSERVED_FIELDS + 1] - lane.length);
-}
-
-// Where the 32 slots of a tile lie: 0 = nothing to read, else the K row; an odd address is a packed child's lane + 1.
-__device__ __forceinline__ void kv_find(const Cache& c, const Lane& lane, int sequence, int head, int first, int last, int tile, u64* at) {
-  const int slot = tile + threadIdx.x;
-  if (threadIdx.x >= KEYS) return;
-  u64 address = 0;
-  int entry;
-  if (kv_sees(c, lane, first, last, slot) && kv_entry(c, lane, sequence, head, slot, &entry))
-    address = entry < 0 ? (u64)kv_child(c, lane, entry) + 1
-      : (u64)(c.pool + (i64)entry * c.blockBytes + lane.offset) + (u64)(slot % c.blockSize) * c.headDim * (c.type == KV_F32 ? 4 : 2);
-  at[threadIdx.x] = address;
-}
-
-template<int T> __device__ __forceinline__ float kv_key(const Cache& c, u64 at, int slot, int d) {
-  return at == 0 ? 0.f : at & 1 ? kv_packed_key(c, (const u8*)(at - 1), slot % c.blockSize, d) : kv_load<T>((const void*)at, d);
-}
-template<int T> __device__ __forceinline__ float kv_value(const Cache& c, u64 at, int slot, int d) {
-  return at == 0 ? 0.f : at & 1 ? kv_packed_value(c, (const u8*)(at - 1), slot % c.blockSize, d) : kv_load<T>((const void*)(at + c.halfLaneBytes), d);
-}
 
 // q·k in four partial sums
 __device__ __forceinline__ float kv_dot(const float* q, const float* k, int n) {
@@ -95,7 +67,7 @@ template<int T> __device__ __forceinline__ void attention(const AttentionArgs& a
     __syncthreads();
     for (int tile = 0; tile <= last; tile += KEYS) {
       if (kv_sees_none(c, lane, first, last, tile, tile + KEYS)) continue;
-      kv_find(c, lane, sequence, head, first, last, tile, at);
+      kv_find<KEYS>(c, lane, sequence, head, first, last, tile, at);
       __syncthreads();
       for (int i = tid; i < KEYS * D; i += THREADS) {
         const int j = i / D, d = i % D;
@@ -190,7 +162,7 @@ template<int T> __device__ __forceinline__ void attention_sums(const SumArgs& s)
   float* scores = k + KEYS * (D + 1);
   float* q = scores + a.rowsPerTile * a.group * (KEYS + 1);
   float* sink = q + a.rowsPerTile * a.group * D;
-  kv_find(c, lane, sequence, head, lane.length + begin, last, tile, at);
+  kv_find<KEYS>(c, lane, sequence, head, lane.length + begin, last, tile, at);
   __syncthreads();
   for (int i = tid; i < KEYS * D; i += THREADS) k[i / D * (D + 1) + i % D] = kv_key<T>(c, at[i / D], tile + i / D, i % D);
   const int band = a.observed[sequence * OBSERVED_FIELDS + 2];

@@ -40,10 +40,7 @@ extern "C" __global__ void __launch_bounds__(128) move_slots(MoveArgs a) {
   }
 }
 
-struct PackArgs {
-  u8* pool; const uint2* packs; i64 blockBytes;
-  int blockSize, headDim, type, lanes, halfLaneBytes, bits, childrenPerBlock, childBytes, childLaneBytes, padding;
-};
+struct PackArgs { u8* pool; const uint2* packs; i64 blockBytes; int blockSize, headDim, type, halfLaneBytes, bits, childrenPerBlock, childBytes, childLaneBytes; };
 
 // One group of 32: x(i) = element first + i·step; elements past `count` repeat the first, which changes neither minimum nor maximum.
 __device__ __forceinline__ void kv_quantise(int type, const u8* source, u64 first, int step, int count, int bits, u8* codes, u8* parameters) {

@@ -123,3 +123,9 @@ __device__ __forceinline__ bool kv_sees_none(const Cache& c, const Lane& lane, i
   return from > last - c.excludeSelf || (from >= lane.gapStart && to <= lane.gapEnd) || (c.window > 0 && to - 1 <= first - c.window)
     || (lane.window > 0 && from >= lane.sinks && to - 1 <= first - lane.window);
 }
+
+// All of the rows see all of the slots [from, to).
+__device__ __forceinline__ bool kv_sees_all(const Cache& c, const Lane& lane, int first, int last, int from, int to) {
+  return to - 1 <= first - c.excludeSelf && (to <= lane.gapStart || from >= lane.gapEnd) && (c.window == 0 || from > last - c.window)
+    && (lane.window == 0 || to <= lane.sinks || from > last - lane.window);
+}

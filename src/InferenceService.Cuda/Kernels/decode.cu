@@ -2,9 +2,7 @@
 // turn, and a second kernel merges. Every lane of a warp reads 16 bytes of a K and a V row. What a row does not see is never read.
 #include "attention.cuh"
 
-enum { CHUNK = 256, THREADS = 128, WARPS = THREADS / 32 };
-
-struct DecodeArgs { AttentionArgs attention; float* parts; int splits, padding; };
+enum { CHUNK = SPLIT_SLOTS, THREADS = 128, WARPS = THREADS / 32 };
 
 template<int T> __device__ __forceinline__ void kv_load8(const u8* p, float* out) {
   const uint4 v = *(const uint4*)p;
@@ -21,7 +19,7 @@ template<int T> __device__ __forceinline__ void kv_load8(const u8* p, float* out
 }
 
 // grid = (rows, kvHeads, splits), block = 128; G query heads at most, of which `group` are there
-template<int T, int D, int G> __device__ __forceinline__ void decode(const DecodeArgs& d) {
+template<int T, int D, int G> __device__ __forceinline__ void decode(const SplitArgs& d) {
   constexpr int LANES = D / 8, TOKENS = 32 / LANES, STATES = WARPS * TOKENS;    // lanes a token, tokens a warp step, softmax states a CTA
   __shared__ float sharedOutput[STATES][G][D], sharedMost[STATES][G], sharedSum[STATES][G];
   const AttentionArgs& a = d.attention;
@@ -94,14 +92,14 @@ template<int T, int D, int G> __device__ __forceinline__ void decode(const Decod
     if (d.splits == 1) {
       a.output[(u64)row * a.outputStride + (u64)(head * group + g) * D + e] = total == 0.f ? 0.f : kv_divide(value, total);
     } else {
-      float* part = d.parts + (((u64)row * c.kvHeads * group + head * group + g) * d.splits + split) * (D + 2);
-      part[2 + e] = value;
-      if (e == 0) { part[0] = top; part[1] = total; }
+      float* part = d.parts + (((u64)row * c.kvHeads * group + head * group + g) * d.splits + split) * (STATISTICS + D);
+      part[STATISTICS + e] = value;
+      if (e == 0) { part[0] = top; part[1] = total; part[2] = 0.f; }
     }
   }
 }
 
-#define DECODE(name, T, D, G) extern "C" __global__ void __launch_bounds__(128) name(DecodeArgs a) { decode<T, D, G>(a); }
+#define DECODE(name, T, D, G) extern "C" __global__ void __launch_bounds__(128) name(SplitArgs a) { decode<T, D, G>(a); }
 DECODE(decode_f16_d64_g1, KV_F16, 64, 1)
 DECODE(decode_f16_d64_g4, KV_F16, 64, 4)
 DECODE(decode_f16_d64_g8, KV_F16, 64, 8)
@@ -116,20 +114,28 @@ DECODE(decode_bf16_d128_g4, KV_BF16, 128, 4)
 DECODE(decode_bf16_d128_g8, KV_BF16, 128, 8)
 
 // The parts of one query head, in order. grid = (rows, heads), block = headDim
-extern "C" __global__ void __launch_bounds__(128) decode_merge(DecodeArgs d) {
+extern "C" __global__ void __launch_bounds__(128) merge_splits(SplitArgs d) {
   const AttentionArgs& a = d.attention;
   const int row = blockIdx.x, head = blockIdx.y, D = a.cache.headDim, e = threadIdx.x;
   int sequence;
   Rows rows;
   if (!kv_owner(a.cache, row, &sequence, &rows)) return;
-  const float* parts = d.parts + ((u64)row * a.cache.kvHeads * a.group + head) * d.splits * (D + 2);
-  float top = MASKED, total = 0.f, value = 0.f;
-  for (int i = 0; i < d.splits; i++) top = kv_max(top, parts[(u64)i * (D + 2)]);
+  const u64 line = (u64)row * a.cache.kvHeads * a.group + head;
+  const float* parts = d.parts + line * d.splits * (STATISTICS + D);
+  float top = MASKED, total = 0.f, range = 0.f, value = 0.f;
+  for (int i = 0; i < d.splits; i++) top = kv_max(top, parts[(u64)i * (STATISTICS + D)]);
   for (int i = 0; i < d.splits; i++) {
-    const float* part = parts + (u64)i * (D + 2);
+    const float* part = parts + (u64)i * (STATISTICS + D);
     const float factor = kv_exp2(part[0] - top);
     total = kv_fma(factor, part[1], total);
-    value = kv_fma(factor, part[2 + e], value);
+    range = kv_fma(factor, part[2], range);
+    value = kv_fma(factor, part[STATISTICS + e], value);
   }
   a.output[(u64)row * a.outputStride + (u64)head * D + e] = total == 0.f ? 0.f : kv_divide(value, total);
+  if (e == 0 && a.statistics) {
+    float* out = a.statistics + line * STATISTICS;
+    out[0] = top;
+    out[1] = total;
+    out[2] = range;
+  }
 }

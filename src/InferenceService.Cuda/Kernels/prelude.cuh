@@ -54,6 +54,37 @@ __device__ __forceinline__ float kv_max(float a, float b) { float r; asm("max.f3
 __device__ __forceinline__ float kv_min(float a, float b) { float r; asm("min.f32 %0, %1, %2;" : "=f"(r) : "f"(a), "f"(b)); return r; }
 __device__ __forceinline__ float kv_half_float(u16 h) { float r; asm("cvt.f32.f16 %0, %1;" : "=f"(r) : "h"(h)); return r; }
 __device__ __forceinline__ u16 kv_half_of_number(float f) { u16 r; asm("cvt.rn.f16.f32 %0, %1;" : "=h"(r) : "f"(f)); return r; }
+
+// Two floats to bfloat16, to nearest even: `low` in the low half.
+__device__ __forceinline__ u32 kv_pack_bf16(float low, float high) { u32 r; asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low)); return r; }
+// d += a · b on tensor cores. A lane 4·g + t holds of a[16 rows][16] rows g and g + 8, columns 2t, 2t + 1 and 8 more on; of b[16][8 columns]
+// column g, rows 2t, 2t + 1 and 8 more on; of d[16][8] rows g and g + 8, columns 2t and 2t + 1. Sums in f32.
+__device__ __forceinline__ void kv_mma_bf16(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+    : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+// The same of signed bytes: a[16][32], columns 4t to 4t + 3 and 16 more on; b[32][8]. Exact.
+__device__ __forceinline__ void kv_mma_bytes(int (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+  asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+    : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+// Four matrices of 8 rows of 16 bytes in shared memory; lane 8·i + j names row j of matrix i and receives of matrix i, in r[i], word lane % 4
+// of row lane / 4.
+__device__ __forceinline__ void kv_matrices(u32 (&r)[4], const void* row) {
+  asm volatile("{ .reg .u64 a; .reg .u32 s; cvta.to.shared.u64 a, %4; cvt.u32.u64 s, a; ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [s]; }"
+    : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "l"(row) : "memory");
+}
+// The same of the transposed matrices of 16-bit elements.
+__device__ __forceinline__ void kv_matrices_turned(u32 (&r)[4], const void* row) {
+  asm volatile("{ .reg .u64 a; .reg .u32 s; cvta.to.shared.u64 a, %4; cvt.u32.u64 s, a; ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [s]; }"
+    : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "l"(row) : "memory");
+}
+// 16 bytes from global to shared memory, both aligned; there after kv_copy_wait.
+__device__ __forceinline__ void kv_copy16(void* shared, const void* global) {
+  asm volatile("{ .reg .u64 a; .reg .u32 s; .reg .u64 g; cvta.to.shared.u64 a, %0; cvt.u32.u64 s, a; cvta.to.global.u64 g, %1; cp.async.cg.shared.global [s], [g], 16; }"
+    :: "l"(shared), "l"(global) : "memory");
+}
+__device__ __forceinline__ void kv_copy_wait() { asm volatile("cp.async.wait_all;" ::: "memory"); }
 #else
   #include "emulation.h"
 #endif
@@ -78,6 +109,11 @@ __device__ __forceinline__ u16 kv_to_bf16(float f) {
 }
 __device__ __forceinline__ u16 kv_to_half(float f) {
   return f != f ? (u16)(((kv_float_bits(f) >> 16) & 0x8000) | 0x7e00) : kv_half_of_number(f);
+}
+// x and y in two parts each: what bfloat16 holds of them, and what it holds of the rest. Together they differ by 2^-18 at most.
+__device__ __forceinline__ void kv_split(float x, float y, u32* high, u32* low) {
+  *high = kv_pack_bf16(x, y);
+  *low = kv_pack_bf16(x - kv_bits_float(*high << 16), y - kv_bits_float(*high & 0xffff0000u));
 }
 __device__ __forceinline__ float kv_from_bf16(u16 h) { return kv_bits_float((u32)h << 16); }
 

@@ -12,7 +12,8 @@ public sealed unsafe class KernelSet : IDisposable
 
     private readonly CudaDevice _device;
     private readonly List<nint> _modules = [];
-    private readonly Dictionary<(int Type, int HeadDim, int Group), Kernel<DecodeArguments>> _decode = [];
+    private readonly Dictionary<(int Type, int HeadDim, int Group), Kernel<SplitArguments>> _decode = [];
+    private readonly Dictionary<(string Kind, int HeadDim), Kernel<SplitArguments>> _flash = [];
 
     /// <summary>Compiles what the cache lacks and loads everything.</summary>
     /// <exception cref="CudaException">NVRTC is missing, a source does not compile, or the device refuses a module.</exception>
@@ -22,7 +23,7 @@ public sealed unsafe class KernelSet : IDisposable
         device.MakeCurrent();
         var compiler = new KernelCompiler(device.Capability, new CubinCache(options.CubinCache));
         nint rows = Load(compiler, "rows.cu"), product = Load(compiler, "product.cu"), cache = Load(compiler, "cache.cu"), attention = Load(compiler, "attention.cu");
-        nint decode = Load(compiler, "decode.cu"), integer = Load(compiler, "integer.cu");
+        nint decode = Load(compiler, "decode.cu"), integer = Load(compiler, "integer.cu"), flash = Load(compiler, "flash.cu");
         Embed = new(device, rows, "embed");
         RmsNorm = new(device, rows, "rms_norm");
         Add = new(device, rows, "add");
@@ -40,14 +41,17 @@ public sealed unsafe class KernelSet : IDisposable
         Attention = [.. Suffixes.Select(suffix => new Kernel<AttentionArguments>(device, attention, $"attention_{suffix}"))];
         AttentionSums = [.. Suffixes.Select(suffix => new Kernel<SumArguments>(device, attention, $"attention_sums_{suffix}"))];
         AttentionRange = new(device, attention, "attention_range");
-        DecodeMerge = new(device, decode, "decode_merge");
-        foreach (string type in Suffixes[1..])
+        MergeSplits = new(device, decode, "merge_splits");
+        foreach (int headDim in (int[])[64, 128])
         {
-            foreach (int headDim in (int[])[64, 128])
+            foreach (string type in Suffixes[1..])
             {
                 foreach (int group in (int[])[1, 4, 8])
                     _decode[(Array.IndexOf(Suffixes, type), headDim, group)] = new(device, decode, $"decode_{type}_d{headDim}_g{group}");
             }
+
+            foreach (string kind in (string[])["", "_wide", "_rounded"])
+                _flash[(kind, headDim)] = new(device, flash, $"flash{kind}_d{headDim}");
         }
     }
 
@@ -88,12 +92,18 @@ public sealed unsafe class KernelSet : IDisposable
 
     internal Kernel<SumArguments> AttentionRange { get; }
 
-    internal Kernel<DecodeArguments> DecodeMerge { get; }
+    internal Kernel<SplitArguments> MergeSplits { get; }
 
     /// <summary>The kernel of single rows for a cache and a number of query heads; null where there is none.</summary>
-    internal Kernel<DecodeArguments>? Decode(in KvBlockFormat format, int group) => format.PackedBits > 0 || group > 8
+    internal Kernel<SplitArguments>? Decode(in KvBlockFormat format, int group) => format.PackedBits > 0 || group > 8
         ? null
         : _decode.GetValueOrDefault(((int)format.Type, format.HeadDim, group == 1 ? 1 : group <= 4 ? 4 : 8));
+
+    /// <summary>The kernel on tensor cores for a cache and a number of query heads; null where there is none.</summary>
+    /// <param name="rounded">Queries and weights in one part, where there is a kernel for that.</param>
+    internal Kernel<SplitArguments>? Flash(in KvBlockFormat format, int group, bool rounded) => format.Type == DType.F32 || group > 64
+        ? null
+        : _flash.GetValueOrDefault((format is not { Type: DType.BF16, PackedBits: 0 } ? "_wide" : rounded ? "_rounded" : "", format.HeadDim));
 
     /// <inheritdoc/>
     public void Dispose()

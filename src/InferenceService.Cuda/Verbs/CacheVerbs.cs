@@ -5,10 +5,11 @@ using InferenceService.Cuda.Modules;
 namespace InferenceService.Cuda.Verbs;
 
 /// <summary>The verbs over the paged cache: arguments and launch shapes.</summary>
-internal sealed class CacheVerbs(CudaDevice device, CudaStream stream, KernelSet kernels, DeviceMemory memory, FaultRecord fault, bool deterministic)
+internal sealed class CacheVerbs(CudaDevice device, CudaStream stream, KernelSet kernels, DeviceMemory memory, FaultRecord fault, CudaOptions options)
 {
     private const int MostDecodeRows = 4, MostSplits = 32; // of a sequence, from which on tiles of rows pay; of a row's keys
-    private const int Keys = 32, Lines = 16, Threads = 128, Statistics = 3; // Kernels/attention.cu
+    private const int Threads = 128, Statistics = 3; // Kernels/attention.cuh
+    private const int Keys = 32, Lines = 16, FlashKeys = 64, FlashLines = 64; // Kernels/attention.cu, Kernels/flash.cu
 
     public void Write(in Tensor k, in Tensor v, in PagedKv cache)
     {
@@ -26,7 +27,7 @@ internal sealed class CacheVerbs(CudaDevice device, CudaStream stream, KernelSet
 
     public void Attend(in Tensor q, in PagedKv cache, in AttentionProbe probe, in Tensor output)
     {
-        int kvHeads = cache.LaneGroup.Columns, group = q.Columns / (kvHeads * cache.Batch.Format.HeadDim), sequences = cache.Batch.Sequences;
+        int group = q.Columns / (cache.LaneGroup.Columns * cache.Batch.Format.HeadDim);
         bool observed = probe.Wanted != AttentionSums.None;
         var attention = new AttentionArguments
         {
@@ -37,48 +38,68 @@ internal sealed class CacheVerbs(CudaDevice device, CudaStream stream, KernelSet
             OutputStride = output.RowStride,
             Scale = cache.Scale,
             Group = group,
-            RowsPerTile = Math.Max(1, Lines / group),
         };
         if (cache.SinkQueries is { } sinkQueries)
             (attention.SinkQueries, attention.SinkStride) = (CudaBackend.Address(sinkQueries), sinkQueries.RowStride);
         if (observed)
         {
-            attention.Statistics = memory.Scratch((long)q.Rows * kvHeads * group * Statistics * sizeof(float));
             (attention.SequenceRow, attention.Observed) = (CudaBackend.Address(probe.SequenceRow), CudaBackend.Address(probe.Observed));
             (attention.Wanted, attention.LayerRow) = ((int)probe.Wanted, probe.LayerRow);
         }
 
-        // How the keys are split follows from the number of rows: bits then depend on the batch.
-        if (!observed && !deterministic && cache.Batch.MaxRows <= MostDecodeRows && kernels.Decode(cache.Batch.Format, group) is { } decode)
+        if (q.Rows == 0 || cache.Batch.Sequences == 0)
+            return;
+        Run(ref attention, cache.Batch, q.Rows, observed);
+        if (observed)
+            Sum(attention, probe, cache.Batch);
+    }
+
+    /// <summary>By the kernel that serves the case best; the exact one serves all.</summary>
+    private void Run(ref AttentionArguments attention, in KvBatch batch, int rows, bool observed)
+    {
+        KvBlockFormat format = batch.Format;
+        // How the keys of a single row are split follows from the number of rows: bits then depend on the batch.
+        if (options is { Deterministic: false, ExactAttention: false } && !observed && batch.MaxRows <= MostDecodeRows
+            && kernels.Decode(format, attention.Group) is { } decode)
         {
-            Decode(decode, attention, q.Rows);
+            Split(decode, ref attention, rows, (rows, 1), observed, 0);
             return;
         }
 
-        // The hint only splits the work: a CTA goes on to the tiles that the grid does not cover.
-        long tiles = (Math.Max(1L, Math.Min(cache.Batch.MaxRows, q.Rows)) + attention.RowsPerTile - 1) / attention.RowsPerTile;
-        DType type = cache.Batch.Format.Type;
-        if (q.Rows == 0 || sequences == 0)
+        int tiles = FlashKeys * format.HeadDim * sizeof(ushort) * (format is { Type: DType.BF16, PackedBits: 0 } ? 2 : 4);
+        if (!options.ExactAttention && tiles <= device.SharedBytesPerBlock && kernels.Flash(format, attention.Group, options.RoundedAttention) is { } flash)
+        {
+            attention.RowsPerTile = FlashLines / attention.Group;
+            Split(flash, ref attention, rows, (RowTiles(attention, batch, rows), batch.Sequences), observed, tiles);
             return;
-        kernels.Attention[(int)type].Launch(stream, attention, (tiles, kvHeads, sequences), Threads, SharedBytes(attention, output: true));
-        if (observed)
-            Sum(attention, probe, type, kvHeads, sequences);
+        }
+
+        attention.RowsPerTile = Math.Max(1, Lines / attention.Group);
+        attention.Statistics = observed ? memory.Scratch(StatisticsBytes(attention, rows)) : 0;
+        kernels.Attention[(int)format.Type].Launch(
+            stream, attention, (RowTiles(attention, batch, rows), attention.Cache.KvHeads, batch.Sequences), Threads, SharedBytes(attention, output: true));
     }
 
-    private void Decode(Kernel<DecodeArguments> kernel, in AttentionArguments attention, int rows)
+    /// <summary>The hint only splits the work: a CTA goes on to the tiles that the grid does not cover.</summary>
+    private static int RowTiles(in AttentionArguments attention, in KvBatch batch, int rows) =>
+        (Math.Max(1, Math.Min(batch.MaxRows, rows)) + attention.RowsPerTile - 1) / attention.RowsPerTile;
+
+    /// <summary>A kernel that can divide the keys: two CTAs a multiprocessor, as far as rows and heads do not give them; those past a row's end leave at once.</summary>
+    private void Split(Kernel<SplitArguments> kernel, ref AttentionArguments attention, int rows, (int X, int Z) grid, bool observed, int sharedBytes)
     {
-        int kvHeads = attention.Cache.KvHeads, heads = kvHeads * attention.Group;
-        if (rows == 0 || attention.Cache.Sequences == 0)
-            return;
-        // Two CTAs a multiprocessor, as far as rows and heads do not give them; those past a row's end leave at once.
-        int splits = (int)Math.Clamp(2L * device.Multiprocessors / ((long)rows * kvHeads), 1, MostSplits);
-        var arguments = new DecodeArguments { Attention = attention, Splits = splits };
+        int kvHeads = attention.Cache.KvHeads, heads = kvHeads * attention.Group, headDim = attention.Cache.Format.HeadDim;
+        int splits = options.Deterministic ? 1 : (int)Math.Clamp(2L * device.Multiprocessors / ((long)grid.X * grid.Z * kvHeads), 1, MostSplits);
+        long statistics = observed ? StatisticsBytes(attention, rows) : 0, parts = splits > 1 ? (long)rows * heads * splits * (headDim + Statistics) * sizeof(float) : 0;
+        ulong scratch = statistics + parts > 0 ? memory.Scratch(statistics + parts) : 0;
+        attention.Statistics = observed ? scratch : 0;
+        var arguments = new SplitArguments { Attention = attention, Splits = splits, Parts = scratch + (ulong)statistics };
+        kernel.Launch(stream, arguments, (grid.X, kvHeads, (long)grid.Z * splits), Threads, sharedBytes);
         if (splits > 1)
-            arguments.Parts = memory.Scratch((long)rows * heads * splits * (attention.Cache.HeadDim + 2) * sizeof(float));
-        kernel.Launch(stream, arguments, (rows, kvHeads, splits), Threads);
-        if (splits > 1)
-            kernels.DecodeMerge.Launch(stream, arguments, (rows, heads, 1), attention.Cache.HeadDim);
+            kernels.MergeSplits.Launch(stream, arguments, (rows, heads, 1), headDim);
     }
+
+    /// <summary>Maximum, sum and share of the range of every row and query head.</summary>
+    private static long StatisticsBytes(in AttentionArguments attention, int rows) => (long)rows * attention.Cache.KvHeads * attention.Group * Statistics * sizeof(float);
 
     public void Move(ulong moves, int count, in Tensor pool, in KvBlockFormat format) => kernels.MoveSlots.Launch(
         stream,
@@ -101,20 +122,14 @@ internal sealed class CacheVerbs(CudaDevice device, CudaStream stream, KernelSet
             Pool = CudaBackend.Address(pool),
             Packs = packs,
             BlockBytes = format.BlockBytes,
-            BlockSize = format.BlockSize,
-            HeadDim = format.HeadDim,
-            Type = (int)format.Type,
-            Lanes = format.Lanes,
-            HalfLaneBytes = format.HalfLaneBytes,
-            Bits = format.PackedBits,
-            ChildrenPerBlock = format.ChildrenPerBlock,
-            ChildBytes = format.ChildBytes,
-            ChildLaneBytes = format.ChildLaneBytes,
+            Format = new FormatArguments(format),
         },
         (count, format.Lanes, 1), Threads);
 
-    private void Sum(in AttentionArguments attention, in AttentionProbe probe, DType type, int kvHeads, int sequences)
+    private void Sum(AttentionArguments attention, in AttentionProbe probe, in KvBatch batch)
     {
+        attention.RowsPerTile = Math.Max(1, Lines / attention.Group);
+        int kvHeads = attention.Cache.KvHeads;
         var sums = new SumArguments { Attention = attention, HeadRows = probe.HeadRows };
         int slots = 0;
         if ((probe.Wanted & AttentionSums.Columns) != 0)
@@ -135,19 +150,19 @@ internal sealed class CacheVerbs(CudaDevice device, CudaStream stream, KernelSet
         {
             // Lengths are known to the device alone: CTAs past a lane's end have nothing to do, one more finds sums that are too short.
             long tiles = (slots + Keys - 1) / Keys + 1;
-            kernels.AttentionSums[(int)type].Launch(stream, sums, (tiles, kvHeads, sequences), Threads, SharedBytes(attention, output: false));
+            kernels.AttentionSums[(int)batch.Format.Type].Launch(stream, sums, (tiles, kvHeads, batch.Sequences), Threads, SharedBytes(attention, output: false));
         }
 
         if ((probe.Wanted & AttentionSums.RangeMass) != 0)
         {
             (sums.Range, sums.RangeStride, sums.RangeRows) = (CudaBackend.Address(probe.RangeMass), probe.RangeMass.RowStride, probe.RangeMass.Rows);
-            kernels.AttentionRange.Launch(stream, sums, (kvHeads, sequences, 1), Threads);
+            kernels.AttentionRange.Launch(stream, sums, (kvHeads, batch.Sequences, 1), Threads);
         }
     }
 
     private int SharedBytes(in AttentionArguments a, bool output)
     {
-        long d = a.Cache.HeadDim, lines = a.RowsPerTile * a.Group, queries = a.SinkQueries == 0 ? 1 : 2;
+        long d = a.Cache.Format.HeadDim, lines = a.RowsPerTile * a.Group, queries = a.SinkQueries == 0 ? 1 : 2;
         long floats = Keys * (d + 1) + lines * (Keys + 1) + lines * d * queries + (output ? Keys * d + 4 * lines + lines * d : 0);
         if (floats * sizeof(float) > device.SharedBytesPerBlock)
             throw new ShapeException($"Attention with {a.Group} query heads of {d} elements a KV head needs {floats * sizeof(float)} bytes of shared memory; the device has {device.SharedBytesPerBlock}.");
@@ -173,14 +188,7 @@ internal sealed class CacheVerbs(CudaDevice device, CudaStream stream, KernelSet
             TableEntries = batch.Tables.Columns,
             KvHeads = cache.LaneGroup.Columns,
             Blocks = batch.Pool.Rows,
-            BlockSize = format.BlockSize,
-            HeadDim = format.HeadDim,
-            Type = (int)format.Type,
-            HalfLaneBytes = format.HalfLaneBytes,
-            PackedBits = format.PackedBits,
-            ChildrenPerBlock = format.ChildrenPerBlock,
-            ChildBytes = format.ChildBytes,
-            ChildLaneBytes = format.ChildLaneBytes,
+            Format = new FormatArguments(format),
             Window = cache.Window,
             ExcludeSelf = cache.ExcludeSelf ? 1 : 0,
             Rows = rows,

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using InferenceService.Compute;
 
 namespace InferenceService.Cuda.Verbs;
 
@@ -83,14 +84,24 @@ internal struct IntegerArguments
     public int Rows, Inner, Columns, Runs;
 }
 
-/// <summary>The cache of one layer: <see cref="Compute.PagedKv"/>.</summary>
+/// <summary>How a block is laid out, as part of other structs: <see cref="KvBlockFormat"/>.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal readonly struct FormatArguments(in KvBlockFormat format)
+{
+    public readonly int BlockSize = format.BlockSize, HeadDim = format.HeadDim, Type = (int)format.Type, HalfLaneBytes = format.HalfLaneBytes;
+    public readonly int PackedBits = format.PackedBits, ChildrenPerBlock = format.ChildrenPerBlock, ChildBytes = format.ChildBytes;
+    public readonly int ChildLaneBytes = format.ChildLaneBytes;
+}
+
+/// <summary>The cache of one layer: <see cref="PagedKv"/>.</summary>
 [StructLayout(LayoutKind.Sequential)]
 internal struct CacheArguments
 {
     public ulong Pool, Groups, Tables, RowStarts, LaneGroup, LaneOffset, Fault;
     public long BlockBytes;
-    public int Sequences, GroupsPerSequence, TableEntries, KvHeads, Blocks, BlockSize, HeadDim, Type, HalfLaneBytes;
-    public int PackedBits, ChildrenPerBlock, ChildBytes, ChildLaneBytes, Window, ExcludeSelf, Rows;
+    public int Sequences, GroupsPerSequence, TableEntries, KvHeads, Blocks;
+    public FormatArguments Format;
+    public int Window, ExcludeSelf, Rows;
 }
 
 [StructLayout(LayoutKind.Sequential)]
@@ -114,8 +125,7 @@ internal struct PackArguments
 {
     public ulong Pool, Packs;
     public long BlockBytes;
-    public int BlockSize, HeadDim, Type, Lanes, HalfLaneBytes, Bits, ChildrenPerBlock, ChildBytes, ChildLaneBytes;
-    private readonly int _padding;
+    public FormatArguments Format;
 }
 
 [StructLayout(LayoutKind.Sequential)]
@@ -130,7 +140,7 @@ internal struct AttentionArguments
 }
 
 [StructLayout(LayoutKind.Sequential)]
-internal struct DecodeArguments
+internal struct SplitArguments
 {
     public AttentionArguments Attention;
     public ulong Parts;

@@ -26,27 +26,33 @@ internal static class Measurements
         }
 
         foreach ((int sequences, int context) in real ? ((int, int)[])[(1, 512), (1, 4096), (8, 4096), (64, 4096)] : [(1, 64), (2, 128)])
-            lines.Add(Decode(backend, sequences, context, real ? 128 : 16));
+            lines.Add(Attention(backend, sequences, context, 1, DType.BF16, 0));
+        foreach ((int bits, int rows, int context) in real ? ((int, int, int)[])[(0, 2048, 0), (0, 2048, 14336), (4, 2048, 14336), (4, 1, 4096)] : [(0, 20, 60), (4, 20, 60)])
+            lines.Add(Attention(backend, 1, context, rows, DType.BF16, bits));
         return lines;
     }
 
-    private static string Decode(CudaBackend backend, int sequences, int context, int headDim)
+    /// <summary>Rows at the end of a context; where blocks may be packed, those before the rows are.</summary>
+    private static string Attention(CudaBackend backend, int sequences, int context, int rows, DType type, int bits)
     {
-        const int kvHeads = 8, group = 4, blockSize = 16;
-        var format = new KvBlockFormat(DType.BF16, blockSize, headDim, kvHeads);
-        int blocks = context / blockSize + 1;
-        Tensor pool = backend.Allocate(DType.U8, sequences * blocks, format.BlockBytes), q = backend.Allocate(DType.F32, sequences, kvHeads * group * headDim);
-        Tensor output = backend.Allocate(DType.F32, sequences, q.Columns);
+        const int kvHeads = 8, group = 4, headDim = 128;
+        int blockSize = bits == 0 ? 16 : 32;
+        var format = new KvBlockFormat(type, blockSize, headDim, kvHeads, bits);
+        int blocks = (context + rows) / blockSize + 1;
+        Tensor pool = backend.Allocate(DType.U8, sequences * blocks, format.BlockBytes), q = backend.Allocate(DType.F32, sequences * rows, kvHeads * group * headDim);
+        Tensor output = backend.Allocate(DType.F32, q.Rows, q.Columns);
         int[] groups = [.. Enumerable.Range(0, sequences).SelectMany(s => (int[])[s * blocks, context, 0, 0, 0, 0, 0])];
-        Tensor table = Ints(backend, [.. Enumerable.Range(0, sequences * blocks)]);
+        Tensor table = Ints(backend, [.. Enumerable.Range(0, sequences * blocks).Select(i => bits > 0 && i % blocks < context / blockSize ? ~i : i)]);
         Tensor groupRows = backend.Allocate(DType.I32, sequences, KvBatch.GroupFields);
         backend.Upload(MemoryMarshal.AsBytes(groups.AsSpan()), groupRows);
-        var batch = new KvBatch(pool, format, sequences, 1, groupRows, table, Ints(backend, [.. Enumerable.Range(0, sequences + 1)]), 1);
+        var batch = new KvBatch(pool, format, sequences, 1, groupRows, table, Ints(backend, [.. Enumerable.Range(0, sequences + 1).Select(s => s * rows)]), rows);
         var cache = new PagedKv(
             batch, Ints(backend, new int[kvHeads]), Ints(backend, [.. Enumerable.Range(0, kvHeads).Select(format.LaneOffset)]), 0.1f);
         double seconds = Time(backend, () => backend.Attention(q, cache, default, output));
-        double bytes = 4.0 * sequences * context * kvHeads * headDim;
-        return Line($"decode attention, {sequences} x {context} slots, {kvHeads} x {group} heads of {headDim}", seconds, bytes, 4.0 * sequences * context * kvHeads * group * headDim);
+        double slots = (double)sequences * (context + rows), pairs = sequences * (rows * (double)context + rows * (rows + 1.0) / 2);
+        double bytes = slots * kvHeads * headDim * (bits == 0 ? 4 : 2 * (bits + 1) / 8.0);
+        string what = $"attention, {sequences} x {rows} rows after {context} slots, {kvHeads} x {group} heads of {headDim}{(bits == 0 ? "" : $", {bits} bits")}";
+        return Line(what, seconds, bytes, 4.0 * pairs * kvHeads * group * headDim);
     }
 
     /// <summary>Median seconds of a recorded step.</summary>
@@ -72,7 +78,7 @@ internal static class Measurements
     }
 
     private static string Line(string what, double seconds, double bytes, double operations) => string.Create(
-        CultureInfo.InvariantCulture, $"{what,-64} {seconds * 1e3,9:F3} ms {bytes / seconds / 1e9,8:F1} GB/s {operations / seconds / 1e12,8:F2} TFLOP/s");
+        CultureInfo.InvariantCulture, $"{what,-74} {seconds * 1e3,9:F3} ms {bytes / seconds / 1e9,8:F1} GB/s {operations / seconds / 1e12,8:F2} TFLOP/s");
 
     private static Tensor Ints(CudaBackend backend, int[] values)
     {

@@ -31,11 +31,11 @@ public sealed class AbiTests
         Assert.Equal(128, Unsafe.SizeOf<CacheArguments>());
         Assert.Equal(160, Unsafe.SizeOf<WriteArguments>());
         Assert.Equal(40, Unsafe.SizeOf<MoveArguments>());
-        Assert.Equal(64, Unsafe.SizeOf<PackArguments>());
+        Assert.Equal(56, Unsafe.SizeOf<PackArguments>());
         Assert.Equal(224, Unsafe.SizeOf<AttentionArguments>());
         Assert.Equal(40, Unsafe.SizeOf<RoundArguments>());
         Assert.Equal(64, Unsafe.SizeOf<IntegerArguments>());
-        Assert.Equal(240, Unsafe.SizeOf<DecodeArguments>());
+        Assert.Equal(240, Unsafe.SizeOf<SplitArguments>());
         Assert.Equal(304, Unsafe.SizeOf<SumArguments>());
     }
 }
