@@ -386,9 +386,9 @@ class Story:
     def _introduced(self, key, form):
         """Who is named for the first time is introduced, and nobody is introduced twice."""
         known = self.used & {f"{key}.a", f"{key}.bare", f"{key}.name"}
-        if not known and form in ("", "the"):
+        if not known and form in ("", "the") and key in "fg":
             return "a"
-        assert known or form in ("a", "bare", "name") or key == "p", f"{self.plot.title}: [{key}.{form}] before [{key}.a]"
+        assert known or form in ("a", "bare", "name") or key in "hp", f"{self.plot.title}: [{key}.{form}] before [{key}.a]"
         return "" if known and form == "a" and f"{key}.a" in self.used else form
 
     def say(self, text):
@@ -411,7 +411,7 @@ class Story:
         breaks, text = self.rng.choice([0.1, 0.3, 0.3, 0.6]), ""
         for i, beat in enumerate(self._beats):
             text += ("" if i == 0 else "\n" if self.rng.random() < breaks else " ") + beat
-        return reword(tidy(text), self.rng)
+        return reword(tidy(text.removeprefix("Then, ")), self.rng)
 
     # what may be asked
 

@@ -19,6 +19,7 @@ BROKEN = [
     (r"(?<!\.)\.\.(?!\.)|,\.|\?\.|!\.|\.,", "doubled punctuation"),
     (r"(?<![a-z]\")[.!?] [a-z]", "a small letter at the beginning of a sentence"),
     (r"[^\x20-\x7e\n]", "a character that the prose does not have"),
+    (r"^Then|\bA ([a-z ]+)(?: (?:named|called) [A-Z][a-z]+)? was an? \1\b", "a poor beginning"),
     (r"\bthe the\b|\b(his|my|the) an? ", "a doubled determiner"),
 ]
 
