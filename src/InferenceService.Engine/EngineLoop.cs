@@ -41,7 +41,8 @@ internal sealed class EngineLoop
         (_inbox, _time) = (inbox, time);
         KvLayout layout = model.Layout;
         KvBlockFormat format = EngineSizes.Format(model, options);
-        Cache = new KvCache(model.Backend, layout, format, blocks, options.PrefixCaching, KvContent.Describe(model, format, options.PromptChunkTokens));
+        Ages = new BlockAges(blocks, time.TimestampFrequency);
+        Cache = new KvCache(model.Backend, layout, format, blocks, options.PrefixCaching, KvContent.Describe(model, format, options.PromptChunkTokens), Ages);
         var chunks = new PromptChunks(layout, options.PromptChunkTokens, options.BlockSize);
         var sums = new SumStore(model.Backend, layout.OwnerLayers * layout.KvHeads, options.MaxModelLength, options.MaxNumSeqs, options.Sums,
             model.Config.Heads / model.Config.KvHeads);
@@ -64,6 +65,9 @@ internal sealed class EngineLoop
     /// <summary>The cache, for checks.</summary>
     public KvCache Cache { get; }
 
+    /// <summary>How long cached blocks live.</summary>
+    public BlockAges Ages { get; }
+
     /// <summary>Host memory of preempted sequences, for checks.</summary>
     public KvSwap Swap { get; }
 
@@ -81,6 +85,9 @@ internal sealed class EngineLoop
 
     /// <summary>Seconds of each step.</summary>
     public Histogram StepSeconds { get; } = new([.0005, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10]);
+
+    /// <summary>Seconds of each step outside model and sampler.</summary>
+    public Histogram StepHostSeconds { get; } = new([.00001, .00002, .00005, .0001, .0002, .0005, .001, .002, .005, .01, .02, .05, .1, .5]);
 
     /// <summary>State of the engine thread.</summary>
     public EngineState State => (EngineState)Volatile.Read(ref _state);
@@ -105,12 +112,14 @@ internal sealed class EngineLoop
     public bool Step()
     {
         long start = _time.GetTimestamp();
+        Ages.Now = start;
         AdmitArrivals();                        // inbox: new requests and cancellations
         Batch batch = _scheduler.Schedule();    // reserve blocks, choose token ranges
         EndFailed();
         if (!batch.IsEmpty)
         {
             StepTokens.Observe(batch.Tokens);
+            long computing = _runner.ModelTicks + _samplerTicks;
             if (ChecksEveryStep)
                 _checks.BeforeForward(batch);
             Tensor logits = _runner.Run(batch); // pack, forward
@@ -128,6 +137,7 @@ internal sealed class EngineLoop
             long ticks = _time.GetTimestamp() - start;
             _busyTicks += ticks;
             StepSeconds.Observe(ticks / (double)_time.TimestampFrequency);
+            StepHostSeconds.Observe((ticks - (_runner.ModelTicks + _samplerTicks - computing)) / (double)_time.TimestampFrequency);
         }
 
         ReleaseDoor();

@@ -27,6 +27,9 @@ public abstract class GenerationStream
     /// <summary>When the request passed each stage.</summary>
     public abstract RequestTimes Times { get; }
 
+    /// <summary>When its choices were put back to waiting, the first <see cref="Preemption.MostKept"/> times. Any thread.</summary>
+    public virtual IReadOnlyList<Preemption> Preemptions => [];
+
     /// <summary>One line for the log when a choice ended with <see cref="FinishReason.Error"/> or <see cref="FinishReason.NothingAllowed"/>.</summary>
     public abstract string? Error { get; }
 }
@@ -37,3 +40,13 @@ public abstract class GenerationStream
 /// <param name="FirstToken">First token published.</param>
 /// <param name="LastToken">Last token published.</param>
 public readonly record struct RequestTimes(long Arrived, long Scheduled, long FirstToken, long LastToken);
+
+/// <summary>A choice had to give its blocks to others. Monotonic timestamps.</summary>
+/// <param name="Choice">Which, from 0.</param>
+/// <param name="Since">It lost its place in the batch.</param>
+/// <param name="Until">It was back; 0 = not yet, or it ended while it waited.</param>
+public readonly record struct Preemption(int Choice, long Since, long Until)
+{
+    /// <summary>Most that a request remembers; under more pressure than that the first ones tell enough.</summary>
+    public const int MostKept = 32;
+}

@@ -66,6 +66,21 @@ public sealed class InferenceEngine : IAsyncDisposable
     /// <summary>Seconds of each step since start.</summary>
     public Histogram StepSeconds => _loop.StepSeconds;
 
+    /// <summary>Seconds of each step since start outside model and sampler: scheduling, packing, compressing, retiring.</summary>
+    public Histogram StepHostSeconds => _loop.StepHostSeconds;
+
+    /// <summary>Of a sample of the cached blocks: seconds from the first use until the content was given up.</summary>
+    public Histogram BlockLifetime => _loop.Ages.Lifetime;
+
+    /// <summary>Of the same blocks: seconds from the last use until the content was given up.</summary>
+    public Histogram BlockIdleBeforeEviction => _loop.Ages.IdleBeforeEviction;
+
+    /// <summary>Of the same blocks: seconds unused until a prompt found them again.</summary>
+    public Histogram BlockReuseGap => _loop.Ages.ReuseGap;
+
+    /// <summary>Share of the slots of held blocks, a moment ago, that no token takes: 0 to 1.</summary>
+    public double PoolFragmentation => _loop.Meter.Fragmentation;
+
     /// <summary>State of the engine thread.</summary>
     public EngineState State => _loop.State;
 

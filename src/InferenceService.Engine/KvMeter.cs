@@ -15,6 +15,11 @@ internal sealed class KvMeter(KvCache cache, ModelConfig config)
     private readonly KvPolicyCounters[] _known = [.. KvPolicyRegistry.Names.Select(name => new KvPolicyCounters(name, cache.Layout.Groups))];
     private readonly ConcurrentDictionary<string, KvPolicyCounters> _others = new(StringComparer.Ordinal);
 
+    private long _fragmentationBits;
+
+    /// <summary>Share of the slots of held blocks that no token takes, as of the last <see cref="NoteHeld"/>. Any thread.</summary>
+    public double Fragmentation => BitConverter.Int64BitsToDouble(Interlocked.Read(ref _fragmentationBits));
+
     /// <summary>Counters of every policy that is known or was used. Any thread.</summary>
     public IEnumerable<KvPolicyCounters> All => _known.Concat(_others.Values);
 
@@ -84,6 +89,20 @@ internal sealed class KvMeter(KvCache cache, ModelConfig config)
                 host += roster.Waiting[i].Swapped is SwappedKv swapped && roster.Waiting[i].Generation.Policy.Name == counters.Name ? swapped.Bytes : 0;
             counters.SetHeld(device, host);
         }
+
+        Interlocked.Exchange(ref _fragmentationBits, BitConverter.DoubleToInt64Bits(EmptyShare(roster)));
+    }
+
+    private double EmptyShare(Roster roster)
+    {
+        long slots = 0, live = 0;
+        for (int i = 0; i < roster.Running.Count; i++)
+        {
+            foreach (ref readonly BlockTable table in roster.Running[i].Cache is SequenceCache held ? held.Tables.AsSpan() : default)
+                (slots, live) = (slots + (long)table.Count * cache.Format.BlockSize, live + table.LiveSlots);
+        }
+
+        return slots == 0 ? 0 : 1 - live / (double)slots;
     }
 
     private long HeldBytes(Sequence sequence)

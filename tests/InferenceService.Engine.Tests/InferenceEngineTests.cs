@@ -204,6 +204,55 @@ public sealed class InferenceEngineTests
         run.AssertNothingOwned();
     }
 
+    [Fact]
+    public void A_request_remembers_when_its_choices_were_put_back()
+    {
+        using var model = new TinyModel();
+        using var run = new EngineRun(model, EngineRun.Options(model));
+        GenerationStream stream = run.Submit(EngineRun.Request(EngineRun.Prompt(9, 1), 100) with { Choices = 2 });
+        for (int step = 0; step < 3; step++)
+            run.Engine.Loop.Step();
+        Assert.Empty(stream.Preemptions);
+        run.Engine.Loop.PreemptAll();
+        Assert.Equal([(0, true), (1, true)], stream.Preemptions.Select(p => (p.Choice, p.Since > 0 && p.Until == 0)).Order());
+        run.Engine.Loop.Step();
+        run.Engine.Loop.Step();
+        Assert.All(stream.Preemptions, p => Assert.True(p.Until >= p.Since));
+        for (int i = 0; i < Preemption.MostKept; i++)
+        {
+            run.Engine.Loop.PreemptAll();
+            run.Engine.Loop.Step();
+            run.Engine.Loop.Step();
+        }
+
+        Assert.Equal(Preemption.MostKept, stream.Preemptions.Count);
+        Assert.All(stream.Preemptions, p => Assert.True(p.Until >= p.Since));
+        run.Finish();
+        Assert.All(EngineRun.Read(stream, 2), output => Assert.Equal(100, output.Tokens.Count));
+    }
+
+    [Fact]
+    public void Steps_blocks_and_the_pool_are_measured_for_metrics()
+    {
+        using var model = new TinyModel();
+        using var run = new EngineRun(model, EngineRun.Options(model, poolTokens: 64, blockSize: 4));
+        run.Submit(EngineRun.Request(EngineRun.Prompt(9, 1), 40));
+        run.Engine.Loop.Step();
+        Assert.Equal(0.25, run.Engine.PoolFragmentation); // 9 tokens in three blocks of 4
+        run.Finish();
+        Assert.Equal(0, run.Engine.PoolFragmentation);
+        for (int seed = 2; seed < 6; seed++)
+            run.Run(EngineRun.Request(EngineRun.Prompt(40, seed), 4)); // the pool holds one of them
+        Assert.True(Count(run.Engine.BlockLifetime) > 0);
+        Assert.Equal(Count(run.Engine.BlockLifetime), Count(run.Engine.BlockIdleBeforeEviction));
+        run.Run(EngineRun.Request(EngineRun.Prompt(40, 5), 4));
+        Assert.True(Count(run.Engine.BlockReuseGap) > 0);
+        Assert.Equal(Count(run.Engine.StepSeconds), Count(run.Engine.StepHostSeconds));
+        Assert.InRange(run.Engine.StepHostSeconds.Sum, 0, run.Engine.StepSeconds.Sum);
+
+        static long Count(Histogram histogram) => Enumerable.Range(0, histogram.Bounds.Length + 1).Sum(histogram.Count);
+    }
+
     [Theory]
     [InlineData(0L)]
     [InlineData(1_000_000L)]

@@ -17,7 +17,8 @@ public sealed partial class ArchitectureTests
         ["Server"] = ["Engine", "Text", "Models", "Compute", "Cuda"],
     };
 
-    private static readonly string Root = FindRoot();
+    /// <summary>The repository.</summary>
+    internal static readonly string Root = FindRoot();
 
     [Fact]
     public void Projects_reference_only_what_the_table_allows()

@@ -23,12 +23,15 @@ internal sealed class BlockPool
     private readonly int[] _nextSplit; // ring of split blocks that have children left
     private readonly int[] _previousSplit;
     private readonly int _childrenPerBlock;
+    private readonly BlockAges? _ages;
 
     /// <summary>A pool of <paramref name="blocks"/> unreferenced blocks.</summary>
     /// <param name="blocks">Blocks of the pool.</param>
     /// <param name="childrenPerBlock">Packed children of a block; 0 = blocks are never split.</param>
-    public BlockPool(int blocks, int childrenPerBlock = 0)
+    /// <param name="ages">Told when a block is taken, released, found again and given up; null = nobody asks.</param>
+    public BlockPool(int blocks, int childrenPerBlock = 0, BlockAges? ages = null)
     {
+        _ages = ages;
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(blocks);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(childrenPerBlock, 31);
         _childrenPerBlock = childrenPerBlock;
@@ -89,6 +92,9 @@ internal sealed class BlockPool
         if (block == Total)
             throw new InvalidOperationException("The block pool is empty.");
         Unlink(block);
+        if (_entries[block] != NoEntry)
+            _ages?.Evicted(block);
+        _ages?.Taken(block);
         _references[block] = 1;
         return block;
     }
@@ -123,9 +129,15 @@ internal sealed class BlockPool
         }
 
         if (_references[block] == 0)
+        {
             Unlink(block);
+            _ages?.Reused(block);
+        }
         else
+        {
             Sharings++;
+        }
+
         _references[block]++;
     }
 
@@ -141,10 +153,14 @@ internal sealed class BlockPool
 
         if (_references[block] <= 0)
             throw new InvalidOperationException($"Block {block} is released without a reference.");
-        if (--_references[block] == 0)
-            Link(block);
-        else
+        if (--_references[block] > 0)
+        {
             Sharings++;
+            return;
+        }
+
+        Link(block);
+        _ages?.Released(block);
     }
 
     /// <summary>States that the block, which has a reference, holds the content of a prefix entry.</summary>
@@ -157,7 +173,11 @@ internal sealed class BlockPool
             return;
         bool listed = _references[block] == 0;
         if (listed)
+        {
             Unlink(block);
+            _ages?.Evicted(block);
+        }
+
         _entries[block] = NoEntry;
         if (listed)
             Link(block);

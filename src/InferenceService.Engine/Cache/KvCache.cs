@@ -25,11 +25,12 @@ internal sealed class KvCache
     /// <param name="blocks">Blocks of the pool.</param>
     /// <param name="prefixCaching">Keep full blocks for reuse.</param>
     /// <param name="content">All that changes K and V besides the tokens: model, layout, rope, block format.</param>
-    public KvCache(IBackend backend, KvLayout layout, KvBlockFormat format, int blocks, bool prefixCaching, string content)
+    /// <param name="ages">Told what becomes of the blocks; null = nobody asks.</param>
+    public KvCache(IBackend backend, KvLayout layout, KvBlockFormat format, int blocks, bool prefixCaching, string content, BlockAges? ages = null)
     {
         (_backend, Layout, Format, _content) = (backend, layout, format, content);
         Memory = backend.Allocate(DType.U8, blocks, format.BlockBytes);
-        Blocks = new BlockPool(blocks, format.ChildrenPerBlock);
+        Blocks = new BlockPool(blocks, format.ChildrenPerBlock, ages);
         _prefixes = prefixCaching ? new PrefixIndex(layout.Groups, blocks) : null;
     }
 

@@ -243,7 +243,12 @@ internal sealed class Scheduler
         if (ownsPrompt)
             generation.PromptOwner ??= sequence;
         if (generation.WasAdmitted)
+        {
+            if (generation.Preemptions.Count > 0)
+                generation.MarkReturned(sequence.Choice, _time.GetTimestamp());
             return;
+        }
+
         generation.WasAdmitted = true;
         PromptTokens += sequence.PromptLength;
         generation.MarkScheduled(_time.GetTimestamp(), sequence.Computed);
@@ -353,6 +358,7 @@ internal sealed class Scheduler
         _meter.NotePreemption(sequence);
         _residency.Leave(sequence);
         Roster.PutBack(sequence);
+        sequence.Generation.MarkPreempted(sequence.Choice, _time.GetTimestamp());
         Preemptions++;
     }
 

@@ -12,6 +12,8 @@ internal static class Buckets
 
     public static double[] Choices { get; } = [1, 2, 5, 10, 20];
 
+    public static double[] Grammar { get; } = [.0005, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5];
+
     public static double[] Http { get; } = [.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300];
 
     /// <summary>1, 2, 5, 10, 20, 50 ... up to <paramref name="most"/>.</summary>

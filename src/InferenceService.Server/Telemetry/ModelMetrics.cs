@@ -1,3 +1,4 @@
+using System.Globalization;
 using InferenceService.Engine;
 using InferenceService.Server.Hosting;
 
@@ -40,7 +41,10 @@ internal sealed class ModelMetrics(ServedModel model, TimeProvider time)
     public string Labels { get; } = LabelsOf(model);
 
     /// <summary>Series of the KV policies that the model can serve.</summary>
-    public IReadOnlyList<PolicyMetrics> Policies { get; } = PoliciesOf(model);
+    public PolicyMetrics[] Policies { get; } = PoliciesOf(model);
+
+    /// <summary>Labels of <c>cache_config_info</c> besides <see cref="Labels"/>.</summary>
+    public string CacheLabels { get; } = CacheLabelsOf(model);
 
     /// <summary>What the engine had counted when the model became ready; subtracted, so that the warm-up is not traffic.</summary>
     public EngineStatistics Baseline { get; } = model.Engine.Statistics;
@@ -113,6 +117,20 @@ internal sealed class ModelMetrics(ServedModel model, TimeProvider time)
         string labels = LabelsOf(model);
         IEnumerable<KvPolicyCounters> served = model.Engine.KvPolicies.Where(counters => model.Policies.Names.Contains(counters.Name));
         return [.. served.OrderBy(counters => counters.Name, StringComparer.Ordinal).Select(counters => new PolicyMetrics(counters, labels))];
+    }
+
+    private static string CacheLabelsOf(ServedModel model)
+    {
+        EngineOptions options = model.Engine.Options;
+        string blocks = model.Engine.Statistics.BlocksTotal.ToString(CultureInfo.InvariantCulture);
+        return string.Join(
+            ',',
+            PrometheusText.Label("block_size", options.BlockSize.ToString(CultureInfo.InvariantCulture)),
+            PrometheusText.Label("num_gpu_blocks", blocks),
+            PrometheusText.Label("num_cpu_blocks", blocks),
+            PrometheusText.Label("cache_dtype", options.KvPackedBits == 0 ? ModelPlan.Name(options.KvType) : $"int{options.KvPackedBits}"),
+            PrometheusText.Label("device", model.Device),
+            PrometheusText.Label("enable_prefix_caching", options.PrefixCaching ? "True" : "False"));
     }
 
     private static string LabelsOf(ServedModel model) => $"{PrometheusText.Label("model_name", model.Names[0])},{PrometheusText.Label("engine", "0")}";

@@ -16,18 +16,10 @@ internal sealed class PolicyMetrics
         _counters = counters;
         _before = (counters.Requests, counters.EvictedTokens, counters.Bytes, counters.BytesFull);
         Labels = $"{model},{PrometheusText.Label("policy", counters.Name)}";
-        DeviceLabels = $"{Labels},{PrometheusText.Label("tier", "device")}";
-        HostLabels = $"{Labels},{PrometheusText.Label("tier", "host")}";
     }
 
-    /// <summary>Labels of every series but <c>kv_bytes</c>.</summary>
+    /// <summary>Labels of every series; <c>kv_bytes</c> has one more.</summary>
     public string Labels { get; }
-
-    /// <summary>Labels of what the device holds.</summary>
-    public string DeviceLabels { get; }
-
-    /// <summary>Labels of what was swapped out.</summary>
-    public string HostLabels { get; }
 
     public long Requests => _counters.Requests - _before.Requests;
 

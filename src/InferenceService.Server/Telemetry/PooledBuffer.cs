@@ -13,6 +13,9 @@ internal sealed class PooledBuffer(int capacity) : IBufferWriter<byte>, IDisposa
     /// <summary>Bytes written.</summary>
     public int Count { get; private set; }
 
+    /// <summary>Forgets what was written and keeps the memory.</summary>
+    public void Clear() => Count = 0;
+
     /// <inheritdoc/>
     public void Advance(int count) => Count += count;
 

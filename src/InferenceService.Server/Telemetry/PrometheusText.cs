@@ -5,8 +5,8 @@ using InferenceService.Engine;
 
 namespace InferenceService.Server.Telemetry;
 
-/// <summary>Writes the Prometheus text format 0.0.4 as bytes: families, samples, histograms.</summary>
-internal sealed class PrometheusText(IBufferWriter<byte> output)
+/// <summary>Writes the Prometheus text format 0.0.4 as bytes: families, samples, histograms. Allocates nothing.</summary>
+internal readonly struct PrometheusText(IBufferWriter<byte> output)
 {
     private const int LongestNumber = 40;
     private const int MostBytes = 3;
@@ -22,7 +22,12 @@ internal sealed class PrometheusText(IBufferWriter<byte> output)
 
     /// <summary>One sample.</summary>
     /// <param name="labels">Rendered labels without braces; empty = none.</param>
-    public void Sample(string prefix, string name, string labels, double value) => Line(prefix, name, "", labels, null, value);
+    public void Sample(string prefix, string name, string labels, double value) => Line(prefix, name, "", labels, "", null, value);
+
+    /// <summary>One sample whose labels come in two parts.</summary>
+    /// <param name="labels">Rendered labels without braces, at least one.</param>
+    /// <param name="more">The same; empty = none.</param>
+    public void Sample(string prefix, string name, string labels, string more, double value) => Line(prefix, name, "", labels, more, null, value);
 
     /// <summary>The buckets, sum and count of one histogram.</summary>
     public void Histogram(string prefix, string name, string labels, Histogram histogram)
@@ -33,11 +38,11 @@ internal sealed class PrometheusText(IBufferWriter<byte> output)
         for (int i = 0; i <= histogram.Bounds.Length; i++)
         {
             cumulated += histogram.Count(i);
-            Line(prefix, name, "_bucket", labels, i == histogram.Bounds.Length ? "+Inf" : histogram.BoundTexts[i], cumulated);
+            Line(prefix, name, "_bucket", labels, "", i == histogram.Bounds.Length ? "+Inf" : histogram.BoundTexts[i], cumulated);
         }
 
-        Line(prefix, name, "_sum", labels, null, sum);
-        Line(prefix, name, "_count", labels, null, cumulated);
+        Line(prefix, name, "_sum", labels, "", null, sum);
+        Line(prefix, name, "_count", labels, "", null, cumulated);
     }
 
     /// <summary>One label, escaped, to be joined with commas.</summary>
@@ -45,15 +50,15 @@ internal sealed class PrometheusText(IBufferWriter<byte> output)
         $"{name}=\"{value.Replace("\\", "\\\\", StringComparison.Ordinal).Replace("\"", "\\\"", StringComparison.Ordinal).Replace("\n", "\\n", StringComparison.Ordinal)}\"";
 
     // One reservation a line: pages have a thousand of them and are fetched many times a second.
-    private void Line(string prefix, string name, string suffix, string labels, string? bound, double value)
+    private void Line(string prefix, string name, string suffix, string labels, string more, string? bound, double value)
     {
-        int most = MostBytes * (prefix.Length + name.Length + suffix.Length + labels.Length + (bound?.Length ?? 0)) + LongestNumber + 16;
+        int most = MostBytes * (prefix.Length + name.Length + suffix.Length + labels.Length + more.Length + (bound?.Length ?? 0)) + LongestNumber + 16;
         Span<byte> line = output.GetSpan(most);
         int at = Put(line, 0, prefix, name, suffix);
         if (bound is not null)
             at = Put(line, at, "{", labels, labels.Length > 0 ? ",le=\"" : "le=\"", bound, "\"}");
         else if (labels.Length > 0)
-            at = Put(line, at, "{", labels, "}");
+            at = Put(line, at, "{", labels, more.Length > 0 ? "," : "", more, "}");
         line[at++] = (byte)' ';
         at = PutNumber(line, at, value);
         line[at++] = (byte)'\n';

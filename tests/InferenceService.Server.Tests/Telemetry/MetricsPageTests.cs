@@ -26,7 +26,8 @@ public sealed class MetricsPageTests(ServerFixture fixture)
         { "request_prompt_tokens", "histogram" }, { "request_generation_tokens", "histogram" },
         { "request_max_num_generation_tokens", "histogram" }, { "request_params_max_tokens", "histogram" },
         { "request_prefill_kv_computed_tokens", "histogram" }, { "request_params_n", "histogram" }, { "cache_config_info", "gauge" },
-        { "iteration_tokens_total", "histogram" },
+        { "iteration_tokens_total", "histogram" }, { "kv_block_lifetime_seconds", "histogram" },
+        { "kv_block_idle_before_evict_seconds", "histogram" }, { "kv_block_reuse_gap_seconds", "histogram" },
     };
 
     [Theory]
@@ -38,6 +39,44 @@ public sealed class MetricsPageTests(ServerFixture fixture)
         Assert.Equal(type, page.Types["vllm:" + suffix]);
         Assert.All(page.Samples.Keys.Where(key => key.StartsWith("vllm:" + suffix + "{", StringComparison.Ordinal)),
             key => Assert.Contains("model_name=\"tiny\",engine=\"0\"", key, StringComparison.Ordinal));
+    }
+
+    /// <summary>The list in docs/metrics.md is what operators build on.</summary>
+    [Fact]
+    public void What_is_served_is_what_the_documentation_lists()
+    {
+        PrometheusPage page = Render(new InferenceMetrics(_time), vllm: true);
+        var listed = new List<string>();
+        foreach (string[] row in Rows(Path.Combine(ArchitectureTests.Root, "docs", "metrics.md")))
+        {
+            string[] prefixes = row[1] switch { "both" => ["inference_", "vllm:"], "ours" => ["inference_"], "vllm" => ["vllm:"], "none" => [""], _ => throw new FormatException(row[1]) };
+            listed.AddRange(prefixes.Select(prefix => $"{prefix}{row[0].Trim('`')} {row[2]} [{row[3]}] {row[4]}"));
+        }
+
+        IEnumerable<string> served = page.Types.Select(family => $"{family.Key} {family.Value} [{page.Labels[family.Key]}] {page.Help[family.Key]}");
+        Assert.Equal(listed.Order(StringComparer.Ordinal), served.Order(StringComparer.Ordinal));
+    }
+
+    [Fact]
+    public void Writing_the_page_allocates_nothing()
+    {
+        var metrics = new InferenceMetrics(_time);
+        metrics.For(_model);
+        var http = new HttpMetrics();
+        http.Observe("/v1/models", "GET", 200, 0.01);
+        var page = new MetricsPage(metrics, http, new TelemetryOptions());
+        using var buffer = new PooledBuffer(1 << 20);
+        long least = long.MaxValue;
+        for (int i = 0; i < 5; i++)
+        {
+            buffer.Clear();
+            long before = GC.GetAllocatedBytesForCurrentThread();
+            page.Write(buffer);
+            least = Math.Min(least, GC.GetAllocatedBytesForCurrentThread() - before);
+        }
+
+        Assert.Equal(0, least);
+        Assert.True(buffer.Count > 10_000);
     }
 
     [Fact]
@@ -140,6 +179,11 @@ public sealed class MetricsPageTests(ServerFixture fixture)
         Assert.Equal(0, page.Value("inference_prompt_tokens_total"));
         Assert.DoesNotContain("some-unknown-name", text, StringComparison.Ordinal);
     }
+
+    // The cells of the first table of a page.
+    private static IEnumerable<string[]> Rows(string path) =>
+        File.ReadLines(path).SkipWhile(line => !line.StartsWith("|---", StringComparison.Ordinal)).Skip(1).TakeWhile(line => line.StartsWith('|'))
+            .Select(line => Array.ConvertAll(line.Trim().Trim('|').Split('|'), cell => cell.Trim()));
 
     private static long Second(int second) => second * TimeSpan.TicksPerSecond;
 

@@ -8,6 +8,8 @@ namespace InferenceService.Server.Tests.Telemetry;
 internal sealed partial class PrometheusPage
 {
     private readonly Dictionary<string, string> _types = [];
+    private readonly Dictionary<string, string> _help = [];
+    private readonly Dictionary<string, string> _labels = [];
     private readonly Dictionary<string, double> _samples = [];
     private readonly HashSet<string> _closed = [];
     private string? _family;
@@ -15,6 +17,12 @@ internal sealed partial class PrometheusPage
 
     /// <summary>Type by family name.</summary>
     public IReadOnlyDictionary<string, string> Types => _types;
+
+    /// <summary>Help by family name.</summary>
+    public IReadOnlyDictionary<string, string> Help => _help;
+
+    /// <summary>Names of the labels by family name, as they come, without the bucket's; a family without samples has none.</summary>
+    public IReadOnlyDictionary<string, string> Labels => _labels;
 
     /// <summary>Value by series: name and labels as written.</summary>
     public IReadOnlyDictionary<string, double> Samples => _samples;
@@ -43,6 +51,8 @@ internal sealed partial class PrometheusPage
         {
             string name = line.Split(' ')[2];
             Require(!_types.ContainsKey(name), "a family comes twice", line);
+            Require(line.Length > 8 + name.Length, "no help", line);
+            _help[name] = line[(8 + name.Length)..];
             _helped = name;
         }
         else if (line.StartsWith("# TYPE ", StringComparison.Ordinal))
@@ -80,6 +90,8 @@ internal sealed partial class PrometheusPage
         Require(type is "gauge" or "summary" || value >= 0, "a negative count", line);
         string[] labels = [.. LabelPattern().Matches(match.Groups["labels"].Value).Select(label => label.Groups[1].Value)];
         Require(labels.Distinct().Count() == labels.Length, "a label comes twice", line);
+        string names = string.Join(", ", labels.Where(label => label != "le" || type != "histogram"));
+        Require(_labels.TryAdd(_family!, names) || _labels[_family!] == names, "other labels than the family's first sample", line);
         Require(_samples.TryAdd(line[..line.LastIndexOf(' ')], value), "a series comes twice", line);
     }
 
