@@ -17,6 +17,7 @@ story has used all slots of its answer.
 """
 import functools
 import os
+import random
 import re
 
 from . import prompts
@@ -170,6 +171,7 @@ class Character:
         self.name = name
         if name is None and (child and named > 0.3 or rng.random() < named):
             lists = ["girls" if self.gender == "female" else "boys"] + ([] if child or "fantasy" in self.tags and self.noun not in PETLIKE else [self.gender])
+            lists += [self.gender] * 2 if named == 1.0 else []      # a pet
             pool = [n for n in words()[rng.choice(lists)]
                     if not (child and n in NOT_CHILDREN) and not any(n[0] == o[0] or n.lower() in o.lower() or o.lower() in n.lower() for o in taken)]
             self.name = rng.choice(pool)
@@ -627,7 +629,7 @@ def _request(story, rng, again):
         cuts = [m.end() for m in re.finditer(r"[.!?]\"?\s", text) if text[:m.end()].count('"') % 2 == 0][:5]
         cut = rng.choice(cuts[:4])
         return rng.choice(ASK_ON).format(text[:cut].strip()), text[cut:].strip()
-    if draw < 0.24:
+    if draw < 0.24 and " and " in _words(story, random.Random(0)):
         return typed(rng.choice(ASK_WORDS).format(_words(story, rng)), rng), text
     if draw < 0.28 and not again:
         asks = prompts.ASK_ANY
