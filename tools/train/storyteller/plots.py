@@ -665,15 +665,15 @@ def _detailed(story, rng):
     for key in THINGS:
         if f"{key}.a" in told:
             t = story.cast[key]
-            parts += [f"There should be {article(t.noun)} in it.", f"Use the word {t.noun}.", f"It should have {t.form('a')} in it."]
+            parts += [rng.choice([f"There should be {article(t.noun)} in it.", f"Use the word {t.noun}.", f"It should have {t.form('a')} in it."])]
     for key in "fg":
         if f"{key}.a" in told:
             f = story.cast[key]
-            parts += [f"There is also {article(f.noun)}.", f"{h.form('he').capitalize()} meets {f.form('a')}.", f"There should be {article(f.noun)} in it."]
+            parts += [rng.choice([f"There is also {article(f.noun)}.", f"{h.form('he').capitalize()} meets {f.form('a')}.", f"There should be {article(f.noun)} in it."])]
     if story.moral:
-        parts += [f"It should teach that {story.moral}.", f"The moral is that {story.moral}."]
+        parts.append(rng.choice([f"It should teach that {story.moral}.", f"The moral is that {story.moral}."]))
     if story.kind == "bedtime":
-        parts += ["It is for bedtime.", "My child is going to sleep."]
+        parts.append(rng.choice(["It is for bedtime.", "My child is going to sleep."]))
     parts = parts or ["It should be short."]
     return " ".join([plain.format(who), *dict.fromkeys(rng.sample(parts, min(len(parts), rng.choice([1, 1, 2]))))])
 

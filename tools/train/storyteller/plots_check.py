@@ -56,6 +56,7 @@ def check_plots(each):
                 assert all(re.search(rf"\b{n}\b", story.text) for n in names), (plot.title, about)
             if story.moral:
                 assert "moral" in story.used, plot.title
+            assert story.used & {"h.a", "h.bare"}, (plot.title, "the hero is not introduced", story.text)
             texts.add(story.text)
             vocabulary |= set(re.findall(r"[a-z']+", story.text.lower()))
         assert len(texts) == each, f"{plot.title}: the same text twice"
