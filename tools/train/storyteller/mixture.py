@@ -25,6 +25,8 @@ SHARES = [
     (1800, (0.64, 0.17, 0.02, 0.02, 0.15, 0.00)),
     (3260, (0.64, 0.17, 0.02, 0.02, 0.15, 0.00)),
     (3270, (0.36, 0.10, 0.01, 0.01, 0.12, 0.40)),
+    (3990, (0.36, 0.10, 0.01, 0.01, 0.12, 0.40)),
+    (4000, (0.25, 0.06, 0.01, 0.01, 0.12, 0.55)),
 ]
 # What retrieval rows look like from a step on: their lengths, and the share of literal copying.
 ROWS = [
@@ -38,6 +40,7 @@ FILLER = {"tinystories": 0.5, "fairytales": 0.25, "classics": 0.25}
 CHAT_SHARE = [
     (0, {"tinystories": 0.6, "fables": 0.7}),
     (3270, {"tinystories": 0.25, "fables": 0.35}),
+    (4000, {"tinystories": 0.1, "fables": 0.1}),
 ]
 POOL_TOKENS = 128 * 1024
 IGNORED = -100
