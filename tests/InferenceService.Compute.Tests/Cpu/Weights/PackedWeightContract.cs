@@ -82,7 +82,7 @@ public abstract class PackedWeightContract : IDisposable
         WeightError error = _twin.Pack(source.On(_twin), whole, 0);
         WeightError sum = _backend.Pack(source.RowRange(cut, rows - cut).On(_backend), parts, cut) + _backend.Pack(source.RowRange(0, cut).On(_backend), parts, 0);
         Assert.Equal(_twin.Read(whole.Memory, []).ToArray(), _backend.Read(parts.Memory, []).ToArray());
-        Assert.Equal(error.Relative, sum.Relative, 1e-9);
+        Assert.Equal(error.Relative, sum.Relative, 1e-6 * error.Relative); // eight rows are summed in binary32, and the cut may go through them
     });
 
     [ContractFact]
