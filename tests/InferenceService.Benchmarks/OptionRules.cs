@@ -51,6 +51,7 @@ internal static class OptionRules
 
     private static void Parse<T>(Option<T> option, Dictionary<string, T> values)
     {
+        option.HelpName = string.Join('|', values.Keys);
         option.CustomParser = result =>
         {
             string text = result.Tokens.Count == 1 ? result.Tokens[0].Value : "";

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.CommandLine.Invocation;
+using System.ComponentModel;
 using InferenceService.Benchmarks.Comparison;
 using InferenceService.Benchmarks.Decoding;
 using InferenceService.Benchmarks.Kernels;
@@ -8,6 +9,8 @@ using InferenceService.Benchmarks.Machine;
 using InferenceService.Benchmarks.Policies;
 using InferenceService.Benchmarks.Start;
 using InferenceService.Benchmarks.Tokenization;
+using InferenceService.Engine.Cache.Policies;
+using InferenceService.Models;
 
 var root = new RootCommand("Benchmarks of InferenceService. Every result names machine and commit; --out appends it to a Markdown file.")
 {
@@ -28,4 +31,14 @@ var root = new RootCommand("Benchmarks of InferenceService. Every result names m
 ParseResult parsed = root.Parse(args);
 if (parsed.Action is ParseErrorAction wrong)
     (wrong.ShowHelp, wrong.ShowTypoCorrections) = (false, false);
-return await parsed.InvokeAsync();
+try
+{
+    return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false });
+}
+catch (Exception refusal) when (refusal is CheckpointException or KvPolicyException or InvalidOperationException or FormatException
+    or PlatformNotSupportedException or HttpRequestException or IOException or UnauthorizedAccessException or Win32Exception)
+{
+    // What a user can mend: a folder without a model, another program that fails, instructions that this processor lacks.
+    await Console.Error.WriteLineAsync(refusal.Message);
+    return 1;
+}

@@ -47,6 +47,12 @@ internal sealed class EngineOptionSet
     /// <summary>The family asked for; null = the fastest.</summary>
     public KernelFamily? Family(ParseResult parsed) => Families[parsed.GetRequiredValue(Kernels)];
 
+    /// <summary>Words for all families.</summary>
+    public static IReadOnlyCollection<string> FamilyWords => Families.Keys;
+
+    /// <summary>The family of a word; null = the fastest.</summary>
+    public static KernelFamily? Family(string word) => Families[word];
+
     /// <summary>Words for all formats.</summary>
     public static IReadOnlyCollection<string> FormatWords => Formats.Keys;
 

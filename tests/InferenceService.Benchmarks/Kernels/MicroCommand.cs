@@ -1,4 +1,5 @@
 using System.CommandLine;
+using InferenceService.Benchmarks.Decoding;
 using InferenceService.Benchmarks.Machine;
 using InferenceService.Benchmarks.Reports;
 using InferenceService.Compute;
@@ -21,7 +22,7 @@ internal static class MicroCommand
     public static Command Create()
     {
         Option<string[]> formats = Several("--format", "Weight formats: stored (bf16, fp32 arithmetic), bf16, int8, int4.", Formats);
-        Option<string[]> families = Several("--kernels", "Kernel families; the best one unless named.", []);
+        Option<string[]> families = Several("--kernels", "Kernel families: auto (the fastest), avx512, avx-vnni, avx2, portable.", ["auto"]);
         Option<string[]> weights = Several("--weight", "Other weights than the models', each OUTPUTSxINPUTS.", []);
         var model = new Option<string>("--model") { Description = "Weights of 1.1B, 110M or both.", DefaultValueFactory = _ => "both" };
         var rows = new Option<int[]>("--rows") { Description = "Rows of x.", AllowMultipleArgumentsPerToken = true, DefaultValueFactory = _ => [1, 4, 16, 64, 512] };
@@ -32,7 +33,7 @@ internal static class MicroCommand
         OptionRules.EachAtLeastOne(rows);
         OptionRules.OneOf(model, ["1.1B", "110M", "both"]);
         OptionRules.EachOf(formats, Formats);
-        OptionRules.EachOf(families, Enum.GetNames<KernelFamily>());
+        OptionRules.EachOneOf(families, [.. EngineOptionSet.FamilyWords]);
         OptionRules.EachOf(weights, text => Parse(text).Outputs > 0, "two whole numbers such as 2048x768, the second a multiple of 32");
         var command = new Command("micro", "G op/s and GB/s of each product with the fraction of the peaks measured in the same run.")
         {
@@ -44,7 +45,7 @@ internal static class MicroCommand
             string models = parsed.GetRequiredValue(model);
             int workers = parsed.GetValue(threads);
             KernelFamily best = KernelFamilyExtensions.Best(SimdPathExtensions.Best);
-            KernelFamily[] chosen = [.. named.Select(name => Enum.Parse<KernelFamily>(name, ignoreCase: true)).DefaultIfEmpty(best)];
+            KernelFamily[] chosen = [.. named.Select(name => EngineOptionSet.Family(name) ?? best)];
             WeightFormat[] held = [.. parsed.GetRequiredValue(formats).Select(name => Enum.Parse<WeightFormat>(name, ignoreCase: true))];
             var cases = chosen.SelectMany(family => held.Select(format => (family, format))).ToList();
             (string Model, int Outputs, int Inputs)[] shapes =
