@@ -66,7 +66,7 @@ public sealed class DecoderModel
         long total = 0;
         foreach (WeightSpec spec in needed.All())
             total += WeightLoader.Fetch(weights, spec).ByteLength;
-        if (needed.Head is null && format != WeightFormat.Stored)
+        if (needed.Head is null && WeightLoader.Packs(backend, WeightFacts.HeadFormatOf(format), needed.Embedding.Columns))
             total += WeightLoader.Fetch(weights, needed.Embedding).ByteLength; // read again for the packed head
         return new DecoderModel(config, backend, layout, limits, new WeightLoader(weights, backend, format, total, progress), needed);
     }

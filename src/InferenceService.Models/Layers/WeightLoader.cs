@@ -59,13 +59,16 @@ internal sealed class WeightLoader(IWeightSource source, IBackend backend, Weigh
         return Holds(parts, head) ? Packed(parts, head) : Weight.Stored(own is null ? table : Stored(parts));
     }
 
+    /// <summary>True when a backend packs rows of so many columns; else they stay as stored.</summary>
+    public static bool Packs(IBackend backend, WeightFormat format, int columns) =>
+        format != WeightFormat.Stored && format.Holds(columns) && backend.Supports(format, columns);
+
     private bool Holds(IReadOnlyList<WeightSpec> parts, WeightFormat wanted)
     {
-        if (wanted == WeightFormat.Stored)
-            return false;
-        if (wanted.Holds(parts[0].Columns) && backend.Supports(wanted, parts[0].Columns))
+        if (Packs(backend, wanted, parts[0].Columns))
             return true;
-        _kept.AddRange(parts.Select(part => part.Name));
+        if (wanted != WeightFormat.Stored)
+            _kept.AddRange(parts.Select(part => part.Name));
         return false;
     }
 
