@@ -227,8 +227,9 @@ internal sealed class ModelPlan : IDisposable
         DType stored = StoredTypeOf(checkpoint);
         if (ParseType(wanted) is not { } type || type == stored)
             return stored;
+        string allowed = stored == DType.BF16 ? "auto and bfloat16" : $"auto, {Name(stored)} and bfloat16";
         return type == DType.BF16 ? type : throw new CheckpointException(
-            $"--dtype: \"{wanted}\" is not what this checkpoint's weights are stored as; allowed are auto, {Name(stored)} and bfloat16.");
+            $"--dtype: \"{wanted}\" is not what this checkpoint's weights are stored as; allowed are {allowed}.");
     }
 
     // Complaints about a part of tokenizer.json do not say where that stood; all others begin with their file.
