@@ -267,7 +267,6 @@ public sealed class EngineLoopTests
     {
         using var model = new TinyModel();
         using var run = new EngineRun(model, EngineRun.Options(model) with { MaxNumSeqs = 6 });
-        run.Engine.Loop.ChecksEveryStep = false;
         ImmutableArray<SamplingParams> kinds =
         [
             new() { Temperature = 0 }, new() { Seed = 1 }, new() { Seed = 2, TopK = 10, TopP = 0.9f, MinP = 0.01f },
@@ -276,20 +275,7 @@ public sealed class EngineLoopTests
             new() { Temperature = 0, AllowedTokenIds = [1, 2, 3, 4, 5, 6, 7] },
         ];
         GenerationStream[] streams = [.. kinds.Select((sampling, i) => run.Submit(EngineRun.Request(EngineRun.Prompt(10 + i, i), 200, sampling)))];
-        for (int step = 0; step < 40; step++)
-            run.Engine.Loop.Step();
-        var steady = new LeastAllocation(stepsEach: 25);
-        for (int step = 0; step < 100; step++)
-        {
-            steady.Begin();
-            Assert.True(run.Engine.Loop.Step());
-            steady.End();
-            foreach (GenerationStream stream in streams)
-                while (stream.TryRead(out _)) { }
-        }
-
-        Assert.Equal(6, run.Engine.Statistics.Running);
-        Assert.Equal(0, steady.Bytes);
+        run.AssertSteadyStepsAllocateNothing(streams);
     }
 
     [Fact]

@@ -58,6 +58,27 @@ internal sealed class EngineRun : IDisposable
             Assert.True(mostSteps-- > 0, "The engine does not finish.");
     }
 
+    /// <summary>Takes steps until all streams decode, then a hundred more that must allocate nothing on this thread.</summary>
+    public void AssertSteadyStepsAllocateNothing(GenerationStream[] streams)
+    {
+        const int Warm = 40, Steps = 100;
+        Engine.Loop.ChecksEveryStep = false;
+        var steady = new LeastAllocation(stepsEach: Steps / 4);
+        for (int step = 0; step < Warm + Steps; step++)
+        {
+            if (step >= Warm)
+                steady.Begin();
+            Assert.True(Engine.Loop.Step());
+            if (step >= Warm)
+                steady.End();
+            foreach (GenerationStream stream in streams)
+                while (stream.TryRead(out _)) { }
+        }
+
+        Assert.Equal(streams.Length, Engine.Statistics.Running);
+        Assert.Equal(0, steady.Bytes);
+    }
+
     /// <summary>Everything a stream holds, by choice.</summary>
     public static Output[] Read(GenerationStream stream, int choices = 1)
     {

@@ -61,21 +61,7 @@ public sealed class WeightInvarianceTests
     {
         using TinyModel model = Model(family, path, format);
         using var run = new EngineRun(model, EngineRun.Options(model, poolTokens: 2048));
-        run.Engine.Loop.ChecksEveryStep = false;
         GenerationStream[] streams = [.. Enumerable.Range(0, 6).Select(i => run.Submit(EngineRun.Request(EngineRun.Prompt(10 + i, i), 200) with { IgnoreEos = true }))];
-        for (int step = 0; step < 40; step++)
-            run.Engine.Loop.Step();
-        var steady = new LeastAllocation(stepsEach: 25);
-        for (int step = 0; step < 100; step++)
-        {
-            steady.Begin();
-            Assert.True(run.Engine.Loop.Step());
-            steady.End();
-            foreach (GenerationStream stream in streams)
-                while (stream.TryRead(out _)) { }
-        }
-
-        Assert.Equal(6, run.Engine.Statistics.Running);
-        Assert.Equal(0, steady.Bytes);
+        run.AssertSteadyStepsAllocateNothing(streams);
     }
 }
