@@ -1,5 +1,4 @@
 using Iced.Intel;
-using static Iced.Intel.AssemblerRegisters;
 
 namespace InferenceService.Compute.Cpu.Generated;
 
@@ -10,7 +9,7 @@ internal sealed class BF16Assembler(int rows) : TileAssembler(rows)
     /// <summary>Most rows that registers allow.</summary>
     public const int MaxRows = 12;
 
-    private const int W0 = 24, W1 = 25, Unroll = 4;
+    private const int Unroll = 4;
 
     protected override void Body()
     {
@@ -40,19 +39,7 @@ internal sealed class BF16Assembler(int rows) : TileAssembler(rows)
     private void Steps(int count)
     {
         for (int step = 0; step < count; step++)
-        {
-            Code.vmovdqu64(Vector(W0), __[Weight + step * StepBytes]);
-            Code.vmovdqu64(Vector(W1), __[Weight + step * StepBytes + VectorBytes]);
-            Prefetch();
-            for (int r = 0; r < Rows; r++)
-            {
-                AssemblerRegisterZMM pair = Vector(26 + r % 6);
-                Code.vpbroadcastd(pair, __dword_ptr[X + (step * Rows + r) * 4]);
-                Code.vdpbf16ps(Vector(2 * r), Vector(W0), pair);
-                Code.vdpbf16ps(Vector(2 * r + 1), Vector(W1), pair);
-            }
-        }
-
+            Step(step, Code.vdpbf16ps);
         Code.add(X, count * Rows * 4);
         Code.add(Weight, count * StepBytes);
     }

@@ -15,7 +15,7 @@ internal sealed class Int8Assembler(int rows) : TileAssembler(rows)
     /// <summary>Most rows that registers allow.</summary>
     public const int MaxRows = 12;
 
-    private const int W0 = 24, W1 = 25, T0 = 28, T1 = 29;
+    private const int T0 = 28, T1 = 29;
 
     protected override void Body()
     {
@@ -36,7 +36,7 @@ internal sealed class Int8Assembler(int rows) : TileAssembler(rows)
         Code.add(X, Rows * 4);
         Code.Label(ref steps);
         for (int step = 0; step < unroll; step++)
-            Step(step);
+            Step(step, Code.vpdpbusd);
         Code.add(X, unroll * Rows * 4);
         Code.add(Weight, unroll * StepBytes);
         Code.sub(Count, unroll * 4);
@@ -47,20 +47,6 @@ internal sealed class Int8Assembler(int rows) : TileAssembler(rows)
         Code.test(Left, Left);
         Code.jnz(run);
         StoreSums();
-    }
-
-    private void Step(int step)
-    {
-        Code.vmovdqu64(Vector(W0), __[Weight + step * StepBytes]);
-        Code.vmovdqu64(Vector(W1), __[Weight + step * StepBytes + VectorBytes]);
-        Prefetch();
-        for (int r = 0; r < Rows; r++)
-        {
-            AssemblerRegisterZMM word = Vector(26 + r % 6);
-            Code.vpbroadcastd(word, __dword_ptr[X + (step * Rows + r) * 4]);
-            Code.vpdpbusd(Vector(2 * r), Vector(W0), word);
-            Code.vpdpbusd(Vector(2 * r + 1), Vector(W1), word);
-        }
     }
 
     /// <summary>sum ← fma(float(S) · weight scale, x scale, sum).</summary>

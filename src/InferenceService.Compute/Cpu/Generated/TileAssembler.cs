@@ -18,6 +18,9 @@ internal abstract class TileAssembler
     /// <summary>Words of x of one step of the panel, and the bytes of a step.</summary>
     protected const int StepBytes = WeightLayout.StepBytes;
 
+    /// <summary>Registers of a step's weights, behind the most accumulators.</summary>
+    protected const int W0 = 24, W1 = 25;
+
     private const int SavedFirst = 6, SavedCount = 10; // xmm6 to xmm15
 
     private static readonly AssemblerRegisterXMM[] Xmm =
@@ -108,6 +111,23 @@ internal abstract class TileAssembler
         Code.prefetcht0(__[Ahead]);
         Code.prefetcht0(__[Ahead + VectorBytes]);
         Code.add(Ahead, __qword_ptr[Arguments + Offset(nameof(TileArguments.AheadStep))]);
+    }
+
+    /// <summary>One step of the panel into accumulators 2r and 2r + 1 of every row r: both vectors of weights times a word of x.</summary>
+    /// <param name="step">Which, from <see cref="Weight"/> and <see cref="X"/> on.</param>
+    /// <param name="dot">The instruction: adds to the first operand the products of the other two.</param>
+    protected void Step(int step, Action<AssemblerRegisterZMM, AssemblerRegisterZMM, AssemblerRegisterZMM> dot)
+    {
+        Code.vmovdqu64(Vector(W0), __[Weight + step * StepBytes]);
+        Code.vmovdqu64(Vector(W1), __[Weight + step * StepBytes + VectorBytes]);
+        Prefetch();
+        for (int r = 0; r < Rows; r++)
+        {
+            AssemblerRegisterZMM word = Vector(W1 + 1 + r % 6); // several, so that no row waits for the one before
+            Code.vpbroadcastd(word, __dword_ptr[X + (step * Rows + r) * 4]);
+            dot(Vector(2 * r), Vector(W0), word);
+            dot(Vector(2 * r + 1), Vector(W1), word);
+        }
     }
 
     /// <summary>Sets the sums of the tile to +0.</summary>
