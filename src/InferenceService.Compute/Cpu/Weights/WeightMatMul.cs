@@ -94,8 +94,8 @@ internal static unsafe class WeightMatMul
     public static delegate*<TileArguments*, void> Compiled(KernelFamily family, WeightFormat format) =>
         (family == KernelFamily.Avx512 ? KernelFamilyExtensions.Best(SimdPath.Avx2) : family) switch
         {
-            KernelFamily.AvxVnni => CompiledTile.Select<ByteDotVnni, Vector256<int>, Vector256<float>>(format),
-            KernelFamily.Avx2 => CompiledTile.Select<ByteDotAvx2, Vector256<int>, Vector256<float>>(format),
+            KernelFamily.AvxVnni => CompiledTile.Select<ByteDot256<VnniProducts>, Vector256<int>, Vector256<float>>(format),
+            KernelFamily.Avx2 => CompiledTile.Select<ByteDot256<Avx2Products>, Vector256<int>, Vector256<float>>(format),
             _ => CompiledTile.Select<ByteDot128, Vector128<int>, Vector128<float>>(format),
         };
 

@@ -5,8 +5,9 @@ using InferenceService.Compute.Cpu.Simd;
 
 namespace InferenceService.Compute.Cpu.Weights;
 
-/// <summary>256-bit vectors, AVX-VNNI and FMA.</summary>
-internal unsafe struct ByteDotVnni : IByteDot<Vector256<int>, Vector256<float>>
+/// <summary>256-bit vectors, AVX2 and FMA; products of bytes are where processors differ.</summary>
+/// <typeparam name="P">Products of bytes.</typeparam>
+internal unsafe struct ByteDot256<P> : IByteDot<Vector256<int>, Vector256<float>> where P : struct, IByteProducts
 {
     public static int Lanes => 8;
 
@@ -17,11 +18,10 @@ internal unsafe struct ByteDotVnni : IByteDot<Vector256<int>, Vector256<float>>
     public static Vector256<int> Broadcast(int word) => Vector256.Create(word);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<int> Dot(Vector256<int> sum, Vector256<int> weights, Vector256<int> x) =>
-        AvxVnni.MultiplyWideningAndAdd(sum, weights.AsByte(), x.AsSByte());
+    public static Vector256<int> Dot(Vector256<int> sum, Vector256<int> weights, Vector256<int> x) => P.Dot(sum, weights, x);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector256<int> DotNibbles(Vector256<int> sum, Vector256<int> weights, Vector256<int> x) => Dot(sum, weights, x);
+    public static Vector256<int> DotNibbles(Vector256<int> sum, Vector256<int> weights, Vector256<int> x) => P.DotNibbles(sum, weights, x);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector256<int> LowNibbles(Vector256<int> bytes) => bytes & Vector256.Create(0x0F0F0F0F);
