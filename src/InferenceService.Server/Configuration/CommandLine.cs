@@ -12,6 +12,7 @@ internal sealed class CommandLine
     private readonly Argument<string?> _model = new("model") { Arity = ArgumentArity.ZeroOrOne, Description = "Same as --model.", HelpName = "MODEL" };
     private readonly Option<bool> _printConfig = new("--print-config") { Description = "Print every setting in force with its source, then exit." };
     private readonly Option<bool> _dryRun = new("--dry-run") { Description = "Check files, print the memory plan, then exit." };
+    private readonly Option<bool> _healthCheck = new("--health-check") { Description = "Ask the server that runs with these settings whether it is ready; exit with 0 or 1." };
     private readonly List<(Flag Flag, Option Yes, Option? No)> _options = [];
     private readonly Dictionary<string, string> _values = new(StringComparer.OrdinalIgnoreCase);
 
@@ -44,6 +45,9 @@ internal sealed class CommandLine
 
     /// <summary>Print the memory plan and exit.</summary>
     public bool DryRun => Result.GetValue(_dryRun);
+
+    /// <summary>Ask the running server and exit.</summary>
+    public bool HealthCheck => Result.GetValue(_healthCheck);
 
     /// <summary>Print the version and exit.</summary>
     public bool WantsVersion => Result.GetResult("--version") is not null;
@@ -84,6 +88,7 @@ internal sealed class CommandLine
 
         _root.Options.Add(_printConfig);
         _root.Options.Add(_dryRun);
+        _root.Options.Add(_healthCheck);
     }
 
     private void Take(Flag flag, OptionResult? yes, OptionResult? no)

@@ -4,7 +4,7 @@ using InferenceService.Server.Security;
 
 namespace InferenceService.Server.Hosting;
 
-/// <summary>What the process does instead of serving: help, version, complaints, settings, the memory plan.</summary>
+/// <summary>What the process does instead of serving: help, version, complaints, a health check, settings, the memory plan.</summary>
 internal static class OneShot
 {
     /// <summary>Does it and returns the exit code; null = go on and serve.</summary>
@@ -26,6 +26,8 @@ internal static class OneShot
             console.Problem(problem);
         if (reading.Problems.Count > 0)
             return ServerRun.Misconfigured;
+        if (commandLine.HealthCheck)
+            return HealthCheck.Run(reading.Options.Server, environment.InContainer, console);
         foreach (string warning in reading.Warnings)
             console.Warning(warning);
         if (commandLine.PrintConfig)
