@@ -31,3 +31,7 @@ export function one(objects, kind) {
   if (found.length !== 1) throw new Error(`${found.length} objects of kind ${kind}`);
   return found[0];
 }
+
+/** Variables of the server's container. */
+export const environment = (objects) =>
+  Object.fromEntries(one(objects, 'Deployment').spec.template.spec.containers[0].env.map(({ name, value }) => [name, value]));
