@@ -3,11 +3,13 @@ import test from 'node:test';
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { join } from 'node:path';
-import { chart, deploy, overlays, valuesFiles } from './manifests.mjs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { chart, deploy, overlays, valuesFiles, valuesOf } from './manifests.mjs';
 import { documents, merge, renderChart, readYaml } from './render/helm.mjs';
 import { buildKustomization } from './render/kustomize.mjs';
 import { execute, parse } from './render/template.mjs';
-import { valuesOf } from './manifests.mjs';
 
 const functions = { quote: (value) => JSON.stringify(String(value)), upper: (text) => text.toUpperCase(), eq: (a, b) => a === b, join: (...parts) => parts.join('') };
 const write = (text, dot) => execute(parse(text, 'test', new Map()), dot, functions);
@@ -44,11 +46,30 @@ test('Values merge as helm merges them', () => {
 const order = (objects) => [...objects].sort((a, b) => (`${a.kind}${a.metadata.name}` < `${b.kind}${b.metadata.name}` ? -1 : 1));
 const installed = (tool, ...args) => spawnSync(tool, args).status === 0;
 
-test('helm itself renders the same', { skip: !installed('helm', 'version') && 'helm is not installed' }, () => {
+function sameFor(render) {
   for (const name of valuesFiles) {
-    const file = name === 'default' ? [] : ['--values', join(chart, 'ci', `${name}-values.yaml`)];
-    const text = execFileSync('helm', ['template', 'llm', chart, '--namespace', 'inference', ...file], { encoding: 'utf8' });
-    assert.deepEqual(order(renderChart(chart, valuesOf(name)).map(({ object }) => object)), order(documents(text, 'helm').map(({ object }) => object)), name);
+    const text = render(name === 'default' ? undefined : join(chart, 'ci', `${name}-values.yaml`));
+    assert.deepEqual(order(renderChart(chart, valuesOf(name)).map(({ object }) => object)), order(documents(text, name).map(({ object }) => object)), name);
+  }
+}
+
+test('helm itself renders the same', { skip: !installed('helm', 'version') && 'helm is not installed' }, () => {
+  sameFor((file) => execFileSync('helm', ['template', 'llm', chart, '--namespace', 'inference', ...(file ? ['--values', file] : [])], { encoding: 'utf8' }));
+});
+
+// Debian's packages golang-go, golang-github-masterminds-sprig-dev and golang-k8s-sigs-yaml-dev.
+const goPath = '/usr/share/gocode';
+const canGo = installed('go', 'version') && ['github.com/Masterminds/sprig', 'sigs.k8s.io/yaml'].every((path) => existsSync(join(goPath, 'src', path)));
+
+test('Go\'s own templates with sprig render the same', { skip: !canGo && 'Go, sprig or its YAML package are not installed' }, () => {
+  const folder = mkdtempSync(join(tmpdir(), 'gotemplate-'));
+  try {
+    const program = join(folder, 'gotemplate');
+    const source = fileURLToPath(new URL('gotemplate', import.meta.url));
+    execFileSync('go', ['build', '-o', program, '.'], { cwd: source, env: { ...process.env, GO111MODULE: 'off', GOPATH: goPath, GOCACHE: join(folder, 'cache') } });
+    sameFor((file) => execFileSync(program, [chart, 'llm', 'inference', ...(file ? [file] : [])], { encoding: 'utf8' }));
+  } finally {
+    rmSync(folder, { recursive: true });
   }
 });
 

@@ -54,6 +54,10 @@ export function documents(text, file) {
 }
 
 const isMap = (value) => value !== null && typeof value === 'object' && !Array.isArray(value);
+// Go writes the keys of a map in order.
+const sorted = (value) => (isMap(value)
+  ? Object.fromEntries(Object.entries(value).sort().map(([key, child]) => [key, sorted(child)]))
+  : Array.isArray(value) ? value.map(sorted) : value);
 const pad = (count, text) => String(text).split('\n').map((line) => ' '.repeat(count) + line).join('\n');
 const text = (value) => (value === undefined || value === null ? '' : String(value));
 
@@ -69,7 +73,7 @@ function library(defined) {
     },
     default: (fallback, value) => (truth(value) ? value : fallback),
     toYaml: (value) => stringify(value, { version: '1.1', lineWidth: 0 }).trimEnd(),
-    toJson: (value) => JSON.stringify(value),
+    toJson: (value) => JSON.stringify(sorted(value)).replace(/[<>&]/g, (c) => `\\u00${c.charCodeAt(0).toString(16)}`),
     quote: (value) => (value === undefined || value === null ? '' : JSON.stringify(String(value))),
     indent: pad,
     nindent: (count, value) => `\n${pad(count, value)}`,
