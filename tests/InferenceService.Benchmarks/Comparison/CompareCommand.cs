@@ -21,6 +21,7 @@ internal static class CompareCommand
         {
             var peer = new LlamaCpp(
                 parsed.GetRequiredValue(options.LlamaCpp), parsed.GetRequiredValue(options.Gguf), parsed.GetValue(options.Engine.Threads), parsed.GetRequiredValue(options.More));
+            peer.Find(parsed.GetValue(options.Serve));
             using var model = new BenchmarkModel(parsed.GetRequiredValue(options.Model), "", DType.BF16);
             if (parsed.GetValue(options.Serve))
                 await ServersAsync(options, parsed, peer, model, cancellation);

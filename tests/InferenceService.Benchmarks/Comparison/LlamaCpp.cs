@@ -10,12 +10,19 @@ namespace InferenceService.Benchmarks.Comparison;
 /// <param name="more">Further arguments of its server.</param>
 internal sealed class LlamaCpp(string folder, string model, int threads, IReadOnlyList<string> more)
 {
+    private const string Bench = "llama-bench", Server = "llama-server";
+
+    /// <summary>Looks for the program that a comparison will need, before it takes its time.</summary>
+    /// <param name="serves">The server, not the engine.</param>
+    /// <exception cref="InvalidOperationException">It is not there.</exception>
+    public void Find(bool serves) => _ = Binary(serves ? Server : Bench);
+
     /// <summary>Runs <c>llama-bench</c> once.</summary>
     /// <exception cref="InvalidOperationException">It cannot be run, or failed.</exception>
     /// <exception cref="FormatException">It printed something else.</exception>
     public async Task<LlamaBenchReport> BenchAsync(int prompt, int generate, CancellationToken cancellation)
     {
-        var start = new ProcessStartInfo(Binary("llama-bench"),
+        var start = new ProcessStartInfo(Binary(Bench),
             ["-m", model, "-p", Text(prompt), "-n", Text(generate), "-r", "1", "-t", Text(threads), "-o", "json"])
         {
             RedirectStandardOutput = true,
@@ -38,7 +45,7 @@ internal sealed class LlamaCpp(string folder, string model, int threads, IReadOn
     {
         int port = ServerProcess.FreePort();
         return ServerProcess.StartAsync(
-            Binary("llama-server"),
+            Binary(Server),
             [
                 "-m", model, "--host", "127.0.0.1", "--port", Text(port), "-t", Text(threads), "-tb", Text(threads),
                 "-np", Text(streams), "-c", Text(streams * length), .. more,
