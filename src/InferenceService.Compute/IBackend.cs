@@ -113,6 +113,19 @@ public interface IBackend : IDisposable
     /// <param name="v">Same shape.</param>
     void WriteKv(Tensor k, Tensor v, in PagedKv cache);
 
+    /// <summary>Rotates queries and keys in place, then writes K and V: <see cref="Rope"/> of both and <see cref="WriteKv"/>.</summary>
+    /// <param name="q">[rows, heads·headDim].</param>
+    /// <param name="k">[rows, kvHeads·headDim].</param>
+    /// <param name="v">Same shape.</param>
+    /// <param name="cosSin">f32 [rows, rotaryDim].</param>
+    void RopeWriteKv(Tensor q, Tensor k, Tensor v, Tensor cosSin, in PagedKv cache)
+    {
+        VerbShapes.RopeWriteKv(q, k, v, cosSin, cache);
+        Rope(q, cosSin, cache.Batch.Format.HeadDim);
+        Rope(k, cosSin, cache.Batch.Format.HeadDim);
+        WriteKv(k, v, cache);
+    }
+
     /// <summary>Softmax attention of every row over the slots it sees; a row that sees none gives zeros, never NaN.</summary>
     /// <param name="q">[rows, heads·headDim], rotated; heads is a multiple of the layer's KV heads.</param>
     /// <param name="probe">Sums to accumulate on the way.</param>

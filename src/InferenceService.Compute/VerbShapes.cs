@@ -121,6 +121,14 @@ public static class VerbShapes
             throw Misfit($"operand must be f32 [{a.Rows}, {a.Columns}]", b);
     }
 
+    /// <summary>Rules of <see cref="IBackend.RopeWriteKv"/>.</summary>
+    public static void RopeWriteKv(in Tensor q, in Tensor k, in Tensor v, in Tensor cosSin, in PagedKv cache)
+    {
+        Rope(q, cosSin, cache.Batch.Format.HeadDim);
+        Rope(k, cosSin, cache.Batch.Format.HeadDim);
+        WriteKv(k, v, cache);
+    }
+
     /// <summary>Rules of <see cref="IBackend.WriteKv"/>.</summary>
     public static void WriteKv(in Tensor k, in Tensor v, in PagedKv cache)
     {

@@ -243,6 +243,15 @@ public sealed unsafe class CudaBackend : IBackend
     }
 
     /// <inheritdoc/>
+    public void RopeWriteKv(Tensor q, Tensor k, Tensor v, Tensor cosSin, in PagedKv cache)
+    {
+        VerbShapes.RopeWriteKv(q, k, v, cosSin, cache);
+        Enter();
+        _cache.RotateAndWrite(q, k, v, cosSin, cache);
+        Leave();
+    }
+
+    /// <inheritdoc/>
     public void Attention(Tensor q, in PagedKv cache, in AttentionProbe probe, Tensor output)
     {
         VerbShapes.Attention(q, cache, probe, output);

@@ -27,6 +27,41 @@ public abstract partial class BackendContract
     }
 
     [ContractFact]
+    public void Rotation_and_write_in_one_verb_have_the_bits_of_their_parts() => Property.Check(15, random =>
+    {
+        int headDim = 2 * random.Next(1, 70), kvHeads = random.Next(1, 4), heads = kvHeads * random.Next(1, 4), rows = random.Next(1, 12), length = random.Next(20);
+        var format = new KvBlockFormat(AnyFloat(random), random.Next(1, 9), headDim, kvHeads);
+        Matrix q = Matrix.Random(random, DType.F32, rows, heads * headDim, strided: true), k = Matrix.Random(random, DType.F32, rows, kvHeads * headDim, strided: true);
+        Matrix v = Matrix.Random(random, DType.F32, rows, k.Columns), angles = Matrix.Random(random, DType.F32, rows, 2 * random.Next(1, headDim / 2 + 1), strided: true);
+        (float[] expectedQ, float[] expectedK, byte[] expectedPool) = Run(fused: false);
+        (float[] actualQ, float[] actualK, byte[] actualPool) = Run(fused: true);
+        Tolerance.AssertSame(expectedQ, actualQ, "queries");
+        Tolerance.AssertSame(expectedK, actualK, "keys");
+        Assert.True(expectedPool.AsSpan().SequenceEqual(actualPool), $"{format}: pools differ.");
+        Assert.NotEqual(q.Values, actualQ);
+
+        (float[] Q, float[] K, byte[] Pool) Run(bool fused)
+        {
+            int blocks = (length + rows) / format.BlockSize + 1;
+            Tensor pool = backend.Allocate(DType.U8, blocks, format.BlockBytes), queries = q.On(backend), keys = k.On(backend), values = v.On(backend), turns = angles.On(backend);
+            var batch = new KvBatch(pool, format, 1, 1, Ints([0, length, 0, 0, 0, 0, 0]), Ints([.. Enumerable.Range(0, blocks)]), Ints([0, rows]), rows);
+            var cache = new PagedKv(batch, Ints(new int[kvHeads]), Ints([.. Enumerable.Range(0, kvHeads).Select(format.LaneOffset)]), 1);
+            if (fused)
+                backend.RopeWriteKv(queries, keys, values, turns, cache);
+            else
+            {
+                backend.Rope(queries, turns, headDim);
+                backend.Rope(keys, turns, headDim);
+                backend.WriteKv(keys, values, cache);
+            }
+
+            byte[] bytes = new byte[pool.ByteLength];
+            backend.Download(pool, bytes);
+            return (q.From(backend, queries), k.From(backend, keys), bytes);
+        }
+    });
+
+    [ContractFact]
     public void Rounding_to_sixteen_bits_is_to_nearest_even_and_keeps_what_is_not_a_number() => Property.Check(20, random =>
     {
         float[] values = new float[64];

@@ -5,7 +5,7 @@ using InferenceService.Compute.Tests;
 
 namespace InferenceService.Cuda.Tests;
 
-/// <summary>Weights rounded to bfloat16, whose products round x too: by cuBLASLt, and by our own kernel where rows must not depend on each other.</summary>
+/// <summary>Weights rounded to bfloat16, whose products round x too: by cuBLASLt, and by kernels of our own where rows are few or must not depend on each other; and weights in 8 and 4 bits.</summary>
 [RequiresCuda]
 public sealed class PackedWeightTests
 {
@@ -15,7 +15,7 @@ public sealed class PackedWeightTests
         foreach (bool deterministic in (bool[])[false, true])
         {
             using CudaBackend backend = CudaUnderTest.Backend(options => options with { Deterministic = deterministic });
-            foreach ((int m, int n, int k) in ((int, int, int)[])[(1, 1, 2), (3, 40, 30), (9, 33, 64), (1, 5, 1026), (33, 17, 96)])
+            foreach ((int m, int n, int k) in ((int, int, int)[])[(1, 1, 2), (3, 40, 30), (9, 33, 64), (1, 5, 1026), (33, 17, 96), (8, 16, 3000), (17, 3, 140)])
             {
                 var random = new Random(m * n + k);
                 float[] x = Numbers(random, m * k), w = Numbers(random, n * k), actual = new float[m * n];
@@ -50,7 +50,9 @@ public sealed class PackedWeightTests
     {
         foreach (WeightFormat format in (WeightFormat[])[WeightFormat.Int8, WeightFormat.Int4])
         {
-            int m = random.Next(1, 40), n = random.Next(1, 50), k = 32 * random.Next(1, 30), cut = random.Next(n + 1);
+            // Few rows, several passes of few rows, tiles; whole and partial runs and steps.
+            int m = new[] { random.Next(1, 9), random.Next(1, 33), random.Next(33, 150) }[random.Next(3)];
+            int n = random.Next(1, random.Next(8) == 0 ? 200 : 50), k = 32 * random.Next(1, 30), cut = random.Next(n + 1);
             Matrix x = Matrix.Random(random, DType.F32, m, k, strided: true), w = Matrix.Random(random, (DType)random.Next(3), n, k, width: 0.1f, strided: true);
             (float[] expected, double lost) = Multiply(new CpuBackend(1, SimdPath.Portable, KernelFamily.Portable), format, x, w, 0);
             (float[] actual, double same) = Multiply(CudaUnderTest.Backend(), format, x, w, cut);
@@ -60,15 +62,16 @@ public sealed class PackedWeightTests
     });
 
     [ContractFact]
-    public void A_row_of_an_integer_product_has_the_same_bits_alone_and_in_a_batch()
+    public void A_row_of_a_deterministic_product_has_the_same_bits_alone_and_in_a_batch()
     {
-        foreach (WeightFormat format in (WeightFormat[])[WeightFormat.Int8, WeightFormat.Int4])
+        static CudaBackend Backend() => CudaUnderTest.Backend(options => options with { Deterministic = true });
+        foreach (WeightFormat format in (WeightFormat[])[WeightFormat.BF16, WeightFormat.Int8, WeightFormat.Int4])
         {
             var random = new Random(7);
-            Matrix x = Matrix.Random(random, DType.F32, 11, 352), w = Matrix.Random(random, DType.BF16, 9, 352);
-            float[] all = Multiply(CudaUnderTest.Backend(), format, x, w, 0).Output;
-            for (int row = 0; row < x.Rows; row++)
-                Tolerance.AssertSame(all.AsSpan(row * 9, 9), Multiply(CudaUnderTest.Backend(), format, x.RowRange(row, 1), w, 0).Output, $"{format}, row {row}");
+            Matrix x = Matrix.Random(random, DType.F32, 50, 352), w = Matrix.Random(random, DType.BF16, 9, 352);
+            float[] all = Multiply(Backend(), format, x, w, 0).Output;
+            foreach ((int row, int count) in ((int, int)[])[(0, 1), (7, 3), (12, 11), (20, 30), (49, 1)])
+                Tolerance.AssertSame(all.AsSpan(row * 9, count * 9), Multiply(Backend(), format, x.RowRange(row, count), w, 0).Output, $"{format}, rows {row}+{count}");
         }
     }
 

@@ -55,12 +55,12 @@ public sealed class RecordedStepTests : IDisposable
     [ContractFact]
     public void A_step_that_cannot_be_recorded_says_why_and_leaves_the_backend_usable()
     {
-        Tensor x = Numbers(2, 8), weight = Numbers(3, 8), output = _backend.Allocate(DType.F32, 2, 3);
+        Tensor x = Numbers(2, 32), weight = Numbers(3, 32), output = _backend.Allocate(DType.F32, 2, 3);
         Assert.Contains("new shape", Refused(() => _backend.MatMul(x, weight, output)), StringComparison.Ordinal);
         Assert.Contains("may not copy", Refused(() => _backend.Upload(new byte[4], x)), StringComparison.Ordinal);
-        Assert.Contains("may not copy", Refused(() => _backend.Download(x, new byte[64])), StringComparison.Ordinal);
+        Assert.Contains("may not copy", Refused(() => _backend.Download(x, new byte[256])), StringComparison.Ordinal);
         Assert.Contains("new memory", Refused(() => _backend.Allocate(DType.F32, 1, 1)), StringComparison.Ordinal);
-        Weight packed = _backend.AllocateWeight(WeightFormat.BF16, 3, 8);
+        Weight packed = _backend.AllocateWeight(WeightFormat.Int8, 3, 32);
         Assert.Contains("new memory", Refused(() => _backend.MatMul(x, packed, output)), StringComparison.Ordinal);
         _backend.MatMul(x, weight, output);
         Assert.Contains(Bytes(output), b => b != 0);
@@ -69,14 +69,14 @@ public sealed class RecordedStepTests : IDisposable
     [ContractFact]
     public void A_scratch_that_a_recorded_step_uses_outlives_a_larger_one()
     {
-        Weight weight = _backend.AllocateWeight(WeightFormat.BF16, 4, 8);
-        using (var host = new HostBuffer(4 * 4 * 8))
+        Weight weight = _backend.AllocateWeight(WeightFormat.Int8, 4, 32);
+        using (var host = new HostBuffer(4 * 4 * 32))
         {
-            MemoryMarshal.Cast<byte, float>(host.Slice(0, 128)).Fill(0.5f);
-            _backend.Pack(Tensor.Dense(host, 0, DType.F32, 4, 8), weight, 0);
+            MemoryMarshal.Cast<byte, float>(host.Slice(0, 512)).Fill(0.5f);
+            _backend.Pack(Tensor.Dense(host, 0, DType.F32, 4, 32), weight, 0);
         }
 
-        Tensor x = Numbers(2, 8), output = _backend.Allocate(DType.F32, 2, 4), large = _backend.Allocate(DType.F32, 20_000, 8), much = _backend.Allocate(DType.F32, 20_000, 4);
+        Tensor x = Numbers(2, 32), output = _backend.Allocate(DType.F32, 2, 4), large = _backend.Allocate(DType.F32, 5_000, 32), much = _backend.Allocate(DType.F32, 5_000, 4);
         _backend.MatMul(x, weight, output);
         byte[] expected = Bytes(output);
         using RecordedStep graph = _backend.Record(() => _backend.MatMul(x, weight, output));

@@ -156,10 +156,6 @@ inline void kv_copy16(void* shared, const void* global) {
   memcpy(shared, global, 16);
 }
 inline void kv_copy_wait() {}
-inline int kv_dot4(u32 a, u32 b, int c) {
-  for (int i = 0; i < 32; i += 8) c += (int)(signed char)(a >> i) * (signed char)(b >> i);
-  return c;
-}
 inline float kv_bits_float(u32 u) { float f; memcpy(&f, &u, 4); return f; }
 inline u32 kv_float_bits(float f) { u32 u; memcpy(&u, &f, 4); return u; }
 inline float kv_exp2(float x) { return exp2f(x); }

@@ -3,10 +3,9 @@
 
 struct WriteArgs { Cache cache; const float* k; const float* v; i64 kStride, vStride; };
 
-// grid = (rows, kvHeads), block = 64
-extern "C" __global__ void __launch_bounds__(64) write_kv(WriteArgs a) {
+// One row of one KV head, by all threads of a CTA of 64.
+__device__ __forceinline__ void kv_write_row(const WriteArgs& a, int row, int head) {
   const Cache& c = a.cache;
-  const int row = blockIdx.x, head = blockIdx.y;
   int sequence;
   Rows rows;
   if (!kv_owner(c, row, &sequence, &rows)) return;
@@ -24,6 +23,21 @@ extern "C" __global__ void __launch_bounds__(64) write_kv(WriteArgs a) {
     kv_store_as(c.type, base, first + d, a.k[(u64)row * a.kStride + (u64)head * c.headDim + d]);
     kv_store_as(c.type, base + c.halfLaneBytes, first + d, a.v[(u64)row * a.vStride + (u64)head * c.headDim + d]);
   }
+}
+
+// grid = (rows, kvHeads), block = 64
+extern "C" __global__ void __launch_bounds__(64) write_kv(WriteArgs a) { kv_write_row(a, blockIdx.x, blockIdx.y); }
+
+struct RotateArgs { WriteArgs write; float* q; float* k; const float* cosSin; i64 qStride, cosSinStride; int heads, half; };
+
+// Queries and keys rotated in place, K and V to their slots. grid = (rows, heads + kvHeads), block = 64
+extern "C" __global__ void __launch_bounds__(64) rope_write_kv(RotateArgs a) {
+  const int row = blockIdx.x, head = (int)blockIdx.y - a.heads, D = a.write.cache.headDim;
+  float* x = head < 0 ? a.q + (u64)row * a.qStride + (u64)blockIdx.y * D : a.k + (u64)row * a.write.kStride + (u64)head * D;
+  for (int i = threadIdx.x; i < a.half; i += 64) kv_rotate(x + i, a.cosSin + (u64)row * a.cosSinStride + i, a.half);
+  if (head < 0) return;
+  __syncthreads();                                                  // a thread writes what others have rotated
+  kv_write_row(a.write, row, head);
 }
 
 struct MoveArgs { u8* pool; const uint2* moves; i64 blockBytes; int count, blockSize, halfLaneBytes, rowUnits; };

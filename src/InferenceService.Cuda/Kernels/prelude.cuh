@@ -40,8 +40,6 @@ __device__ __forceinline__ u32 kv_shuffle_xor_bits(u32 v, int mask) {
   asm volatile("shfl.sync.bfly.b32 %0, %1, %2, 0x1f, 0xffffffff;" : "=r"(r) : "r"(v), "r"(mask));
   return r;
 }
-// c + the sum of four products of signed bytes
-__device__ __forceinline__ int kv_dot4(u32 a, u32 b, int c) { int r; asm("dp4a.s32.s32 %0, %1, %2, %3;" : "=r"(r) : "r"(a), "r"(b), "r"(c)); return r; }
 __device__ __forceinline__ float kv_bits_float(u32 u) { float r; asm("mov.b32 %0, %1;" : "=f"(r) : "r"(u)); return r; }
 __device__ __forceinline__ u32 kv_float_bits(float f) { u32 r; asm("mov.b32 %0, %1;" : "=r"(r) : "f"(f)); return r; }
 __device__ __forceinline__ float kv_exp2(float x) { float r; asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x)); return r; }
@@ -128,6 +126,13 @@ __device__ __forceinline__ float kv_load_as(int type, const void* p, u64 i) {
 __device__ __forceinline__ void kv_store_as(int type, void* p, u64 i, float value) {
   if (type == KV_F32) ((float*)p)[i] = value;
   else ((u16*)p)[i] = type == KV_F16 ? kv_to_half(value) : kv_to_bf16(value);
+}
+
+// One pair (i, i + half) of a head by its angle; x and angles point at i.
+__device__ __forceinline__ void kv_rotate(float* x, const float* angles, int half) {
+  const float left = x[0], right = x[half], cosine = angles[0], sine = angles[half];
+  x[0] = kv_fma(left, cosine, -kv_multiply(right, sine));
+  x[half] = kv_fma(right, cosine, kv_multiply(left, sine));
 }
 
 // e^x to about an ulp, the same bits everywhere: ex2.approx of x·log2(e) would lose up to seven bits for large |x|.

@@ -7,7 +7,7 @@ struct ProductArgs { const void* x; const void* weight; float* output; i64 xStri
 enum { PRODUCT_TILE = 32, PRODUCT_THREADS = 128, PRODUCT_EACH = PRODUCT_TILE * PRODUCT_TILE / PRODUCT_THREADS };
 
 // grid = (columns / 32, rows / 32), block = 128: a thread owns one output column of eight rows
-template<int X, int T> __device__ __forceinline__ void product(const ProductArgs& a) {
+template<int T> __device__ __forceinline__ void product(const ProductArgs& a) {
   __shared__ float left[PRODUCT_TILE][PRODUCT_TILE + 1], right[PRODUCT_TILE][PRODUCT_TILE + 1];
   const int tid = threadIdx.x, column = tid % PRODUCT_TILE, firstRow = tid / PRODUCT_TILE * PRODUCT_EACH;
   const int rowBase = blockIdx.y * PRODUCT_TILE, columnBase = blockIdx.x * PRODUCT_TILE;
@@ -17,7 +17,7 @@ template<int X, int T> __device__ __forceinline__ void product(const ProductArgs
   for (int k0 = 0; k0 < a.inner; k0 += PRODUCT_TILE) {
     for (int i = tid; i < PRODUCT_TILE * PRODUCT_TILE; i += PRODUCT_THREADS) {
       const int r = i / PRODUCT_TILE, k = k0 + i % PRODUCT_TILE;
-      left[r][i % PRODUCT_TILE] = r < rows && k < a.inner ? kv_load<X>(a.x, (u64)(rowBase + r) * a.xStride + k) : 0.f;
+      left[r][i % PRODUCT_TILE] = r < rows && k < a.inner ? kv_load<KV_F32>(a.x, (u64)(rowBase + r) * a.xStride + k) : 0.f;
       right[r][i % PRODUCT_TILE] = columnBase + r < a.columns && k < a.inner
         ? kv_load<T>(a.weight, (u64)(columnBase + r) * a.weightStride + k) : 0.f;
     }
@@ -37,7 +37,6 @@ template<int X, int T> __device__ __forceinline__ void product(const ProductArgs
   }
 }
 
-extern "C" __global__ void __launch_bounds__(128) product_f32(ProductArgs a) { product<KV_F32, KV_F32>(a); }
-extern "C" __global__ void __launch_bounds__(128) product_f16(ProductArgs a) { product<KV_F32, KV_F16>(a); }
-extern "C" __global__ void __launch_bounds__(128) product_bf16(ProductArgs a) { product<KV_F32, KV_BF16>(a); }
-extern "C" __global__ void __launch_bounds__(128) product_rounded(ProductArgs a) { product<KV_BF16, KV_BF16>(a); }
+extern "C" __global__ void __launch_bounds__(128) product_f32(ProductArgs a) { product<KV_F32>(a); }
+extern "C" __global__ void __launch_bounds__(128) product_f16(ProductArgs a) { product<KV_F16>(a); }
+extern "C" __global__ void __launch_bounds__(128) product_bf16(ProductArgs a) { product<KV_BF16>(a); }

@@ -74,11 +74,7 @@ extern "C" __global__ void __launch_bounds__(128) rope(RopeArgs a) {
   const u64 row = blockIdx.x;
   if (pair >= a.columns / a.headDim * a.half) return;
   const int head = pair / a.half, i = pair % a.half;
-  float* x = a.x + row * a.xStride + (u64)head * a.headDim + i;
-  const float* angles = a.cosSin + row * a.cosSinStride + i;
-  const float left = x[0], right = x[a.half], cosine = angles[0], sine = angles[a.half];
-  x[0] = kv_fma(left, cosine, -kv_multiply(right, sine));
-  x[a.half] = kv_fma(right, cosine, kv_multiply(left, sine));
+  kv_rotate(a.x + row * a.xStride + (u64)head * a.headDim + i, a.cosSin + row * a.cosSinStride + i, a.half);
 }
 
 struct NarrowArgs { const float* x; u16* output; i64 xStride, outputStride; int columns, padded; };

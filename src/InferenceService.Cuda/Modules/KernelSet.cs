@@ -8,11 +8,13 @@ namespace InferenceService.Cuda.Modules;
 /// <summary>All kernels of a device, compiled and loaded.</summary>
 public sealed unsafe class KernelSet : IDisposable
 {
+    private static readonly int[] SkinnyRows = [8, 16, 32];
     private static readonly string[] Suffixes = ["f32", "f16", "bf16"]; // by DType
 
     private readonly CudaDevice _device;
     private readonly List<nint> _modules = [];
     private readonly Dictionary<(int Type, int HeadDim, int Group), Kernel<SplitArguments>> _decode = [];
+    private readonly Dictionary<WeightFormat, Kernel<SkinnyArguments>[]> _skinny = [];
     private readonly Dictionary<(string Kind, int HeadDim), Kernel<SplitArguments>> _flash = [];
 
     /// <summary>Compiles what the cache lacks and loads everything.</summary>
@@ -23,7 +25,7 @@ public sealed unsafe class KernelSet : IDisposable
         device.MakeCurrent();
         var compiler = new KernelCompiler(device.Capability, new CubinCache(options.CubinCache));
         nint rows = Load(compiler, "rows.cu"), product = Load(compiler, "product.cu"), cache = Load(compiler, "cache.cu"), attention = Load(compiler, "attention.cu");
-        nint decode = Load(compiler, "decode.cu"), integer = Load(compiler, "integer.cu"), flash = Load(compiler, "flash.cu");
+        nint decode = Load(compiler, "decode.cu"), integer = Load(compiler, "integer.cu"), flash = Load(compiler, "flash.cu"), skinny = Load(compiler, "skinny.cu");
         Embed = new(device, rows, "embed");
         RmsNorm = new(device, rows, "rms_norm");
         Add = new(device, rows, "add");
@@ -31,11 +33,13 @@ public sealed unsafe class KernelSet : IDisposable
         Rope = new(device, rows, "rope");
         Narrow = new(device, rows, "narrow");
         Product = [.. Suffixes.Select(suffix => new Kernel<ProductArguments>(device, product, $"product_{suffix}"))];
-        ProductRounded = new(device, product, "product_rounded");
         RoundRows = new(device, integer, "round_rows");
         ProductInt8 = new(device, integer, "product_int8");
         ProductInt4 = new(device, integer, "product_int4");
+        foreach ((WeightFormat format, string name) in ((WeightFormat, string)[])[(WeightFormat.BF16, "bf16"), (WeightFormat.Int8, "int8"), (WeightFormat.Int4, "int4")])
+            _skinny[format] = [.. SkinnyRows.Select(rows => new Kernel<SkinnyArguments>(device, skinny, $"skinny_{name}_{rows}"))];
         WriteKv = new(device, cache, "write_kv");
+        RopeWriteKv = new(device, cache, "rope_write_kv");
         MoveSlots = new(device, cache, "move_slots");
         PackBlocks = new(device, cache, "pack_blocks");
         Attention = [.. Suffixes.Select(suffix => new Kernel<AttentionArguments>(device, attention, $"attention_{suffix}"))];
@@ -70,8 +74,6 @@ public sealed unsafe class KernelSet : IDisposable
     /// <summary>By the weight's <see cref="DType"/>.</summary>
     internal Kernel<ProductArguments>[] Product { get; }
 
-    internal Kernel<ProductArguments> ProductRounded { get; }
-
     internal Kernel<RoundArguments> RoundRows { get; }
 
     internal Kernel<IntegerArguments> ProductInt8 { get; }
@@ -79,6 +81,8 @@ public sealed unsafe class KernelSet : IDisposable
     internal Kernel<IntegerArguments> ProductInt4 { get; }
 
     internal Kernel<WriteArguments> WriteKv { get; }
+
+    internal Kernel<RotateArguments> RopeWriteKv { get; }
 
     internal Kernel<MoveArguments> MoveSlots { get; }
 
@@ -93,6 +97,13 @@ public sealed unsafe class KernelSet : IDisposable
     internal Kernel<SumArguments> AttentionRange { get; }
 
     internal Kernel<SplitArguments> MergeSplits { get; }
+
+    /// <summary>The kernel of few rows for a packed weight, and how many it takes at once.</summary>
+    internal (Kernel<SkinnyArguments> Kernel, int Rows) Skinny(WeightFormat format, int rows)
+    {
+        int index = rows <= SkinnyRows[0] ? 0 : rows <= SkinnyRows[1] ? 1 : 2;
+        return (_skinny[format][index], SkinnyRows[index]);
+    }
 
     /// <summary>The kernel of single rows for a cache and a number of query heads; null where there is none.</summary>
     internal Kernel<SplitArguments>? Decode(in KvBlockFormat format, int group) => format.PackedBits > 0 || group > 8

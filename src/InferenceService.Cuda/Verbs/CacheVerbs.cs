@@ -8,22 +8,42 @@ namespace InferenceService.Cuda.Verbs;
 internal sealed class CacheVerbs(CudaDevice device, CudaStream stream, KernelSet kernels, DeviceMemory memory, FaultRecord fault, CudaOptions options)
 {
     private const int MostDecodeRows = 4, MostSplits = 32; // of a sequence, from which on tiles of rows pay; of a row's keys
+    private const int RowThreads = 64; // Kernels/cache.cu
     private const int Threads = 128, Statistics = 3; // Kernels/attention.cuh
     private const int Keys = 32, Lines = 16, FlashKeys = 64, FlashLines = 64; // Kernels/attention.cu, Kernels/flash.cu
 
     public void Write(in Tensor k, in Tensor v, in PagedKv cache)
     {
-        var arguments = new WriteArguments
-        {
-            Cache = Cache(cache, k.Rows),
-            K = CudaBackend.Address(k),
-            V = CudaBackend.Address(v),
-            KStride = k.RowStride,
-            VStride = v.RowStride,
-        };
         if (cache.Batch.Sequences > 0)
-            kernels.WriteKv.Launch(stream, arguments, (k.Rows, cache.LaneGroup.Columns, 1), 64);
+            kernels.WriteKv.Launch(stream, Rows(k, v, cache), (k.Rows, cache.LaneGroup.Columns, 1), RowThreads);
     }
+
+    /// <summary>Rotates queries and keys too.</summary>
+    public void RotateAndWrite(in Tensor q, in Tensor k, in Tensor v, in Tensor cosSin, in PagedKv cache)
+    {
+        int heads = q.Columns / cache.Batch.Format.HeadDim;
+        var arguments = new RotateArguments
+        {
+            Write = Rows(k, v, cache),
+            Q = CudaBackend.Address(q),
+            K = CudaBackend.Address(k),
+            CosSin = CudaBackend.Address(cosSin),
+            QStride = q.RowStride,
+            CosSinStride = cosSin.RowStride,
+            Heads = heads,
+            Half = cosSin.Columns / 2,
+        };
+        kernels.RopeWriteKv.Launch(stream, arguments, (k.Rows, heads + cache.LaneGroup.Columns, 1), RowThreads);
+    }
+
+    private WriteArguments Rows(in Tensor k, in Tensor v, in PagedKv cache) => new()
+    {
+        Cache = Cache(cache, k.Rows),
+        K = CudaBackend.Address(k),
+        V = CudaBackend.Address(v),
+        KStride = k.RowStride,
+        VStride = v.RowStride,
+    };
 
     public void Attend(in Tensor q, in PagedKv cache, in AttentionProbe probe, in Tensor output)
     {

@@ -77,6 +77,14 @@ internal struct RoundArguments
 }
 
 [StructLayout(LayoutKind.Sequential)]
+internal struct SkinnyArguments
+{
+    public ulong X, Scales, Weight, Output;
+    public long XStride, WeightBytes, OutputStride;
+    public int Rows, Inner, Columns, Runs;
+}
+
+[StructLayout(LayoutKind.Sequential)]
 internal struct IntegerArguments
 {
     public ulong Codes, Scales, Weight, Output;
@@ -110,6 +118,15 @@ internal struct WriteArguments
     public CacheArguments Cache;
     public ulong K, V;
     public long KStride, VStride;
+}
+
+[StructLayout(LayoutKind.Sequential)]
+internal struct RotateArguments
+{
+    public WriteArguments Write;
+    public ulong Q, K, CosSin;
+    public long QStride, CosSinStride;
+    public int Heads, Half;
 }
 
 [StructLayout(LayoutKind.Sequential)]

@@ -8,7 +8,9 @@ namespace InferenceService.Cuda.Verbs;
 /// <summary>Products x · weightᵀ: which kernel or library computes which format.</summary>
 internal sealed class ProductVerbs(CudaStream stream, KernelSet kernels, DeviceMemory memory, BlasProducts blas, bool deterministic)
 {
-    private const int Threads = 256; // Kernels/rows.cu
+    private const int Threads = 256, SkinnyOutputs = 16; // Kernels/rows.cu, Kernels/skinny.cu
+    private const int IntegerOutputs = 128, IntegerRows = 64, IntegerColumns = 128; // Kernels/integer.cu
+    private const int MostSkinnyRows = 16; // above, a product is bound by arithmetic: where exactly is to be measured
 
     /// <summary>A stored weight: f32 by cuBLASLt, 16 bits widened in our own kernel, which also serves where rows must not depend on each other.</summary>
     public void Stored(in Tensor x, in Tensor weight, in Tensor output)
@@ -20,10 +22,10 @@ internal sealed class ProductVerbs(CudaStream stream, KernelSet kernels, DeviceM
                 CudaBackend.Address(x), CudaBackend.Address(weight), CudaBackend.Address(output));
         }
         else
-            Exact(kernels.Product[(int)weight.Type], CudaBackend.Address(x), x.RowStride, x.Rows, x.Columns, CudaBackend.Address(weight), weight.RowStride, output);
+            Exact(x, weight, output);
     }
 
-    /// <summary>A packed weight, which rounds x too.</summary>
+    /// <summary>A packed weight, which rounds x too. Few rows by kernels whose order of summation does not depend on the others, which thus serve any number where that is asked for.</summary>
     public void Packed(in Tensor x, in Weight weight, in Tensor output)
     {
         if (weight.Format == WeightFormat.BF16)
@@ -32,20 +34,23 @@ internal sealed class ProductVerbs(CudaStream stream, KernelSet kernels, DeviceM
             Integer(x, weight, output);
     }
 
-    /// <summary>x to bfloat16, then cuBLASLt.</summary>
+    /// <summary>x to bfloat16: by the kernel itself, or before cuBLASLt.</summary>
     private void Rounded(in Tensor x, in Weight weight, in Tensor output)
     {
+        if (deterministic || x.Rows <= MostSkinnyRows)
+        {
+            Skinny(x, weight, output, CudaBackend.Address(x), x.RowStride, 0, 0);
+            return;
+        }
+
         int stride = PackedRows.Stride(x.Columns);
         ulong rounded = memory.Scratch((long)x.Rows * stride * sizeof(ushort));
         var narrow = new NarrowArguments { X = CudaBackend.Address(x), Output = rounded, XStride = x.RowStride, OutputStride = stride, Columns = x.Columns, Padded = stride };
         kernels.Narrow.Launch(stream, narrow, (x.Rows, (stride + Threads - 1) / Threads, 1), Threads);
-        if (deterministic)
-            Exact(kernels.ProductRounded, rounded, stride, x.Rows, x.Columns, CudaBackend.Address(weight.Memory), stride, output);
-        else
-            blas.Multiply(new(CublasType.BF16, x.Rows, stride, weight.Rows, stride, stride, output.RowStride), rounded, CudaBackend.Address(weight.Memory), CudaBackend.Address(output));
+        blas.Multiply(new(CublasType.BF16, x.Rows, stride, weight.Rows, stride, stride, output.RowStride), rounded, CudaBackend.Address(weight.Memory), CudaBackend.Address(output));
     }
 
-    /// <summary>x to signed bytes, then our own kernel, whose sums do not depend on the other rows.</summary>
+    /// <summary>x to signed bytes, then sums of products of integers, which are exact.</summary>
     private void Integer(in Tensor x, in Weight weight, in Tensor output)
     {
         int runs = PackedRows.Runs(x.Columns);
@@ -53,6 +58,12 @@ internal sealed class ProductVerbs(CudaStream stream, KernelSet kernels, DeviceM
         ulong codes = memory.Scratch(codeBytes + (long)x.Rows * runs * sizeof(float)), scales = codes + (ulong)codeBytes;
         var round = new RoundArguments { X = CudaBackend.Address(x), Codes = codes, Scales = scales, XStride = x.RowStride, Columns = x.Columns, Runs = runs };
         kernels.RoundRows.Launch(stream, round, (x.Rows, runs, 1), PackedRows.Run);
+        if (deterministic || x.Rows <= 2 * MostSkinnyRows)
+        {
+            Skinny(x, weight, output, codes, 0, scales, runs);
+            return;
+        }
+
         var arguments = new IntegerArguments
         {
             Codes = codes,
@@ -66,26 +77,46 @@ internal sealed class ProductVerbs(CudaStream stream, KernelSet kernels, DeviceM
             Columns = weight.Rows,
             Runs = runs,
         };
-        const int tile = 4;
-        (weight.Format == WeightFormat.Int8 ? kernels.ProductInt8 : kernels.ProductInt4)
-            .Launch(stream, arguments, ((weight.Rows + tile - 1) / tile, (x.Rows + tile - 1) / tile, 1), 128);
+        (Kernel<IntegerArguments> kernel, int bits) = weight.Format == WeightFormat.Int8 ? (kernels.ProductInt8, 8) : (kernels.ProductInt4, 4);
+        (long, long, long) grid = ((weight.Rows + IntegerOutputs - 1) / IntegerOutputs, (x.Rows + IntegerRows - 1) / IntegerRows, 1);
+        kernel.Launch(stream, arguments, grid, Threads, 2 * IntegerColumns * (IntegerOutputs * bits / 8 + IntegerRows));
     }
 
-    private void Exact(Kernel<ProductArguments> kernel, ulong x, int xStride, int rows, int inner, ulong weight, int weightStride, in Tensor output)
+    private void Skinny(in Tensor x, in Weight weight, in Tensor output, ulong values, int stride, ulong scales, int runs)
+    {
+        var arguments = new SkinnyArguments
+        {
+            X = values,
+            Scales = scales,
+            Weight = CudaBackend.Address(weight.Memory),
+            Output = CudaBackend.Address(output),
+            XStride = stride,
+            WeightBytes = weight.Memory.RowBytes,
+            OutputStride = output.RowStride,
+            Rows = x.Rows,
+            Inner = x.Columns,
+            Columns = weight.Rows,
+            Runs = runs,
+        };
+        (Kernel<SkinnyArguments> kernel, int rows) = kernels.Skinny(weight.Format, x.Rows);
+        kernel.Launch(stream, arguments, ((weight.Rows + SkinnyOutputs - 1) / SkinnyOutputs, (x.Rows + rows - 1) / rows, 1), Threads);
+    }
+
+    private void Exact(in Tensor x, in Tensor weight, in Tensor output)
     {
         const int tile = 32;
         var arguments = new ProductArguments
         {
-            X = x,
-            Weight = weight,
+            X = CudaBackend.Address(x),
+            Weight = CudaBackend.Address(weight),
             Output = CudaBackend.Address(output),
-            XStride = xStride,
-            WeightStride = weightStride,
+            XStride = x.RowStride,
+            WeightStride = weight.RowStride,
             OutputStride = output.RowStride,
-            Rows = rows,
-            Inner = inner,
-            Columns = output.Columns,
+            Rows = x.Rows,
+            Inner = x.Columns,
+            Columns = weight.Rows,
         };
-        kernel.Launch(stream, arguments, ((output.Columns + tile - 1) / tile, (rows + tile - 1) / tile, 1), 128);
+        kernels.Product[(int)weight.Type].Launch(stream, arguments, ((weight.Rows + tile - 1) / tile, (x.Rows + tile - 1) / tile, 1), 128);
     }
 }

@@ -67,16 +67,20 @@ internal sealed class Attention
             _backend.Rope(sinkQueries, step.SinkCosSin!.Value, _headDim);
         }
 
-        if (_rotates)
-            _backend.Rope(q, step.CosSin, _headDim);
         if (!_ownsCache || keepCache)
+        {
+            if (_rotates)
+                _backend.Rope(q, step.CosSin, _headDim);
             return;
-        Tensor k = projected.ColumnRange(_queryColumns, _keyColumns);
+        }
+
+        Tensor k = projected.ColumnRange(_queryColumns, _keyColumns), v = projected.ColumnRange(_queryColumns + _keyColumns, _keyColumns);
         if (_keyNorm is { } keyNorm)
             _backend.RmsNorm(k, keyNorm, _epsilon, k);
         if (_rotates)
-            _backend.Rope(k, step.CosSin, _headDim);
-        _backend.WriteKv(k, projected.ColumnRange(_queryColumns + _keyColumns, _keyColumns), Cache(step));
+            _backend.RopeWriteKv(q, k, v, step.CosSin, Cache(step));
+        else
+            _backend.WriteKv(k, v, Cache(step));
     }
 
     /// <summary>Writes zeros for K and V of every row.</summary>
