@@ -132,6 +132,17 @@ public interface IBackend : IDisposable
     /// <param name="output">[rows, heads·headDim].</param>
     void Attention(Tensor q, in PagedKv cache, in AttentionProbe probe, Tensor output);
 
+    /// <summary><see cref="Choose"/> is there, so that logits need not come to the host.</summary>
+    bool ChoosesTokens => false;
+
+    /// <summary>Chooses the next token of some rows of logits, each by its order.</summary>
+    /// <remarks>Equal logits give equal tokens on every backend and in every batch, but where two sums of score and noise agree to 2^-45.</remarks>
+    /// <param name="logits">f32 [rows, vocabulary]; the rows that are chosen from are changed.</param>
+    /// <param name="orders">u8 [orders, 56], each a <see cref="TokenOrder"/>.</param>
+    /// <param name="changes">i32 [changes, 3], each a <see cref="LogitChange"/>.</param>
+    /// <param name="tokens">i32 [orders, 1]: ids, or one of <see cref="TokenOrder"/>'s words for none.</param>
+    void Choose(Tensor logits, Tensor orders, Tensor changes, Tensor tokens) => throw new ShapeException($"Backend {Name} chooses no tokens.");
+
     /// <summary>Copies slots (all lanes of the block) inside the pool, in order.</summary>
     /// <param name="pool">u8 [blocks, blockBytes].</param>
     void MoveSlots(ReadOnlySpan<SlotMove> moves, Tensor pool, KvBlockFormat format);

@@ -129,6 +129,19 @@ public static class VerbShapes
         WriteKv(k, v, cache);
     }
 
+    /// <summary>Rules of <see cref="IBackend.Choose"/>.</summary>
+    public static void Choose(in Tensor logits, in Tensor orders, in Tensor changes, in Tensor tokens)
+    {
+        if (logits.Type != DType.F32)
+            throw Misfit("tokens are chosen from f32 logits", logits);
+        if (!(orders.Type == DType.U8 && orders.Columns == TokenOrder.ByteLength && orders.IsDense))
+            throw Misfit($"orders must be u8 [orders, {TokenOrder.ByteLength}] without holes", orders);
+        if (!(changes.Type == DType.I32 && changes.Columns == LogitChange.Words && changes.IsDense))
+            throw Misfit($"changes must be i32 [changes, {LogitChange.Words}] without holes", changes);
+        if (!(tokens.Type == DType.I32 && tokens.Rows == orders.Rows && tokens.Columns == 1 && tokens.IsDense))
+            throw Misfit($"tokens must be i32 [{orders.Rows}, 1] without holes", tokens);
+    }
+
     /// <summary>Rules of <see cref="IBackend.WriteKv"/>.</summary>
     public static void WriteKv(in Tensor k, in Tensor v, in PagedKv cache)
     {

@@ -25,6 +25,7 @@ public sealed unsafe class CudaBackend : IBackend
     private readonly RowVerbs _rows;
     private readonly ProductVerbs _products;
     private readonly CacheVerbs _cache;
+    private readonly SamplingVerbs _sampling;
     private bool _disposed;
 
     /// <summary>Opens the device, compiles the kernels and loads the libraries.</summary>
@@ -52,6 +53,7 @@ public sealed unsafe class CudaBackend : IBackend
         _rows = new RowVerbs(_stream, _kernels, _fault);
         _products = new ProductVerbs(_stream, _kernels, _memory, _blas, options.Deterministic);
         _cache = new CacheVerbs(device, _stream, _kernels, _memory, _fault, options);
+        _sampling = new SamplingVerbs(_stream, _kernels, _fault);
     }
 
     /// <inheritdoc/>
@@ -257,6 +259,18 @@ public sealed unsafe class CudaBackend : IBackend
         VerbShapes.Attention(q, cache, probe, output);
         Enter();
         _cache.Attend(q, cache, probe, output);
+        Leave();
+    }
+
+    /// <inheritdoc/>
+    public bool ChoosesTokens => true;
+
+    /// <inheritdoc/>
+    public void Choose(Tensor logits, Tensor orders, Tensor changes, Tensor tokens)
+    {
+        VerbShapes.Choose(logits, orders, changes, tokens);
+        Enter();
+        _sampling.Choose(logits, orders, changes, tokens);
         Leave();
     }
 

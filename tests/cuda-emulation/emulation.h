@@ -158,6 +158,9 @@ inline void kv_copy16(void* shared, const void* global) {
 inline void kv_copy_wait() {}
 inline float kv_bits_float(u32 u) { float f; memcpy(&f, &u, 4); return f; }
 inline u32 kv_float_bits(float f) { u32 u; memcpy(&u, &f, 4); return u; }
+inline double kv_bits_double(u64 u) { double d; memcpy(&d, &u, 8); return d; }
+inline u64 kv_double_bits(double d) { u64 u; memcpy(&u, &d, 8); return u; }
+inline void kv_add_shared(u64* sum, u64 value) { *sum += value; }
 inline float kv_exp2(float x) { return exp2f(x); }
 inline float kv_sqrt(float x) { return sqrtf(x); }
 inline float kv_divide(float a, float b) { return a / b; }

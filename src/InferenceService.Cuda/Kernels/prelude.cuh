@@ -42,6 +42,12 @@ __device__ __forceinline__ u32 kv_shuffle_xor_bits(u32 v, int mask) {
 }
 __device__ __forceinline__ float kv_bits_float(u32 u) { float r; asm("mov.b32 %0, %1;" : "=f"(r) : "r"(u)); return r; }
 __device__ __forceinline__ u32 kv_float_bits(float f) { u32 r; asm("mov.b32 %0, %1;" : "=r"(r) : "f"(f)); return r; }
+__device__ __forceinline__ double kv_bits_double(u64 u) { double r; asm("mov.b64 %0, %1;" : "=d"(r) : "l"(u)); return r; }
+__device__ __forceinline__ u64 kv_double_bits(double d) { u64 r; asm("mov.b64 %0, %1;" : "=l"(r) : "d"(d)); return r; }
+// *sum += value, in shared memory, as one operation.
+__device__ __forceinline__ void kv_add_shared(u64* sum, u64 value) {
+  asm volatile("{ .reg .u64 a; .reg .u32 s; cvta.to.shared.u64 a, %0; cvt.u32.u64 s, a; red.shared.add.u64 [s], %1; }" :: "l"(sum), "l"(value) : "memory");
+}
 __device__ __forceinline__ float kv_exp2(float x) { float r; asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x)); return r; }
 __device__ __forceinline__ float kv_sqrt(float x) { float r; asm("sqrt.rn.f32 %0, %1;" : "=f"(r) : "f"(x)); return r; }
 __device__ __forceinline__ float kv_divide(float a, float b) { float r; asm("div.rn.f32 %0, %1, %2;" : "=f"(r) : "f"(a), "f"(b)); return r; }

@@ -26,6 +26,7 @@ public sealed unsafe class KernelSet : IDisposable
         var compiler = new KernelCompiler(device.Capability, new CubinCache(options.CubinCache));
         nint rows = Load(compiler, "rows.cu"), product = Load(compiler, "product.cu"), cache = Load(compiler, "cache.cu"), attention = Load(compiler, "attention.cu");
         nint decode = Load(compiler, "decode.cu"), integer = Load(compiler, "integer.cu"), flash = Load(compiler, "flash.cu"), skinny = Load(compiler, "skinny.cu");
+        nint sampling = Load(compiler, "sampling.cu");
         Embed = new(device, rows, "embed");
         RmsNorm = new(device, rows, "rms_norm");
         Add = new(device, rows, "add");
@@ -45,6 +46,7 @@ public sealed unsafe class KernelSet : IDisposable
         Attention = [.. Suffixes.Select(suffix => new Kernel<AttentionArguments>(device, attention, $"attention_{suffix}"))];
         AttentionSums = [.. Suffixes.Select(suffix => new Kernel<SumArguments>(device, attention, $"attention_sums_{suffix}"))];
         AttentionRange = new(device, attention, "attention_range");
+        Sample = new(device, sampling, "sample");
         MergeSplits = new(device, decode, "merge_splits");
         foreach (int headDim in (int[])[64, 128])
         {
@@ -97,6 +99,8 @@ public sealed unsafe class KernelSet : IDisposable
     internal Kernel<SumArguments> AttentionRange { get; }
 
     internal Kernel<SplitArguments> MergeSplits { get; }
+
+    internal Kernel<SampleArguments> Sample { get; }
 
     /// <summary>The kernel of few rows for a packed weight, and how many it takes at once.</summary>
     internal (Kernel<SkinnyArguments> Kernel, int Rows) Skinny(WeightFormat format, int rows)

@@ -32,6 +32,7 @@ internal sealed unsafe class FaultRecord(CudaDevice device, CudaStream stream, S
             3 => $"Sequence {found[1]} writes slot {found[3]} of KV head {found[2]} into a packed block.",
             4 => $"Sequence {found[1]} owns {found[3]} rows from row {found[2]}, which leave the step.",
             5 => $"The sums of sequence {found[1]}, KV head {found[2]} leave their tensor at row {found[3]}.",
+            6 => $"Order {found[1]}, for row {found[2]} of the logits, names a row, a change or a token that is not there.",
             _ => $"A kernel reported fault {found[0]}.",
         });
     }

@@ -92,6 +92,15 @@ internal struct IntegerArguments
     public int Rows, Inner, Columns, Runs;
 }
 
+[StructLayout(LayoutKind.Sequential)]
+internal struct SampleArguments
+{
+    public ulong Logits, Orders, Changes, Tokens, Fault;
+    public long Stride;
+    public int Rows, Vocabulary, Entries;
+    private readonly int _padding;
+}
+
 /// <summary>How a block is laid out, as part of other structs: <see cref="KvBlockFormat"/>.</summary>
 [StructLayout(LayoutKind.Sequential)]
 internal readonly struct FormatArguments(in KvBlockFormat format)

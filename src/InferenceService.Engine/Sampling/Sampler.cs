@@ -13,12 +13,17 @@ namespace InferenceService.Engine.Sampling;
 /// </remarks>
 internal sealed class Sampler
 {
+    /// <summary>Below it, and above 0, temperatures are taken for it.</summary>
+    internal const float LowestTemperature = 0.01f;
+
     private readonly IBackend _backend;
     private readonly ILogitsProcessor[] _processors;
     private readonly StopRule _stop;
     private readonly Candidates _candidates;
     private readonly TopK _topK;
     private readonly TopP _topP;
+    private readonly DeviceSampler? _device;
+    private Sequence[] _onDevice = new Sequence[16];
     private readonly float[] _row;
     private readonly float[] _work;
 
@@ -36,6 +41,7 @@ internal sealed class Sampler
         _stop = new StopRule(config.EosTokenIds);
         _candidates = new Candidates(vocabulary);
         (_topK, _topP) = (new TopK(cut, vocabulary), new TopP(cut, vocabulary));
+        _device = backend.ChoosesTokens ? new DeviceSampler(backend) : null;
         (_row, _work) = (new float[vocabulary], new float[vocabulary]);
     }
 
@@ -52,8 +58,12 @@ internal sealed class Sampler
             try
             {
                 ReportPrompt(item, logits);
+                int row = item.FirstLogit + item.LogitRows - 1;
                 if (item.Samples)
-                    SampleRow(sequence, Row(logits, item.FirstLogit + item.LogitRows - 1));
+                {
+                    if (!TryLeave(item, row))
+                        Take(sequence, Choose(sequence, Row(logits, row)));
+                }
                 else if (sequence.Remaining == 0)
                     sequence.Finish = FinishReason.Length; // MaxTokens = 0: only the prompt was wanted
             }
@@ -62,6 +72,37 @@ internal sealed class Sampler
                 sequence.Fail($"sampling failed: {failure.Message}");
             }
         }
+
+        // Last, because it changes the rows that it chooses from.
+        if (_device is { Count: > 0 })
+            TakeChosen(_device.Choose(logits));
+    }
+
+    /// <summary>Leaves a row to the device, where it can; another that samples from the same row is the host's.</summary>
+    private bool TryLeave(in BatchItem item, int row)
+    {
+        if (_device is null || item.IsRider || !_device.TryAdd(item.Sequence, row))
+            return false;
+        if (_device.Count > _onDevice.Length)
+            Array.Resize(ref _onDevice, 2 * _onDevice.Length);
+        _onDevice[_device.Count - 1] = item.Sequence;
+        return true;
+    }
+
+    private void TakeChosen(ReadOnlySpan<int> tokens)
+    {
+        for (int i = 0; i < tokens.Length; i++)
+        {
+            Sequence sequence = _onDevice[i];
+            if (tokens[i] == TokenOrder.NotNumbers)
+                FailOnNumbers(sequence);
+            else if (tokens[i] == TokenOrder.NothingAllowed)
+                FailOnMasks(sequence);
+            else
+                Take(sequence, tokens[i]);
+        }
+
+        Array.Clear(_onDevice, 0, tokens.Length);
     }
 
     /// <summary>The next token of a sequence, or −1 after <see cref="Sequence.Fail"/>.</summary>
@@ -72,7 +113,7 @@ internal sealed class Sampler
         SamplingParams sampling = sequence.Sampling.Params;
         if (!LogitRow.AllBelowInfinity(raw))
         {
-            sequence.Fail("the model returned logits that are not numbers");
+            FailOnNumbers(sequence);
             return -1;
         }
 
@@ -86,13 +127,13 @@ internal sealed class Sampler
         }
         else
         {
-            _candidates.Fill(processed, Math.Max(sampling.Temperature, 0.01f));
+            _candidates.Fill(processed, Math.Max(sampling.Temperature, LowestTemperature));
             token = Draw(sequence);
         }
 
         if (token < 0 || processed[token] == float.NegativeInfinity)
         {
-            sequence.Fail("no token may follow: every one is masked by the request's own restrictions", FinishReason.NothingAllowed);
+            FailOnMasks(sequence);
             return -1;
         }
 
@@ -108,9 +149,13 @@ internal sealed class Sampler
         return token;
     }
 
-    private void SampleRow(Sequence sequence, ReadOnlySpan<float> raw)
+    private static void FailOnNumbers(Sequence sequence) => sequence.Fail("the model returned logits that are not numbers");
+
+    private static void FailOnMasks(Sequence sequence) =>
+        sequence.Fail("no token may follow: every one is masked by the request's own restrictions", FinishReason.NothingAllowed);
+
+    private void Take(Sequence sequence, int token)
     {
-        int token = Choose(sequence, raw);
         if (token < 0)
             return;
         sequence.Append(token);

@@ -12,6 +12,7 @@ internal sealed class SamplerState
     {
         SamplingParams sampling = request.Sampling;
         (Request, Key) = (request, unchecked((ulong)seed));
+        BiasesAreDistinct = sampling.LogitBias.Length < 2 || sampling.LogitBias.Select(bias => bias.TokenId).Distinct().Count() == sampling.LogitBias.Length;
         bool repetition = sampling.RepetitionPenalty != 1;
         if (!repetition && sampling.FrequencyPenalty == 0 && sampling.PresencePenalty == 0)
             return;
@@ -33,6 +34,9 @@ internal sealed class SamplerState
 
     /// <summary>Tokens seen; null when no penalty needs them. With a repetition penalty the prompt's are in it.</summary>
     public TokenCounts? Counts { get; }
+
+    /// <summary>No token has two biases.</summary>
+    public bool BiasesAreDistinct { get; }
 
     /// <summary>Greedy decoding.</summary>
     public bool IsGreedy => Params.Temperature == 0;

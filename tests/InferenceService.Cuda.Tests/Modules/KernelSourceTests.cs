@@ -28,20 +28,18 @@ public sealed partial class KernelSourceTests
 [RequiresClang]
 public sealed class KernelSyntaxTests
 {
-    private static readonly string[] Served = ["decode.cu", "flash.cu"];
-
     [ContractFact]
-    public void Every_kernel_compiles_to_ptx_without_a_warning_and_served_ones_without_arrays_in_local_memory()
+    public void Every_kernel_compiles_to_ptx_without_a_warning_and_without_arrays_in_local_memory()
     {
         foreach (string file in KernelSourceTests.Kernels())
         {
-            bool served = Served.Contains(Path.GetFileName(file));
+            bool mayKeep = Path.GetFileName(file) == "cache.cu"; // packing blocks, once in a block's life
             string ptx = Path.Combine(Path.GetTempPath(), $"{Guid.NewGuid():N}.ptx");
             (int code, string output) = CudaUnderTest.Run(
-                RequiresClangAttribute.Program!, "-x", "cuda", "--cuda-device-only", "--cuda-gpu-arch=sm_80", "-nocudainc", "-nocudalib", "-std=c++17", served ? "-O3" : "-O1",
+                RequiresClangAttribute.Program!, "-x", "cuda", "--cuda-device-only", "--cuda-gpu-arch=sm_80", "-nocudainc", "-nocudalib", "-std=c++17", "-O3",
                 "-Wall", "-Werror", "-S", file, "-o", ptx);
             Assert.True(code == 0, output);
-            Assert.True(!served || !File.ReadAllText(ptx).Contains(".local", StringComparison.Ordinal), $"{file} keeps an array in local memory.");
+            Assert.True(mayKeep || !File.ReadAllText(ptx).Contains(".local", StringComparison.Ordinal), $"{file} keeps an array in local memory.");
             File.Delete(ptx);
         }
     }

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using InferenceService.Compute;
 using InferenceService.Cuda.Native;
 using InferenceService.Cuda.Verbs;
 
@@ -31,6 +32,9 @@ public sealed class AbiTests
         Assert.Equal(128, Unsafe.SizeOf<CacheArguments>());
         Assert.Equal(160, Unsafe.SizeOf<WriteArguments>());
         Assert.Equal(208, Unsafe.SizeOf<RotateArguments>());
+        Assert.Equal(64, Unsafe.SizeOf<SampleArguments>());
+        Assert.Equal(TokenOrder.ByteLength, Unsafe.SizeOf<TokenOrder>());
+        Assert.Equal(LogitChange.Words * sizeof(int), Unsafe.SizeOf<LogitChange>());
         Assert.Equal(40, Unsafe.SizeOf<MoveArguments>());
         Assert.Equal(56, Unsafe.SizeOf<PackArguments>());
         Assert.Equal(224, Unsafe.SizeOf<AttentionArguments>());
