@@ -17,7 +17,7 @@ const url = `http://127.0.0.1:${PORT}`;
 const json = (path) => JSON.parse(readFileSync(join(work, path), 'utf8'));
 const blob = (digest) => `oci/blobs/${digest.replace(':', '/')}`;
 const mb = (bytes) => `${(bytes / 1e6).toFixed(1)} MB`;
-const middle = (values) => values.toSorted?.((a, b) => a - b)[values.length >> 1] ?? [...values].sort((a, b) => a - b)[values.length >> 1];
+const middle = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];
 
 function seccomp() {
   const file = '/usr/share/containers/seccomp.json';
