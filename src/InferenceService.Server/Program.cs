@@ -50,7 +50,7 @@ internal static class Program
         builder.Services.AddSingleton(options.Server).AddSingleton(options.Engine).AddSingleton(options.Logging).AddSingleton(options.Telemetry);
         builder.Services.AddSingleton(environment).AddSingleton(console).AddSingleton(keys).AddSingleton(addresses);
         builder.Services.AddSingleton<ServerLifecycle>().AddSingleton<IHostLifetime, DrainingLifetime>();
-        builder.Services.AddSingleton<InferenceMetrics>().AddSingleton<HttpMetrics>().AddSingleton<MetricsPage>();
+        TelemetryServices.AddTo(builder, options.Telemetry, environment);
         builder.Services.AddSingleton<ModelCatalog>().AddSingleton<IModelCatalog>(services => services.GetRequiredService<ModelCatalog>());
         builder.Services.AddSingleton<HealthState>().AddSingleton<ServerRun>();
         builder.Services.AddInferenceApi();

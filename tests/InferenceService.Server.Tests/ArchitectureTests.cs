@@ -61,7 +61,7 @@ public sealed partial class ArchitectureTests
     }
 
     [Fact]
-    public void Engine_mentions_no_text_no_http_and_no_backend_implementation()
+    public void Engine_mentions_no_text_no_http_no_telemetry_library_and_no_backend_implementation()
     {
         string[] offenders = [.. Sources("Engine").Where(file => EngineForbidden().IsMatch(File.ReadAllText(file)))];
         Assert.Empty(offenders);
@@ -129,7 +129,7 @@ public sealed partial class ArchitectureTests
     [GeneratedRegex(@"InferenceService\.Engine\.(Scheduling|Execution|Sampling)\b")]
     private static partial Regex CacheForbidden();
 
-    [GeneratedRegex(@"InferenceService\.(Text|Cuda|Server|Compute\.Cpu)\b|Microsoft\.AspNetCore")]
+    [GeneratedRegex(@"InferenceService\.(Text|Cuda|Server|Compute\.Cpu)\b|Microsoft\.AspNetCore|OpenTelemetry|\bActivitySource\b|Diagnostics\.Metrics")]
     private static partial Regex EngineForbidden();
 
     [GeneratedRegex(@"\bIServiceProvider\b|\bRequestServices\b")]

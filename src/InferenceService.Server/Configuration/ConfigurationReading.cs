@@ -50,7 +50,7 @@ internal sealed class ConfigurationReading
         reader.ReportUnknown(typeof(ServerConfiguration), IsFramework);
         problems.AddRange(reader.Problems);
         var warnings = new List<string>();
-        ConfigurationRules.Check(options, problems, warnings, layers);
+        ConfigurationRules.Check(options, environment, problems, warnings, layers);
         return new ConfigurationReading
         {
             Options = options,

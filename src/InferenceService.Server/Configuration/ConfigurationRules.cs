@@ -1,5 +1,6 @@
 using System.Text.Json;
 using InferenceService.Compute.Cpu;
+using InferenceService.Server.Telemetry.Otlp;
 
 namespace InferenceService.Server.Configuration;
 
@@ -9,7 +10,8 @@ internal static class ConfigurationRules
     private const int MaxModels = 8;
 
     /// <summary>Adds a line for each rule that is broken.</summary>
-    public static void Check(ServerConfiguration options, List<string> problems, List<string> warnings, IReadOnlyList<ConfigurationLayer> layers)
+    public static void Check(
+        ServerConfiguration options, ProcessEnvironment environment, List<string> problems, List<string> warnings, IReadOnlyList<ConfigurationLayer> layers)
     {
         string Spell(string key) => (layers.LastOrDefault(layer => layer.Mentions(key)) ?? layers[^1]).Spell(key);
         CheckModels(options, problems, Spell);
@@ -28,6 +30,7 @@ internal static class ConfigurationRules
         }
 
         CheckKeys(options.Auth, problems, Spell);
+        OtlpSettings.Check(options.Telemetry, environment, problems, warnings, Spell);
         foreach (string origin in options.Cors.Origins)
         {
             if (!Uri.TryCreate(origin, UriKind.Absolute, out Uri? uri) || uri.GetLeftPart(UriPartial.Authority) != origin)

@@ -66,6 +66,44 @@ internal sealed record TelemetryOptions
 {
     /// <summary>Every series also appears under vLLM's name, for existing dashboards and scalers. Default true.</summary>
     public bool VllmCompatibleMetrics { get; init; } = true;
+
+    /// <summary>service.name of everything exported. Default OTEL_SERVICE_NAME, then inference-service.</summary>
+    public string? ServiceName { get; init; }
+
+    /// <summary>Export of traces, metrics and logs.</summary>
+    public OtlpOptions Otlp { get; init; } = new();
+}
+
+/// <summary>Section <c>Telemetry:Otlp</c>; each setting wins over the standard variable that is named.</summary>
+internal sealed record OtlpOptions
+{
+    /// <summary>Collector, for example <c>http://collector:4317</c>. Default OTEL_EXPORTER_OTLP_ENDPOINT; without both nothing is exported.</summary>
+    public string? Endpoint { get; init; }
+
+    /// <summary>grpc or http/protobuf. Default OTEL_EXPORTER_OTLP_PROTOCOL, then grpc for port 4317, http/protobuf for any other.</summary>
+    [OneOf("grpc", "http/protobuf")]
+    public string? Protocol { get; init; }
+
+    /// <summary>Headers of every export, <c>key=value,key=value</c>. Default OTEL_EXPORTER_OTLP_HEADERS.</summary>
+    [Secret]
+    public string? Headers { get; init; }
+
+    /// <summary>Export spans. Default true.</summary>
+    public bool Traces { get; init; } = true;
+
+    /// <summary>Export metrics. Default true.</summary>
+    public bool Metrics { get; init; } = true;
+
+    /// <summary>Export log records. Default true.</summary>
+    public bool Logs { get; init; } = true;
+
+    /// <summary>Time between two exports of metrics. Range 1 s–1 h; default OTEL_METRIC_EXPORT_INTERVAL, then 60 s.</summary>
+    [Seconds(1, 3600)]
+    public TimeSpan? MetricInterval { get; init; }
+
+    /// <summary>Share of traces begun here that are exported; those begun elsewhere follow their caller. Range 0–1; default OTEL_TRACES_SAMPLER, then all.</summary>
+    [Range(0.0, 1.0)]
+    public double? SampleRatio { get; init; }
 }
 
 /// <summary>Our keys of section <c>Logging</c>; the framework's own stand beside them.</summary>

@@ -33,7 +33,7 @@ internal sealed record ServerConfiguration
     /// <summary>The GPU.</summary>
     public CudaSection Cuda { get; init; } = new();
 
-    /// <summary>Metrics.</summary>
+    /// <summary>Metrics, traces and their export.</summary>
     public TelemetryOptions Telemetry { get; init; } = new();
 
     /// <summary>The same with the device that was opened in the place of "auto", on which defaults depend.</summary>

@@ -73,6 +73,7 @@ internal static class ServerFlags
         new("--stream-interval", FlagKind.Value, "Streaming:StreamInterval", "Tokens per event after the first."),
         new("--sse-heartbeat", FlagKind.Value, "Streaming:SseHeartbeat", "Silence after which a comment is sent (15s; -1 = never)."),
         new("--enable-log-requests", FlagKind.Switch, "Logging:Requests", "Log one line a request, without content."),
+        new("--otlp-endpoint", FlagKind.Value, "Telemetry:Otlp:Endpoint", "Collector that gets traces, metrics and logs (http://collector:4317). Default: none."),
         new("--threads", FlagKind.Value, "Cpu:Threads", "Threads of the CPU backend. Default: physical cores."),
         new("--cpu-kernels", FlagKind.Value, "Cpu:Kernels", "Instructions that multiply rounded weights: auto, avx512, avx-vnni, avx2 or portable."),
         new("--trust-remote-code", FlagKind.Refused, "", "no code from checkpoints is ever executed; leave it out"),

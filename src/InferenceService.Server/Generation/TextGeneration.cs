@@ -100,6 +100,18 @@ internal sealed partial class TextGeneration : IDisposable
         }
     }
 
+    /// <summary>The engine's side of each prompt.</summary>
+    public PromptStreams Streams => _streams;
+
+    /// <summary>Tokens so far of a prompt's longest choice.</summary>
+    public int Longest(int prompt)
+    {
+        int longest = 0;
+        foreach (ChoiceText choice in _choices.AsSpan(prompt * _order.ChoicesPerPrompt, _order.ChoicesPerPrompt))
+            longest = Math.Max(longest, choice.Generated);
+        return longest;
+    }
+
     /// <summary>Log-probabilities of a prompt, when asked for.</summary>
     public IReadOnlyList<TokenLogprobs?>? PromptLogprobs(int prompt) => _streams[prompt].PromptLogprobs;
 

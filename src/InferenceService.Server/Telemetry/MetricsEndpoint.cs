@@ -1,3 +1,4 @@
+using InferenceService.Server.Hosting.Pipeline;
 using InferenceService.Server.Security;
 
 namespace InferenceService.Server.Telemetry;
@@ -12,7 +13,7 @@ internal static class MetricsEndpoint
     /// <param name="open">Needs no key.</param>
     public static void MapMetrics(this IEndpointRouteBuilder routes, bool open) =>
         routes.MapMethods("/metrics", Read, WriteAsync)
-            .WithMetadata(open ? RouteAccess.Open : RouteAccess.Metrics).WithTags("Health").WithSummary("Metrics in Prometheus text format.");
+            .WithMetadata(open ? RouteAccess.Open : RouteAccess.Metrics).AsProbe().WithTags("Health").WithSummary("Metrics in Prometheus text format.");
 
     private static async Task WriteAsync(HttpContext http, MetricsPage page)
     {

@@ -20,7 +20,7 @@ internal sealed class ChatCompletionsEndpoint(
         AnswerHead head = AnswerHead.New("chatcmpl-", request.Generation, read.Name, read.Model, time);
         AnswerOptions options = AnswerOptions.From(request.Generation, request.TopLogprobs, streaming, read.Model.Policies.ReportsAlways);
         var writer = new ChatCompletionWriter(head, options, order.Prompts[0]);
-        await sender.SendAsync(http, read.Model, order, writer, options, request.Generation.Stream.Enabled, "messages");
+        await sender.SendAsync(http, AnswerKind.Chat, head, order, writer, options, request.Generation.Stream.Enabled);
     }
 
     private (ChatCompletionRequest, GenerationOrder) Read(HttpRequest http, FieldReader json, ServedModel model)

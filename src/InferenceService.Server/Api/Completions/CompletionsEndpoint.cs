@@ -23,7 +23,7 @@ internal sealed class CompletionsEndpoint(
         AnswerHead head = AnswerHead.New("cmpl-", request.Generation, read.Name, read.Model, time);
         AnswerOptions options = AnswerOptions.From(request.Generation, request.Logprobs, streaming, read.Model.Policies.ReportsAlways);
         var writer = new CompletionWriter(head, options, order.Prompts, request.Generation.N);
-        await sender.SendAsync(http, read.Model, order, writer, options, request.Generation.Stream.Enabled, "prompt");
+        await sender.SendAsync(http, AnswerKind.Completion, head, order, writer, options, request.Generation.Stream.Enabled);
     }
 
     private (CompletionRequest, GenerationOrder) Read(HttpRequest http, FieldReader json, ServedModel model)

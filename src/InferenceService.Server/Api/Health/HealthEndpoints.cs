@@ -1,5 +1,6 @@
 using InferenceService.Engine;
 using InferenceService.Server.Hosting;
+using InferenceService.Server.Hosting.Pipeline;
 using InferenceService.Server.Security;
 
 namespace InferenceService.Server.Api.Health;
@@ -13,17 +14,17 @@ internal static class HealthEndpoints
     public static void MapHealth(this IEndpointRouteBuilder routes)
     {
         routes.MapMethods("/health", Read, static (HttpContext http, HealthState state) => Answer(http, state.Health))
-            .WithMetadata(RouteAccess.Open).WithTags("Health").WithSummary("Whether the engine is alive and loaded.");
+            .WithMetadata(RouteAccess.Open).AsProbe().WithTags("Health").WithSummary("Whether the engine is alive and loaded.");
         foreach (string alias in (string[])["/v1/health", "/ping"])
-            routes.MapMethods(alias, Read, static (HttpContext http, HealthState state) => Answer(http, state.Health)).ExcludeFromDescription();
+            routes.MapMethods(alias, Read, static (HttpContext http, HealthState state) => Answer(http, state.Health)).AsProbe().ExcludeFromDescription();
         routes.MapMethods("/live", Read, static (HttpContext http, HealthState state) => Answer(http, state.Liveness))
-            .WithMetadata(RouteAccess.Open).WithTags("Health").WithSummary("Whether the process should go on; never depends on load.");
+            .WithMetadata(RouteAccess.Open).AsProbe().WithTags("Health").WithSummary("Whether the process should go on; never depends on load.");
         routes.MapMethods("/ready", Read, static (HttpContext http, HealthState state) => Answer(http, state.Readiness))
-            .WithMetadata(RouteAccess.Open).WithTags("Health").WithSummary("Whether new requests should be sent here.");
+            .WithMetadata(RouteAccess.Open).AsProbe().WithTags("Health").WithSummary("Whether new requests should be sent here.");
         routes.MapMethods("/version", Read, (Delegate)WriteVersionAsync)
-            .WithMetadata(RouteAccess.Open).WithTags("Health").WithSummary("Version, commit and runtime of this build.");
+            .WithMetadata(RouteAccess.Open).AsProbe().WithTags("Health").WithSummary("Version, commit and runtime of this build.");
         routes.MapMethods("/load", Read, static (HttpContext http, IModelCatalog catalog, ServerLifecycle lifecycle) => WriteLoadAsync(http, catalog, lifecycle))
-            .WithMetadata(RouteAccess.Metrics).WithTags("Health").WithSummary("Requests under way and how full the engine is.");
+            .WithMetadata(RouteAccess.Metrics).AsProbe().WithTags("Health").WithSummary("Requests under way and how full the engine is.");
     }
 
     private static Task Answer(HttpContext http, ApiError? error) => error is null ? Task.CompletedTask : OpenAiError.WriteAsync(http, error);

@@ -9,16 +9,18 @@ namespace InferenceService.Server.Api.Output;
 
 /// <summary>Takes a checked order through the engine's door and sends what comes back, streamed or whole.</summary>
 internal sealed class AnswerSender(
-    StreamingOptions streaming, AdmissionOptions admission, InferenceMetrics metrics, Refusals refusals, ServerLifecycle lifecycle,
+    StreamingOptions streaming, AdmissionOptions admission, InferenceMetrics metrics, RequestTelemetry telemetry, Refusals refusals, ServerLifecycle lifecycle,
     TimeProvider time, ILogger<AnswerSender> logger)
 {
     /// <summary>Runs until the answer is sent, refused or abandoned.</summary>
-    /// <param name="param">The field that holds the prompt.</param>
-    public async Task SendAsync(HttpContext http, ServedModel model, GenerationOrder order, IAnswerWriter writer, AnswerOptions options, bool stream, string param)
+    public async Task SendAsync(HttpContext http, AnswerKind kind, AnswerHead head, GenerationOrder order, IAnswerWriter writer, AnswerOptions options, bool stream)
     {
-        GenerationStream[] streams = Admission.Submit(model.Engine, order.Requests, admission, param, out ApiError? refusal);
+        ServedModel model = head.Served;
+        using RequestTrace trace = telemetry.Begin(http, head, kind, order, stream);
+        GenerationStream[] streams = Admission.Submit(model.Engine, order.Requests, admission, kind.PromptField, out ApiError? refusal);
         if (refusal is not null)
         {
+            trace.Refused(refusal);
             await refusals.WriteAsync(http, refusal);
             return;
         }
@@ -43,6 +45,7 @@ internal sealed class AnswerSender(
         {
             if (generation.IsAbandoned)
                 metrics.Disconnected(generation.Phase);
+            trace.Ended(generation);
         }
     }
 }

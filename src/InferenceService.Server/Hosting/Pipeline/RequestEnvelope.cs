@@ -3,12 +3,13 @@ using System.Globalization;
 using System.Security.Cryptography;
 using InferenceService.Server.Configuration;
 using InferenceService.Server.Telemetry;
+using InferenceService.Server.Telemetry.Otlp;
 
 namespace InferenceService.Server.Hosting.Pipeline;
 
 /// <summary>Outermost layer: gives every request its id and the headers every answer carries, counts it, and logs it if asked to.</summary>
 internal sealed partial class RequestEnvelope(
-    RequestDelegate next, HttpMetrics metrics, LoggingOptions logging, TimeProvider time, ILogger<RequestEnvelope> logger)
+    RequestDelegate next, HttpMetrics metrics, LoggingOptions logging, OtlpSettings export, TimeProvider time, ILogger<RequestEnvelope> logger)
 {
     private const int MaxIdLength = 128;
 
@@ -22,6 +23,8 @@ internal sealed partial class RequestEnvelope(
         IHeaderDictionary headers = context.Response.Headers;
         headers["x-request-id"] = id;
         headers["openai-version"] = "2020-10-01";
+        if (export.Traces && HttpSpan.ResponseContext(context) is { } span)
+            headers["traceresponse"] = span;
         context.Response.OnStarting(() =>
         {
             headers["openai-processing-ms"] = ((long)time.GetElapsedTime(start).TotalMilliseconds).ToString(CultureInfo.InvariantCulture);
@@ -35,6 +38,7 @@ internal sealed partial class RequestEnvelope(
         {
             TimeSpan elapsed = time.GetElapsedTime(start);
             string handler = (context.GetEndpoint() as RouteEndpoint)?.RoutePattern.RawText ?? "unmatched";
+            HttpSpan.Describe(context, handler);
             metrics.Observe(handler, context.Request.Method, context.Response.StatusCode, elapsed.TotalSeconds);
             if (logging.Requests && logger.IsEnabled(LogLevel.Information))
             {

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Text.Json;
 using InferenceService.Engine;
 using InferenceService.Server.Api.ChatCompletions;
@@ -180,13 +181,21 @@ public sealed class StreamedAnswerTests(ServerFixture fixture)
         Assert.EndsWith("data: [DONE]\n\n", rest, StringComparison.Ordinal);
     }
 
-    [Fact]
-    public async Task Writing_a_token_allocates_next_to_nothing()
+    /// <summary>Spans are made when all is over, so that a traced answer costs no more a token.</summary>
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Writing_a_token_allocates_next_to_nothing(bool traced)
     {
+        using var listener = new ActivityListener { ShouldListenTo = source => traced && source.Name == RequestTelemetry.Name, Sample = static (ref _) => ActivitySamplingResult.AllDataAndRecorded };
+        ActivitySource.AddActivityListener(listener);
         var response = new PipedResponse(capacity: 1 << 24);
         var options = new AnswerOptions(null, false, false, false, false, false, false, 1);
         using TextGeneration generation = new GenerationSetup(_model, _time).Start(_engine);
-        var writer = new ChatCompletionWriter(new AnswerHead("chatcmpl-1", 1, "tiny", _model, _model.Policies.Default), options, new Prompt([0], null));
+        var head = new AnswerHead("chatcmpl-1", 1, "tiny", _model, _model.Policies.Default);
+        using RequestTrace trace = fixture.Server.Service<RequestTelemetry>().Begin(response.Context, head, AnswerKind.Chat, new GenerationSetup(_model).Order(1), stream: true);
+        Assert.True(!traced || Activity.Current?.OperationName == "chat tiny");
+        var writer = new ChatCompletionWriter(head, options, new Prompt([0], null));
         using var events = new EventStream(response.Context, new StreamingOptions(), _time);
         _engine.Send([.. ScriptedStream.Tokens(new string('x', 400))]);
         long allocated = 0;

@@ -2,6 +2,7 @@ using System.Net;
 using InferenceService.Server.Configuration;
 using InferenceService.Server.Hosting.Pipeline;
 using InferenceService.Server.Telemetry;
+using InferenceService.Server.Telemetry.Otlp;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Logging;
 
@@ -56,7 +57,7 @@ public sealed class RequestEnvelopeTests(ServerFixture fixture)
         context.Request.Path = "/v1/secret-path";
         context.Request.QueryString = new QueryString("?secret=query");
         context.Request.Headers["X-Request-Id"] = "id-1";
-        var envelope = new RequestEnvelope(_ => Task.CompletedTask, new HttpMetrics(), new LoggingOptions { Requests = wanted }, new ManualTime(), log);
+        var envelope = new RequestEnvelope(_ => Task.CompletedTask, new HttpMetrics(), new LoggingOptions { Requests = wanted }, OtlpSettings.From(new TelemetryOptions(), new ProcessEnvironment { Variables = new Dictionary<string, string>() }), new ManualTime(), log);
         await envelope.InvokeAsync(context);
         Assert.Equal(lines, log.Lines.Count);
         Assert.All(log.Lines, line => Assert.StartsWith("POST unmatched 200 in 0.0 ms, request id-1", line, StringComparison.Ordinal));
