@@ -19,6 +19,16 @@ golden:
     python3 tests/golden/architectures/make_goldens.py
     git diff --stat tests/golden
 
+# Render and check the manifests, the board and the alerts (build the server first).
+manifests:
+    npm ci --prefix tests/deploy --no-audit --no-fund --loglevel error
+    npm test --prefix tests/deploy
+
+# Build the container image without an engine or a registry, and run it (as root; minutes).
+image:
+    tests/deploy/image/build.sh
+    node tests/deploy/image/run.mjs
+
 # Put every file into the house style.
 format:
     dotnet format

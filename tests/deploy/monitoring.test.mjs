@@ -1,7 +1,8 @@
 // Dashboards and rules ask for series that the server really has, in PromQL that Prometheus can read.
 import test, { after, before } from 'node:test';
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -120,6 +121,24 @@ test('The dashboard is one that Grafana loads', () => {
     assert.ok(panel.description, panel.title);
     assert.deepEqual(panel.targets.map((target) => target.refId), panel.targets.map((_, i) => String.fromCharCode(65 + i)));
     for (const { datasource } of [panel, ...panel.targets]) assert.deepEqual(datasource, { type: 'prometheus', uid: '${datasource}' });
+  }
+});
+
+test('The dashboard fits Grafana\'s own types, and a misspelt field does not', () => {
+  const types = fileURLToPath(new URL('node_modules/@grafana/schema/dist/types/raw/dashboard/x/dashboard_types.gen', import.meta.url));
+  const folder = mkdtempSync(join(tmpdir(), 'board-'));
+  const compiles = (board) => {
+    const file = join(folder, 'board.ts');
+    writeFileSync(file, `import type { Dashboard } from '${types}';\nexport const board: Dashboard = ${JSON.stringify(board)};\n`);
+    const compiler = fileURLToPath(new URL('node_modules/typescript/bin/tsc', import.meta.url));
+    return spawnSync(process.execPath, [compiler, '--noEmit', '--strict', '--skipLibCheck', file], { encoding: 'utf8' }).stdout;
+  };
+  try {
+    assert.equal(compiles(dashboard), '');
+    const [row, panel] = dashboard.panels;
+    assert.match(compiles({ ...dashboard, panels: [row, { ...panel, titel: 'x' }] }), /titel/);
+  } finally {
+    rmSync(folder, { recursive: true });
   }
 });
 
