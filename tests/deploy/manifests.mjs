@@ -34,4 +34,4 @@ export function one(objects, kind) {
 
 /** Variables of the server's container. */
 export const environment = (objects) =>
-  Object.fromEntries(one(objects, 'Deployment').spec.template.spec.containers[0].env.map(({ name, value }) => [name, value]));
+  Object.fromEntries(one(objects, 'Deployment').spec.template.spec.containers[0].env.map(({ name, value }) => [name, value ?? 'from-the-cluster']));
