@@ -3,7 +3,7 @@ using InferenceService.Compute.Tests;
 
 namespace InferenceService.Cuda.Tests;
 
-/// <summary>The kernels of single rows against the exact ones, over windows, gaps, sinks, absent blocks and slots that hold NaN.</summary>
+/// <summary>The kernels of single rows, on tensor cores or not, against the exact ones, over windows, gaps, sinks, absent blocks and slots that hold NaN.</summary>
 [RequiresCuda]
 public sealed class DecodeTests : IDisposable
 {
@@ -34,21 +34,24 @@ public sealed class DecodeTests : IDisposable
         {
             foreach (int headDim in (int[])[64, 128])
             {
-                for (int group = 1; group <= 8; group++)
+                for (int group = 1; group <= 3; group++)
                     Assert.NotNull(CudaUnderTest.Kernels.Decode(new KvBlockFormat(type, 16, headDim, 1), group));
             }
         }
 
-        Assert.Null(CudaUnderTest.Kernels.Decode(new KvBlockFormat(DType.F32, 16, 128, 1), 4));
-        Assert.Null(CudaUnderTest.Kernels.Decode(new KvBlockFormat(DType.BF16, 16, 80, 1), 4));
-        Assert.Null(CudaUnderTest.Kernels.Decode(new KvBlockFormat(DType.BF16, 16, 128, 1), 9));
-        Assert.Null(CudaUnderTest.Kernels.Decode(new KvBlockFormat(DType.BF16, 32, 128, 1, 4), 4));
+        Assert.Null(CudaUnderTest.Kernels.Decode(new KvBlockFormat(DType.F32, 16, 128, 1), 3));
+        Assert.Null(CudaUnderTest.Kernels.Decode(new KvBlockFormat(DType.BF16, 16, 80, 1), 3));
+        Assert.Null(CudaUnderTest.Kernels.Decode(new KvBlockFormat(DType.BF16, 16, 128, 1), 4));
+        Assert.Null(CudaUnderTest.Kernels.Decode(new KvBlockFormat(DType.BF16, 32, 128, 1, 4), 3));
     }
 
     private void AssertEqual(KvCase kvCase)
     {
         float[][] expected = new KvRun(kvCase, _exact).All(observe: false), actual = new KvRun(kvCase, _fast).All(observe: false);
         for (int s = 0; s < expected.Length; s++)
-            Tolerance.F32.AssertClose(expected[s], actual[s], $"sequence {s} of {kvCase.Format}, group {kvCase.Group}, window {kvCase.Window}");
+        {
+            Tolerance allowed = kvCase.Group <= 3 ? Tolerance.F32 : CudaBackendTests.Allowed(Tolerance.F32, kvCase.Format); // from 4 heads on by flash.cu
+            allowed.AssertClose(expected[s], actual[s], $"sequence {s} of {kvCase.Format}, group {kvCase.Group}, window {kvCase.Window}");
+        }
     }
 }

@@ -32,6 +32,10 @@ public sealed class FlashTests : IDisposable
         AssertDense(_flash, KvCase.Random(random, new KvCase.Limits(1, 1200, 1) { BlockSizes = [32], HeadDims = [64, 128], PackedBits = [4, 8] })));
 
     [ContractFact]
+    public void Few_rows_equal_the_dense_answer() => Property.Check(12, random =>
+        AssertDense(_flash, KvCase.Random(random, new KvCase.Limits(3, 400, random.Next(1, 6)) { BlockSizes = [16, 32], HeadDims = [64, 128] })));
+
+    [ContractFact]
     public void Windows_over_long_contexts_equal_the_dense_answer() => Property.Check(4, random =>
         AssertDense(_flash, KvCase.Random(random, Served with { Sequences = 1, Slots = 1500, Rows = 20, BlockSizes = [16, 32], Windowed = true })));
 
@@ -54,17 +58,19 @@ public sealed class FlashTests : IDisposable
         {
             foreach (int bits in (int[])[0, 4, 8])
             {
-                Assert.NotNull(CudaUnderTest.Kernels.Flash(new KvBlockFormat(DType.BF16, 32, headDim, 1, bits), 64, rounded: false));
-                Assert.NotNull(CudaUnderTest.Kernels.Flash(new KvBlockFormat(DType.F16, 32, headDim, 1, bits), 1, rounded: true));
+                Assert.NotNull(CudaUnderTest.Kernels.Flash(new KvBlockFormat(DType.BF16, 32, headDim, 1, bits), 64, rounded: false, few: false));
+                Assert.NotNull(CudaUnderTest.Kernels.Flash(new KvBlockFormat(DType.F16, 32, headDim, 1, bits), 1, rounded: true, few: false));
+                Assert.NotNull(CudaUnderTest.Kernels.Flash(new KvBlockFormat(DType.BF16, 32, headDim, 1, bits), 16, rounded: false, few: true));
             }
 
             KvBlockFormat plain = new(DType.BF16, 16, headDim, 1);
-            Assert.NotSame(CudaUnderTest.Kernels.Flash(plain, 4, rounded: true), CudaUnderTest.Kernels.Flash(plain, 4, rounded: false));
+            Assert.NotSame(CudaUnderTest.Kernels.Flash(plain, 4, rounded: true, few: false), CudaUnderTest.Kernels.Flash(plain, 4, rounded: false, few: false));
         }
 
-        Assert.Null(CudaUnderTest.Kernels.Flash(new KvBlockFormat(DType.F32, 16, 128, 1), 4, rounded: false));
-        Assert.Null(CudaUnderTest.Kernels.Flash(new KvBlockFormat(DType.BF16, 16, 80, 1), 4, rounded: false));
-        Assert.Null(CudaUnderTest.Kernels.Flash(new KvBlockFormat(DType.BF16, 16, 128, 1), 65, rounded: false));
+        Assert.Null(CudaUnderTest.Kernels.Flash(new KvBlockFormat(DType.F32, 16, 128, 1), 4, rounded: false, few: false));
+        Assert.Null(CudaUnderTest.Kernels.Flash(new KvBlockFormat(DType.BF16, 16, 80, 1), 4, rounded: false, few: false));
+        Assert.Null(CudaUnderTest.Kernels.Flash(new KvBlockFormat(DType.BF16, 16, 128, 1), 65, rounded: false, few: false));
+        Assert.Null(CudaUnderTest.Kernels.Flash(new KvBlockFormat(DType.BF16, 16, 128, 1), 17, rounded: false, few: true));
     }
 
     /// <summary>The largest Σ |q·k| · scale of any row and slot, and the largest |v|.</summary>

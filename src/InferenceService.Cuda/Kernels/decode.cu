@@ -1,4 +1,4 @@
-// Attention of single rows over caches in 16 bits, for serving: the keys of a row are split over several CTAs, which take chunks of 256 slots in
+// Attention of single rows over caches in 16 bits where a KV head has few query heads, for serving: the keys of a row are split over several CTAs, which take chunks of 256 slots in
 // turn, and a second kernel merges. Every lane of a warp reads 16 bytes of a K and a V row. What a row does not see is never read.
 #include "attention.cuh"
 
@@ -101,17 +101,13 @@ template<int T, int D, int G> __device__ __forceinline__ void decode(const Split
 
 #define DECODE(name, T, D, G) extern "C" __global__ void __launch_bounds__(128) name(SplitArgs a) { decode<T, D, G>(a); }
 DECODE(decode_f16_d64_g1, KV_F16, 64, 1)
-DECODE(decode_f16_d64_g4, KV_F16, 64, 4)
-DECODE(decode_f16_d64_g8, KV_F16, 64, 8)
+DECODE(decode_f16_d64_g3, KV_F16, 64, 3)
 DECODE(decode_f16_d128_g1, KV_F16, 128, 1)
-DECODE(decode_f16_d128_g4, KV_F16, 128, 4)
-DECODE(decode_f16_d128_g8, KV_F16, 128, 8)
+DECODE(decode_f16_d128_g3, KV_F16, 128, 3)
 DECODE(decode_bf16_d64_g1, KV_BF16, 64, 1)
-DECODE(decode_bf16_d64_g4, KV_BF16, 64, 4)
-DECODE(decode_bf16_d64_g8, KV_BF16, 64, 8)
+DECODE(decode_bf16_d64_g3, KV_BF16, 64, 3)
 DECODE(decode_bf16_d128_g1, KV_BF16, 128, 1)
-DECODE(decode_bf16_d128_g4, KV_BF16, 128, 4)
-DECODE(decode_bf16_d128_g8, KV_BF16, 128, 8)
+DECODE(decode_bf16_d128_g3, KV_BF16, 128, 3)
 
 // The parts of one query head, in order. grid = (rows, heads), block = headDim
 extern "C" __global__ void __launch_bounds__(128) merge_splits(SplitArgs d) {

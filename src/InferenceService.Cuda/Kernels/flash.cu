@@ -1,10 +1,11 @@
-// Attention on tensor cores, for 16-bit and packed caches: 64 lines (a row of one query head each) against tiles of 64 slots, softmax on the
+// Attention on tensor cores, for 16-bit and packed caches: lines (a row of one query head each) against tiles of 64 slots, softmax on the
 // way (arXiv:2205.14135, arXiv:2307.08691). bfloat16 has 8 bits, so what is f32 goes in as two of them: queries, the weights of the softmax, and
 // in the wide kernel what a cache of another type holds. Sums of a tile are added up outside the tensor cores, which cut off instead of rounding.
-// A row's bits depend on nothing but what it sees and on how its keys are split.
+// A row's bits depend on nothing but what it sees, on how its keys are split, and on which of the two forms serves it: in the one a warp owns 16 of
+// 64 lines and meets all keys of a tile; in the other, for few lines, all warps own the same 16 and a warp meets 16 keys of a tile.
 #include "attention.cuh"
 
-enum { KEYS = 64, LINES = 64, THREADS = 128 };
+enum { KEYS = 64, THREADS = 128, WARPS = THREADS / 32, WARP_LINES = 16 };
 
 // Where a row's 8 channels lie in a tile, in 16-byte units: what is read together lies in different banks.
 template<int D> __device__ __forceinline__ int kv_place(int row, int chunk) { return row * (D / 8) + (chunk ^ (row & 7)); }
@@ -47,11 +48,11 @@ template<int TERMS> __device__ __forceinline__ void kv_query(const float* const 
   }
 }
 
-// score += 16 channels of q · k for 64 keys
-template<int D, bool WIDE, int TERMS>
-__device__ __forceinline__ void kv_scores(float (&score)[KEYS / 8][4], const u32 (&q)[TERMS][4], const uint4* high, const uint4* low, int step) {
-  const int lane = threadIdx.x & 31, row = (lane >> 4) * 8 + (lane & 7), chunk = 2 * step + (lane >> 3 & 1);
-  KV_UNROLL for (int n = 0; n < KEYS / 16; n++) {
+// score += 16 channels of q · k for EACH keys
+template<int D, bool WIDE, int TERMS, int EACH>
+__device__ __forceinline__ void kv_scores(float (&score)[EACH / 8][4], const u32 (&q)[TERMS][4], const uint4* high, const uint4* low, int firstKey, int step) {
+  const int lane = threadIdx.x & 31, row = firstKey + (lane >> 4) * 8 + (lane & 7), chunk = 2 * step + (lane >> 3 & 1);
+  KV_UNROLL for (int n = 0; n < EACH / 16; n++) {
     u32 k[4];
     if (WIDE) {
       kv_matrices(k, low + kv_place<D>(n * 16 + row, chunk));
@@ -66,14 +67,15 @@ __device__ __forceinline__ void kv_scores(float (&score)[KEYS / 8][4], const u32
   }
 }
 
-// output = output · factor + weights · values
-template<int D, bool WIDE, int TERMS>
-__device__ __forceinline__ void kv_add_values(float (&output)[D / 8][4], const float (&factor)[2], const u32 (&weights)[TERMS][KEYS / 16][4], const uint4* high, const uint4* low) {
+// output = output · factor + weights · values of EACH keys
+template<int D, bool WIDE, int TERMS, int EACH>
+__device__ __forceinline__ void kv_add_values(
+    float (&output)[D / 8][4], const float (&factor)[2], const u32 (&weights)[TERMS][EACH / 16][4], const uint4* high, const uint4* low, int firstKey) {
   const int lane = threadIdx.x & 31;
   KV_UNROLL for (int n = 0; n < D / 16; n++) {
     float part[2][4] = {{0.f, 0.f, 0.f, 0.f}, {0.f, 0.f, 0.f, 0.f}};
-    KV_UNROLL for (int step = 0; step < KEYS / 16; step++) {
-      const int place = kv_place<D>(step * 16 + (lane & 15), 2 * n + (lane >> 4));
+    KV_UNROLL for (int step = 0; step < EACH / 16; step++) {
+      const int place = kv_place<D>(firstKey + step * 16 + (lane & 15), 2 * n + (lane >> 4));
       u32 v[4];
       if (WIDE) {
         kv_matrices_turned(v, low + place);
@@ -99,16 +101,63 @@ __device__ __forceinline__ int kv_next_tile(const Cache& c, const Lane& lane, in
   return tile;
 }
 
+// Where the output of a line goes, and its statistics: to the caller's, or to the parts of a split.
+struct Target { float* output; float* statistics; };
+__device__ __forceinline__ Target kv_target(const SplitArgs& s, int row, int head, int query, int split) {
+  const AttentionArgs& a = s.attention;
+  const int D = a.cache.headDim;
+  const u64 column = (u64)head * a.group + query, line = (u64)row * a.cache.kvHeads * a.group + column;
+  if (s.splits > 1) {
+    float* part = s.parts + (line * s.splits + split) * (STATISTICS + D);
+    return Target{part + STATISTICS, part};
+  }
+  return Target{a.output + (u64)row * a.outputStride + column * D, a.statistics ? a.statistics + line * STATISTICS : (float*)0};
+}
+
+// The warps' shares of the same lines, added in order.
+template<int D> __device__ __forceinline__ void kv_merge_warps(
+    const SplitArgs& s, float* shared, int firstRow, int lines, int head, int split, const float (&output)[D / 8][4], const float (&most)[2], const float (&sum)[2], const float (&range)[2]) {
+  constexpr int ROOM = STATISTICS + D;
+  const int tid = threadIdx.x, warp = tid >> 5, lanePair = (tid & 3) * 2, group = s.attention.group;
+  KV_UNROLL for (int r = 0; r < 2; r++) {
+    float* part = shared + (warp * WARP_LINES + (tid & 31) / 4 + 8 * r) * ROOM;
+    KV_UNROLL for (int n = 0; n < D / 8; n++) {
+      part[STATISTICS + n * 8 + lanePair] = output[n][2 * r];
+      part[STATISTICS + n * 8 + lanePair + 1] = output[n][2 * r + 1];
+    }
+    if (lanePair == 0) { part[0] = most[r]; part[1] = sum[r]; part[2] = range[r]; }
+  }
+  __syncthreads();
+  for (int i = tid; i < lines * D; i += THREADS) {
+    const int line = i / D, e = i % D;
+    const float* part = shared + line * ROOM;
+    float top = MASKED, total = 0.f, inRange = 0.f, value = 0.f;
+    for (int w = 0; w < WARPS; w++) top = kv_max(top, part[w * WARP_LINES * ROOM]);
+    for (int w = 0; w < WARPS; w++) {
+      const float* mine = part + w * WARP_LINES * ROOM;
+      const float factor = kv_exp2(mine[0] - top);
+      total = kv_fma(factor, mine[1], total);
+      inRange = kv_fma(factor, mine[2], inRange);
+      value = kv_fma(factor, mine[STATISTICS + e], value);
+    }
+    const Target target = kv_target(s, firstRow + line / group, head, line % group, split);
+    target.output[e] = s.splits > 1 ? value : total == 0.f ? 0.f : kv_divide(value, total);
+    if (e == 0 && target.statistics) { target.statistics[0] = top; target.statistics[1] = total; target.statistics[2] = inRange; }
+  }
+}
+
 // grid = (tiles of rows, kvHeads, sequences · splits), block = 128, dynamic shared memory: a tile of keys and one of values, twice as much if
-// WIDE. A warp owns 16 lines, of which a lane has two: lane / 4 and 8 more on. The longest tiles of rows come first.
-template<int D, bool WIDE, int TERMS> __device__ __forceinline__ void flash(const SplitArgs& s) {
+// WIDE; if FEW also enough for 64 lines of 3 + D floats. A lane has two of its warp's 16 lines: lane / 4 and 8 more on. The longest tiles of rows
+// come first.
+template<int D, bool WIDE, int TERMS, bool FEW> __device__ __forceinline__ void flash(const SplitArgs& s) {
   KV_DYNAMIC_SHARED(uint4, shared);
   __shared__ u64 at[2][KEYS];
   __shared__ int holes[2];
-  constexpr int TILE = KEYS * D / 8;
+  constexpr int TILE = KEYS * D / 8, EACH = FEW ? KEYS / WARPS : KEYS;  // keys of a tile that a warp meets
   const AttentionArgs& a = s.attention;
   const Cache& c = a.cache;
-  const int tid = threadIdx.x, lanePair = (tid & 3) * 2, head = blockIdx.y, sequence = blockIdx.z / s.splits, split = blockIdx.z % s.splits;
+  const int tid = threadIdx.x, firstLine = (FEW ? 0 : (tid >> 5) * WARP_LINES) + (tid & 31) / 4, firstKey = FEW ? (tid >> 5) * EACH : 0;
+  const int lanePair = (tid & 3) * 2, head = blockIdx.y, sequence = blockIdx.z / s.splits, split = blockIdx.z % s.splits;
   const Rows all = kv_rows(c, sequence);
   if (all.count == 0) return;
   const Lane lane = kv_lane(c, sequence, head);
@@ -125,7 +174,7 @@ template<int D, bool WIDE, int TERMS> __device__ __forceinline__ void flash(cons
     const float* sinkLine[2];
     int own[2];
     KV_UNROLL for (int r = 0; r < 2; r++) {
-      const int mine = (tid >> 5) * 16 + (tid & 31) / 4 + 8 * r;
+      const int mine = firstLine + 8 * r;
       const u64 row = (u64)(all.start + start + mine / a.group), column = (u64)(head * a.group + mine % a.group) * D + lanePair;
       own[r] = first + mine / a.group;
       line[r] = mine < lines ? a.q + row * a.qStride + column : (const float*)0;
@@ -154,23 +203,23 @@ template<int D, bool WIDE, int TERMS> __device__ __forceinline__ void flash(cons
         kv_find<KEYS>(c, lane, sequence, head, first, last, following, at[b ^ 1]);
         if (tid < KEYS && at[b ^ 1][tid] == 0) holes[b ^ 1] = following;
       }
-      float score[KEYS / 8][4];
-      KV_UNROLL for (int n = 0; n < KEYS / 8; n++) {
+      float score[EACH / 8][4];
+      KV_UNROLL for (int n = 0; n < EACH / 8; n++) {
         KV_UNROLL for (int i = 0; i < 4; i++) score[n][i] = 0.f;
       }
-      KV_UNROLL for (int step = 0; step < D / 16; step++) kv_scores<D, WIDE, TERMS>(score, q[step], keys, keys + TILE, step);
+      KV_UNROLL for (int step = 0; step < D / 16; step++) kv_scores<D, WIDE, TERMS, EACH>(score, q[step], keys, keys + TILE, firstKey, step);
       if (a.sinkQueries && tile < lane.sinks) {                     // the sinks have queries of their own
-        float other[KEYS / 8][4];
-        KV_UNROLL for (int n = 0; n < KEYS / 8; n++) {
+        float other[EACH / 8][4];
+        KV_UNROLL for (int n = 0; n < EACH / 8; n++) {
           KV_UNROLL for (int i = 0; i < 4; i++) other[n][i] = 0.f;
         }
         for (int step = 0; step < D / 16; step++) {
           u32 sink[TERMS][4];
           kv_query<TERMS>(sinkLine, step * 16, sink);
-          kv_scores<D, WIDE, TERMS>(other, sink, keys, keys + TILE, step);
+          kv_scores<D, WIDE, TERMS, EACH>(other, sink, keys, keys + TILE, firstKey, step);
         }
-        KV_UNROLL for (int n = 0; n < KEYS / 8; n++) {
-          KV_UNROLL for (int i = 0; i < 4; i++) score[n][i] = tile + n * 8 + lanePair + (i & 1) < lane.sinks ? other[n][i] : score[n][i];
+        KV_UNROLL for (int n = 0; n < EACH / 8; n++) {
+          KV_UNROLL for (int i = 0; i < 4; i++) score[n][i] = tile + firstKey + n * 8 + lanePair + (i & 1) < lane.sinks ? other[n][i] : score[n][i];
         }
       }
       kv_copy_wait();
@@ -180,9 +229,9 @@ template<int D, bool WIDE, int TERMS> __device__ __forceinline__ void flash(cons
       const bool whole = holes[b] != tile && kv_sees_all(c, lane, first, last, tile, tile + KEYS);
       const float scale = a.scale * 1.44269504f;
       float top[2] = {most[0], most[1]}, factor[2], weight[2] = {0.f, 0.f}, inRange[2] = {0.f, 0.f};
-      KV_UNROLL for (int n = 0; n < KEYS / 8; n++) {
+      KV_UNROLL for (int n = 0; n < EACH / 8; n++) {
         KV_UNROLL for (int i = 0; i < 4; i++) {
-          const int j = n * 8 + lanePair + (i & 1);
+          const int j = firstKey + n * 8 + lanePair + (i & 1);
           score[n][i] = whole || (at[b][j] && kv_sees(c, lane, own[i >> 1], own[i >> 1], tile + j)) ? score[n][i] * scale : MASKED;
           top[i >> 1] = kv_max(top[i >> 1], score[n][i]);
         }
@@ -193,16 +242,16 @@ template<int D, bool WIDE, int TERMS> __device__ __forceinline__ void flash(cons
         factor[r] = kv_exp2(most[r] - top[r]);
         most[r] = top[r];
       }
-      KV_UNROLL for (int n = 0; n < KEYS / 8; n++) {
+      KV_UNROLL for (int n = 0; n < EACH / 8; n++) {
         KV_UNROLL for (int i = 0; i < 4; i++) {
           score[n][i] = score[n][i] == MASKED ? 0.f : kv_exp2(score[n][i] - top[i >> 1]);
           weight[i >> 1] += score[n][i];
         }
       }
       if (ranged) {                                                 // the same additions in the same order: the share never exceeds 1
-        KV_UNROLL for (int n = 0; n < KEYS / 8; n++) {
+        KV_UNROLL for (int n = 0; n < EACH / 8; n++) {
           KV_UNROLL for (int i = 0; i < 4; i++) {
-            const int slot = tile + n * 8 + lanePair + (i & 1);
+            const int slot = tile + firstKey + n * 8 + lanePair + (i & 1);
             inRange[i >> 1] += slot < sinkEnd || slot >= recent ? score[n][i] : 0.f;
           }
         }
@@ -211,15 +260,15 @@ template<int D, bool WIDE, int TERMS> __device__ __forceinline__ void flash(cons
         sum[r] = kv_fma(sum[r], factor[r], weight[r]);
         range[r] = kv_fma(range[r], factor[r], inRange[r]);
       }
-      u32 weights[TERMS][KEYS / 16][4];                             // what a lane holds of the scores is what it has to hold of the left operand
-      KV_UNROLL for (int step = 0; step < KEYS / 16; step++) {
+      u32 weights[TERMS][EACH / 16][4];                             // what a lane holds of the scores is what it has to hold of the left operand
+      KV_UNROLL for (int step = 0; step < EACH / 16; step++) {
         KV_UNROLL for (int i = 0; i < 4; i++) {
           const float x = score[2 * step + (i >> 1)][(i & 1) * 2], y = score[2 * step + (i >> 1)][(i & 1) * 2 + 1];
           if (TERMS == 1) weights[0][step][i] = kv_pack_bf16(x, y);
           else kv_split(x, y, &weights[0][step][i], &weights[TERMS - 1][step][i]);
         }
       }
-      kv_add_values<D, WIDE, TERMS>(output, factor, weights, values, values + TILE);
+      kv_add_values<D, WIDE, TERMS, EACH>(output, factor, weights, values, values + TILE, firstKey);
     }
 
     KV_UNROLL for (int r = 0; r < 2; r++) {
@@ -227,34 +276,38 @@ template<int D, bool WIDE, int TERMS> __device__ __forceinline__ void flash(cons
       sum[r] += kv_shuffle_xor(sum[r], 2);
       range[r] += kv_shuffle_xor(range[r], 1);
       range[r] += kv_shuffle_xor(range[r], 2);
-      if (!line[r]) continue;
-      const u64 row = (u64)(all.start + own[r] - lane.length), query = (u64)head * a.group + ((tid >> 5) * 16 + (tid & 31) / 4 + 8 * r) % a.group;
-      float* statistics = a.statistics ? a.statistics + (row * c.kvHeads * a.group + query) * STATISTICS : (float*)0;
-      float* target = a.output + row * a.outputStride + query * D;
-      float share = sum[r] == 0.f ? 0.f : kv_divide(1.f, sum[r]);
-      if (s.splits > 1) {
-        statistics = s.parts + ((row * c.kvHeads * a.group + query) * s.splits + split) * (STATISTICS + D);
-        target = statistics + STATISTICS;
-        share = 1.f;
-      }
-      KV_UNROLL for (int n = 0; n < D / 8; n++) {
-        target[n * 8 + lanePair] = output[n][2 * r] * share;
-        target[n * 8 + lanePair + 1] = output[n][2 * r + 1] * share;
-      }
-      if (statistics && lanePair == 0) {
-        statistics[0] = most[r];
-        statistics[1] = sum[r];
-        statistics[2] = range[r];
+    }
+    if (FEW) {
+      __syncthreads();                                              // all are done with the tiles, whose place the shares take
+      kv_merge_warps<D>(s, (float*)shared, all.start + start, lines, head, split, output, most, sum, range);
+    } else {
+      KV_UNROLL for (int r = 0; r < 2; r++) {
+        if (!line[r]) continue;
+        const Target target = kv_target(s, all.start + own[r] - lane.length, head, (firstLine + 8 * r) % a.group, split);
+        const float share = s.splits > 1 ? 1.f : sum[r] == 0.f ? 0.f : kv_divide(1.f, sum[r]);
+        KV_UNROLL for (int n = 0; n < D / 8; n++) {
+          target.output[n * 8 + lanePair] = output[n][2 * r] * share;
+          target.output[n * 8 + lanePair + 1] = output[n][2 * r + 1] * share;
+        }
+        if (target.statistics && lanePair == 0) {
+          target.statistics[0] = most[r];
+          target.statistics[1] = sum[r];
+          target.statistics[2] = range[r];
+        }
       }
     }
     __syncthreads();                                                // the next tile of rows reuses everything
   }
 }
 
-#define FLASH(name, T, D, WIDE, TERMS) extern "C" __global__ void __launch_bounds__(128, 2) name(SplitArgs a) { flash<D, WIDE, TERMS>(a); }
-FLASH(flash_d64, KV_BF16, 64, false, 2)
-FLASH(flash_d128, KV_BF16, 128, false, 2)
-FLASH(flash_wide_d64, KV_F16, 64, true, 2)
-FLASH(flash_wide_d128, KV_F16, 128, true, 2)
-FLASH(flash_rounded_d64, KV_BF16, 64, false, 1)
-FLASH(flash_rounded_d128, KV_BF16, 128, false, 1)
+#define FLASH(name, T, D, WIDE, TERMS, FEW) extern "C" __global__ void __launch_bounds__(128, 2) name(SplitArgs a) { flash<D, WIDE, TERMS, FEW>(a); }
+FLASH(flash_d64, KV_BF16, 64, false, 2, false)
+FLASH(flash_d128, KV_BF16, 128, false, 2, false)
+FLASH(flash_wide_d64, KV_F16, 64, true, 2, false)
+FLASH(flash_wide_d128, KV_F16, 128, true, 2, false)
+FLASH(flash_rounded_d64, KV_BF16, 64, false, 1, false)
+FLASH(flash_rounded_d128, KV_BF16, 128, false, 1, false)
+FLASH(flash_few_d64, KV_BF16, 64, false, 2, true)
+FLASH(flash_few_d128, KV_BF16, 128, false, 2, true)
+FLASH(flash_few_wide_d64, KV_F16, 64, true, 2, true)
+FLASH(flash_few_wide_d128, KV_F16, 128, true, 2, true)

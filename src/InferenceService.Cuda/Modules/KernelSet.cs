@@ -9,6 +9,7 @@ namespace InferenceService.Cuda.Modules;
 public sealed unsafe class KernelSet : IDisposable
 {
     private static readonly int[] SkinnyRows = [8, 16, 32];
+    private static readonly int[] DecodeGroups = [1, 3]; // with more query heads a KV head tensor cores have the lead
     private static readonly string[] Suffixes = ["f32", "f16", "bf16"]; // by DType
 
     private readonly CudaDevice _device;
@@ -52,11 +53,11 @@ public sealed unsafe class KernelSet : IDisposable
         {
             foreach (string type in Suffixes[1..])
             {
-                foreach (int group in (int[])[1, 4, 8])
+                foreach (int group in DecodeGroups)
                     _decode[(Array.IndexOf(Suffixes, type), headDim, group)] = new(device, decode, $"decode_{type}_d{headDim}_g{group}");
             }
 
-            foreach (string kind in (string[])["", "_wide", "_rounded"])
+            foreach (string kind in (string[])["", "_wide", "_rounded", "_few", "_few_wide"])
                 _flash[(kind, headDim)] = new(device, flash, $"flash{kind}_d{headDim}");
         }
     }
@@ -110,15 +111,23 @@ public sealed unsafe class KernelSet : IDisposable
     }
 
     /// <summary>The kernel of single rows for a cache and a number of query heads; null where there is none.</summary>
-    internal Kernel<SplitArguments>? Decode(in KvBlockFormat format, int group) => format.PackedBits > 0 || group > 8
+    internal Kernel<SplitArguments>? Decode(in KvBlockFormat format, int group) => format.PackedBits > 0 || group > DecodeGroups[^1]
         ? null
-        : _decode.GetValueOrDefault(((int)format.Type, format.HeadDim, group == 1 ? 1 : group <= 4 ? 4 : 8));
+        : _decode.GetValueOrDefault(((int)format.Type, format.HeadDim, DecodeGroups.First(most => group <= most)));
 
     /// <summary>The kernel on tensor cores for a cache and a number of query heads; null where there is none.</summary>
     /// <param name="rounded">Queries and weights in one part, where there is a kernel for that.</param>
-    internal Kernel<SplitArguments>? Flash(in KvBlockFormat format, int group, bool rounded) => format.Type == DType.F32 || group > 64
-        ? null
-        : _flash.GetValueOrDefault((format is not { Type: DType.BF16, PackedBits: 0 } ? "_wide" : rounded ? "_rounded" : "", format.HeadDim));
+    /// <param name="few">For tiles of 16 lines instead of 64.</param>
+    internal Kernel<SplitArguments>? Flash(in KvBlockFormat format, int group, bool rounded, bool few)
+    {
+        if (format.Type == DType.F32 || group > FlashLines(few))
+            return null;
+        bool wide = format is not { Type: DType.BF16, PackedBits: 0 };
+        return _flash.GetValueOrDefault(((few, wide) switch { (true, true) => "_few_wide", (true, false) => "_few", (false, true) => "_wide", _ => rounded ? "_rounded" : "" }, format.HeadDim));
+    }
+
+    /// <summary>Rows times query heads of a tile of <see cref="Flash"/>.</summary>
+    internal static int FlashLines(bool few) => few ? 16 : 64;
 
     /// <inheritdoc/>
     public void Dispose()

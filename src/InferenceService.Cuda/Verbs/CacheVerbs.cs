@@ -10,7 +10,7 @@ internal sealed class CacheVerbs(CudaDevice device, CudaStream stream, KernelSet
     private const int MostDecodeRows = 4, MostSplits = 32; // of a sequence, from which on tiles of rows pay; of a row's keys
     private const int RowThreads = 64; // Kernels/cache.cu
     private const int Threads = 128, Statistics = 3; // Kernels/attention.cuh
-    private const int Keys = 32, Lines = 16, FlashKeys = 64, FlashLines = 64; // Kernels/attention.cu, Kernels/flash.cu
+    private const int Keys = 32, Lines = 16, FlashKeys = 64; // Kernels/attention.cu, Kernels/flash.cu
 
     public void Write(in Tensor k, in Tensor v, in PagedKv cache)
     {
@@ -86,11 +86,14 @@ internal sealed class CacheVerbs(CudaDevice device, CudaStream stream, KernelSet
             return;
         }
 
-        int tiles = FlashKeys * format.HeadDim * sizeof(ushort) * (format is { Type: DType.BF16, PackedBits: 0 } ? 2 : 4);
-        if (!options.ExactAttention && tiles <= device.SharedBytesPerBlock && kernels.Flash(format, attention.Group, options.RoundedAttention) is { } flash)
+        // Few lines have a form of their own, whose bits are not those of the other.
+        bool few = !options.Deterministic && (long)batch.MaxRows * attention.Group <= KernelSet.FlashLines(few: true);
+        int shared = FlashKeys * format.HeadDim * sizeof(ushort) * (format is { Type: DType.BF16, PackedBits: 0 } ? 2 : 4);
+        shared = few ? Math.Max(shared, FlashKeys * (Statistics + format.HeadDim) * sizeof(float)) : shared;
+        if (!options.ExactAttention && shared <= device.SharedBytesPerBlock && kernels.Flash(format, attention.Group, options.RoundedAttention, few) is { } flash)
         {
-            attention.RowsPerTile = FlashLines / attention.Group;
-            Split(flash, ref attention, rows, (RowTiles(attention, batch, rows), batch.Sequences), observed, tiles);
+            attention.RowsPerTile = KernelSet.FlashLines(few) / attention.Group;
+            Split(flash, ref attention, rows, (RowTiles(attention, batch, rows), batch.Sequences), observed, shared);
             return;
         }
 
