@@ -5,12 +5,6 @@
 
 enum { KEYS = 32, THREADS = 128 };
 
-struct SumArgs {
-  AttentionArgs attention; float* columns; float* band; float* range;
-  i64 columnStride, bandStride, rangeStride, headRows;
-  int columnRows, columnSlots, bandRows, bandSlots, rangeRows, padding;
-};
-
 // q·k in four partial sums
 __device__ __forceinline__ float kv_dot(const float* q, const float* k, int n) {
   float s0 = 0.f, s1 = 0.f, s2 = 0.f, s3 = 0.f;
@@ -137,8 +131,7 @@ extern "C" __global__ void __launch_bounds__(128) attention_f32(AttentionArgs a)
 extern "C" __global__ void __launch_bounds__(128) attention_f16(AttentionArgs a) { attention<KV_F16>(a); }
 extern "C" __global__ void __launch_bounds__(128) attention_bf16(AttentionArgs a) { attention<KV_BF16>(a); }
 
-// Column and band sums: a second pass over the keys, once every row's maximum and sum are known. A CTA owns 32 slots of one KV head and
-// adds row after row, each as one number (the mean over the query heads): no atomics, and the same bits however a prompt was chunked.
+// Column and band sums: a second pass over the keys, once every row's maximum and sum are known. A CTA owns 32 slots of one KV head.
 // grid = (tiles of slots, kvHeads, sequences), block = 128
 template<int T> __device__ __forceinline__ void attention_sums(const SumArgs& s) {
   KV_DYNAMIC_SHARED(float, shared);
@@ -146,30 +139,20 @@ template<int T> __device__ __forceinline__ void attention_sums(const SumArgs& s)
   const AttentionArgs& a = s.attention;
   const Cache& c = a.cache;
   const int tid = threadIdx.x, head = blockIdx.y, sequence = blockIdx.z, D = c.headDim, tile = blockIdx.x * KEYS;
-  const int wanted = kv_wanted(a, sequence);
   const Rows all = kv_rows(c, sequence);
-  if (all.count == 0 || (wanted & (WANT_COLUMNS | WANT_BAND)) == 0) return;
+  if (all.count == 0) return;
   const Lane lane = kv_lane(c, sequence, head);
-  const int begin = kv_first_row(a, lane, sequence), last = lane.length + all.count - 1, slots = kv_least(KEYS, lane.length + all.count - tile);
-  if (begin >= all.count || kv_sees_none(c, lane, lane.length + begin, last, tile, tile + KEYS)) return;
-  const i64 row = (i64)a.sequenceRow[sequence] + a.layerRow + head, lastRow = row + (wanted & WANT_HEADS ? a.group * s.headRows : 0);
-  if (((wanted & WANT_COLUMNS) && (lastRow >= s.columnRows || tile + slots > s.columnSlots))
-      || ((wanted & WANT_BAND) && (lastRow >= s.bandRows || tile + slots > s.bandSlots))) {
-    if (tid == 0) kv_report(c, KV_FAULT_SUMS, sequence, head, (int)row);
-    return;
-  }
+  const Sums sums = kv_sums(s, lane, all, sequence, head, tile, KEYS);
+  if (sums.slots <= 0) return;
   float* k = shared;
   float* scores = k + KEYS * (D + 1);
   float* q = scores + a.rowsPerTile * a.group * (KEYS + 1);
   float* sink = q + a.rowsPerTile * a.group * D;
-  kv_find<KEYS>(c, lane, sequence, head, lane.length + begin, last, tile, at);
+  kv_find<KEYS>(c, lane, sequence, head, lane.length + sums.begin, lane.length + all.count - 1, tile, at);
   __syncthreads();
   for (int i = tid; i < KEYS * D; i += THREADS) k[i / D * (D + 1) + i % D] = kv_key<T>(c, at[i / D], tile + i / D, i % D);
-  const int band = a.observed[sequence * OBSERVED_FIELDS + 2];
-  float* columns = wanted & WANT_COLUMNS ? s.columns + row * s.columnStride + tile : (float*)0;
-  float* bands = wanted & WANT_BAND ? s.band + row * s.bandStride + tile : (float*)0;
 
-  for (int start = begin; start < all.count; start += a.rowsPerTile) {
+  for (int start = sums.begin; start < all.count; start += a.rowsPerTile) {
     const int rows = kv_least(a.rowsPerTile, all.count - start), lines = rows * a.group;
     if (kv_sees_none(c, lane, lane.length + start, lane.length + start + rows - 1, tile, tile + KEYS)) continue;
     kv_queries(a, all.start + start, lines, head, q, sink);
@@ -177,29 +160,12 @@ template<int T> __device__ __forceinline__ void attention_sums(const SumArgs& s)
     for (int i = tid; i < lines * KEYS; i += THREADS) {
       const int line = i / KEYS, j = i % KEYS, own = lane.length + start + line / a.group;
       const float* queries = a.sinkQueries && tile + j < lane.sinks ? sink : q;
-      const float* statistic = a.statistics + ((u64)(all.start + start + line / a.group) * c.kvHeads * a.group + head * a.group + line % a.group) * STATISTICS;
+      const float* statistic = kv_statistic(a, all.start + start + line / a.group, head, line % a.group);
       scores[line * (KEYS + 1) + j] = at[j] && statistic[1] != 0.f && kv_sees(c, lane, own, own, tile + j)
         ? kv_divide(kv_exp2(kv_dot(queries + line * D, k + j * (D + 1), D) * a.scale * 1.44269504f - statistic[0]), statistic[1]) : 0.f;
     }
     __syncthreads();
-    for (int j = tid; j < slots; j += THREADS) {
-      for (int r = 0; r < rows; r++) {
-        const int own = lane.length + start + r;
-        const bool inBand = bands && own - (tile + j) < band;
-        float mean = 0.f;
-        for (int g = 0; g < a.group; g++) {
-          const float weight = scores[(r * a.group + g) * (KEYS + 1) + j];
-          mean += weight;
-          if (wanted & WANT_HEADS) {
-            if (columns) columns[(1 + g) * s.headRows * s.columnStride + j] += weight;
-            if (inBand) bands[(1 + g) * s.headRows * s.bandStride + j] += weight;
-          }
-        }
-        mean = kv_divide(mean, (float)a.group);
-        if (columns) columns[j] += mean;
-        if (inBand) bands[j] += mean;
-      }
-    }
+    kv_add_rows<KEYS, THREADS>(s, sums, scores, lane.length + start, rows, tile);
     __syncthreads();
   }
 }

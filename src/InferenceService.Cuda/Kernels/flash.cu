@@ -67,6 +67,43 @@ __device__ __forceinline__ void kv_scores(float (&score)[EACH / 8][4], const u32
   }
 }
 
+// The queries of a lane's two lines, from its first channel on, and those for the sinks.
+struct Lines { const float* q[2]; const float* sink[2]; };
+__device__ __forceinline__ Lines kv_lines(const AttentionArgs& a, int firstRow, int lines, int head, int firstLine) {
+  Lines result;
+  KV_UNROLL for (int r = 0; r < 2; r++) {
+    const int mine = firstLine + 8 * r;
+    const u64 row = (u64)(firstRow + mine / a.group), column = (u64)(head * a.group + mine % a.group) * a.cache.headDim + (threadIdx.x & 3) * 2;
+    result.q[r] = mine < lines ? a.q + row * a.qStride + column : (const float*)0;
+    result.sink[r] = mine < lines && a.sinkQueries ? a.sinkQueries + row * a.sinkStride + column : (const float*)0;
+  }
+  return result;
+}
+
+// q · k of a warp's lines and EACH keys of a tile.
+template<int D, bool WIDE, int TERMS, int EACH>
+__device__ __forceinline__ void kv_tile_scores(float (&score)[EACH / 8][4], const AttentionArgs& a, const Lane& cacheLane, const Lines& line,
+                                               const u32 (&q)[D / 16][TERMS][4], const uint4* high, const uint4* low, int tile, int firstKey) {
+  KV_UNROLL for (int n = 0; n < EACH / 8; n++) {
+    KV_UNROLL for (int i = 0; i < 4; i++) score[n][i] = 0.f;
+  }
+  KV_UNROLL for (int step = 0; step < D / 16; step++) kv_scores<D, WIDE, TERMS, EACH>(score, q[step], high, low, firstKey, step);
+  if (!a.sinkQueries || tile >= cacheLane.sinks) return;
+  float other[EACH / 8][4];                                         // the sinks have queries of their own
+  KV_UNROLL for (int n = 0; n < EACH / 8; n++) {
+    KV_UNROLL for (int i = 0; i < 4; i++) other[n][i] = 0.f;
+  }
+  for (int step = 0; step < D / 16; step++) {
+    u32 sink[TERMS][4];
+    kv_query<TERMS>(line.sink, step * 16, sink);
+    kv_scores<D, WIDE, TERMS, EACH>(other, sink, high, low, firstKey, step);
+  }
+  const int firstSlot = tile + firstKey + (threadIdx.x & 3) * 2;
+  KV_UNROLL for (int n = 0; n < EACH / 8; n++) {
+    KV_UNROLL for (int i = 0; i < 4; i++) score[n][i] = firstSlot + n * 8 + (i & 1) < cacheLane.sinks ? other[n][i] : score[n][i];
+  }
+}
+
 // output = output · factor + weights · values of EACH keys
 template<int D, bool WIDE, int TERMS, int EACH>
 __device__ __forceinline__ void kv_add_values(
@@ -170,18 +207,11 @@ template<int D, bool WIDE, int TERMS, bool FEW> __device__ __forceinline__ void 
   for (int number = blockIdx.x; number < rowTiles; number += gridDim.x) {
     const int start = (rowTiles - 1 - number) * a.rowsPerTile, rows = kv_least(a.rowsPerTile, all.count - start), lines = rows * a.group;
     const int first = lane.length + start, last = first + rows - 1;
-    const float* line[2];
-    const float* sinkLine[2];
     int own[2];
-    KV_UNROLL for (int r = 0; r < 2; r++) {
-      const int mine = firstLine + 8 * r;
-      const u64 row = (u64)(all.start + start + mine / a.group), column = (u64)(head * a.group + mine % a.group) * D + lanePair;
-      own[r] = first + mine / a.group;
-      line[r] = mine < lines ? a.q + row * a.qStride + column : (const float*)0;
-      sinkLine[r] = mine < lines && a.sinkQueries ? a.sinkQueries + row * a.sinkStride + column : (const float*)0;
-    }
+    KV_UNROLL for (int r = 0; r < 2; r++) own[r] = first + (firstLine + 8 * r) / a.group;
+    const Lines line = kv_lines(a, all.start + start, lines, head, firstLine);
     u32 q[D / 16][TERMS][4];
-    KV_UNROLL for (int step = 0; step < D / 16; step++) kv_query<TERMS>(line, step * 16, q[step]);
+    KV_UNROLL for (int step = 0; step < D / 16; step++) kv_query<TERMS>(line.q, step * 16, q[step]);
     float output[D / 8][4], most[2] = {MASKED, MASKED}, sum[2] = {0.f, 0.f}, range[2] = {0.f, 0.f};
     KV_UNROLL for (int n = 0; n < D / 8; n++) {
       KV_UNROLL for (int i = 0; i < 4; i++) output[n][i] = 0.f;
@@ -204,24 +234,7 @@ template<int D, bool WIDE, int TERMS, bool FEW> __device__ __forceinline__ void 
         if (tid < KEYS && at[b ^ 1][tid] == 0) holes[b ^ 1] = following;
       }
       float score[EACH / 8][4];
-      KV_UNROLL for (int n = 0; n < EACH / 8; n++) {
-        KV_UNROLL for (int i = 0; i < 4; i++) score[n][i] = 0.f;
-      }
-      KV_UNROLL for (int step = 0; step < D / 16; step++) kv_scores<D, WIDE, TERMS, EACH>(score, q[step], keys, keys + TILE, firstKey, step);
-      if (a.sinkQueries && tile < lane.sinks) {                     // the sinks have queries of their own
-        float other[EACH / 8][4];
-        KV_UNROLL for (int n = 0; n < EACH / 8; n++) {
-          KV_UNROLL for (int i = 0; i < 4; i++) other[n][i] = 0.f;
-        }
-        for (int step = 0; step < D / 16; step++) {
-          u32 sink[TERMS][4];
-          kv_query<TERMS>(sinkLine, step * 16, sink);
-          kv_scores<D, WIDE, TERMS, EACH>(other, sink, keys, keys + TILE, firstKey, step);
-        }
-        KV_UNROLL for (int n = 0; n < EACH / 8; n++) {
-          KV_UNROLL for (int i = 0; i < 4; i++) score[n][i] = tile + firstKey + n * 8 + lanePair + (i & 1) < lane.sinks ? other[n][i] : score[n][i];
-        }
-      }
+      kv_tile_scores<D, WIDE, TERMS, EACH>(score, a, lane, line, q, keys, keys + TILE, tile, firstKey);
       kv_copy_wait();
       __syncthreads();                                              // values and the next addresses are there, and all are done with the keys
       if (following <= last) kv_fetch<D, WIDE>(c, at[b ^ 1], following, false, keys, keys + TILE);
@@ -282,7 +295,7 @@ template<int D, bool WIDE, int TERMS, bool FEW> __device__ __forceinline__ void 
       kv_merge_warps<D>(s, (float*)shared, all.start + start, lines, head, split, output, most, sum, range);
     } else {
       KV_UNROLL for (int r = 0; r < 2; r++) {
-        if (!line[r]) continue;
+        if (!line.q[r]) continue;
         const Target target = kv_target(s, all.start + own[r] - lane.length, head, (firstLine + 8 * r) % a.group, split);
         const float share = s.splits > 1 ? 1.f : sum[r] == 0.f ? 0.f : kv_divide(1.f, sum[r]);
         KV_UNROLL for (int n = 0; n < D / 8; n++) {
@@ -311,3 +324,58 @@ FLASH(flash_few_d64, KV_BF16, 64, false, 2, true)
 FLASH(flash_few_d128, KV_BF16, 128, false, 2, true)
 FLASH(flash_few_wide_d64, KV_F16, 64, true, 2, true)
 FLASH(flash_few_wide_d128, KV_F16, 128, true, 2, true)
+
+// Column and band sums, as attention_sums does them: a CTA owns 64 slots of one KV head, and every score has the bits that it had above.
+// grid = (tiles of slots, kvHeads, sequences), block = 128, dynamic shared memory: a tile of keys, twice as much if WIDE, and 64 · 65 floats
+template<int D, bool WIDE> __device__ __forceinline__ void flash_sums(const SumArgs& s) {
+  KV_DYNAMIC_SHARED(uint4, shared);
+  __shared__ u64 at[KEYS];
+  constexpr int TILE = KEYS * D / 8;
+  const AttentionArgs& a = s.attention;
+  const Cache& c = a.cache;
+  const int tid = threadIdx.x, firstLine = (tid >> 5) * WARP_LINES + (tid & 31) / 4, lanePair = (tid & 3) * 2;
+  const int head = blockIdx.y, sequence = blockIdx.z, tile = blockIdx.x * KEYS;
+  const Rows all = kv_rows(c, sequence);
+  if (all.count == 0) return;
+  const Lane lane = kv_lane(c, sequence, head);
+  const Sums sums = kv_sums(s, lane, all, sequence, head, tile, KEYS);
+  if (sums.slots <= 0) return;
+  float* weights = (float*)(shared + (WIDE ? 2 : 1) * TILE);
+  kv_find<KEYS>(c, lane, sequence, head, lane.length + sums.begin, lane.length + all.count - 1, tile, at);
+  __syncthreads();
+  kv_fetch<D, WIDE>(c, at, tile, false, shared, shared + TILE);
+  kv_copy_wait();
+  __syncthreads();
+
+  for (int start = sums.begin; start < all.count; start += a.rowsPerTile) {
+    const int rows = kv_least(a.rowsPerTile, all.count - start), first = lane.length + start;
+    if (kv_sees_none(c, lane, first, first + rows - 1, tile, tile + KEYS)) continue;
+    const Lines line = kv_lines(a, all.start + start, rows * a.group, head, firstLine);
+    u32 q[D / 16][2][4];
+    KV_UNROLL for (int step = 0; step < D / 16; step++) kv_query<2>(line.q, step * 16, q[step]);
+    float score[KEYS / 8][4];
+    kv_tile_scores<D, WIDE, 2, KEYS>(score, a, lane, line, q, shared, shared + TILE, tile, 0);
+    KV_UNROLL for (int r = 0; r < 2; r++) {
+      if (!line.q[r]) continue;
+      const int mine = firstLine + 8 * r, own = first + mine / a.group;
+      const float* statistic = kv_statistic(a, all.start + start + mine / a.group, head, mine % a.group);
+      const float most = statistic[0], sum = statistic[1];
+      KV_UNROLL for (int n = 0; n < KEYS / 8; n++) {
+        KV_UNROLL for (int i = 0; i < 2; i++) {
+          const int j = n * 8 + lanePair + i;
+          weights[mine * (KEYS + 1) + j] = at[j] && sum != 0.f && kv_sees(c, lane, own, own, tile + j)
+            ? kv_divide(kv_exp2(score[n][2 * r + i] * (a.scale * 1.44269504f) - most), sum) : 0.f;
+        }
+      }
+    }
+    __syncthreads();
+    kv_add_rows<KEYS, THREADS>(s, sums, weights, first, rows, tile);
+    __syncthreads();
+  }
+}
+
+#define SUMS(name, T, D, WIDE) extern "C" __global__ void __launch_bounds__(128) name(SumArgs a) { flash_sums<D, WIDE>(a); }
+SUMS(flash_sums_d64, KV_BF16, 64, false)
+SUMS(flash_sums_d128, KV_BF16, 128, false)
+SUMS(flash_sums_wide_d64, KV_F16, 64, true)
+SUMS(flash_sums_wide_d128, KV_F16, 128, true)

@@ -15,6 +15,7 @@ public sealed unsafe class KernelSet : IDisposable
     private readonly CudaDevice _device;
     private readonly List<nint> _modules = [];
     private readonly Dictionary<(int Type, int HeadDim, int Group), Kernel<SplitArguments>> _decode = [];
+    private readonly Dictionary<(string Kind, int HeadDim), Kernel<SumArguments>> _flashSums = [];
     private readonly Dictionary<WeightFormat, Kernel<SkinnyArguments>[]> _skinny = [];
     private readonly Dictionary<(string Kind, int HeadDim), Kernel<SplitArguments>> _flash = [];
 
@@ -57,6 +58,8 @@ public sealed unsafe class KernelSet : IDisposable
                     _decode[(Array.IndexOf(Suffixes, type), headDim, group)] = new(device, decode, $"decode_{type}_d{headDim}_g{group}");
             }
 
+            foreach (string kind in (string[])["", "_wide"])
+                _flashSums[(kind, headDim)] = new(device, flash, $"flash_sums{kind}_d{headDim}");
             foreach (string kind in (string[])["", "_wide", "_rounded", "_few", "_few_wide"])
                 _flash[(kind, headDim)] = new(device, flash, $"flash{kind}_d{headDim}");
         }
@@ -122,9 +125,15 @@ public sealed unsafe class KernelSet : IDisposable
     {
         if (format.Type == DType.F32 || group > FlashLines(few))
             return null;
-        bool wide = format is not { Type: DType.BF16, PackedBits: 0 };
+        bool wide = IsWide(format);
         return _flash.GetValueOrDefault(((few, wide) switch { (true, true) => "_few_wide", (true, false) => "_few", (false, true) => "_wide", _ => rounded ? "_rounded" : "" }, format.HeadDim));
     }
+
+    /// <summary>The kernel of column and band sums that belongs to <see cref="Flash"/>.</summary>
+    internal Kernel<SumArguments> FlashSums(in KvBlockFormat format) => _flashSums[(IsWide(format) ? "_wide" : "", format.HeadDim)];
+
+    /// <summary>What the cache holds is widened on its way into a tile, and takes twice the room there.</summary>
+    internal static bool IsWide(in KvBlockFormat format) => format is not { Type: DType.BF16, PackedBits: 0 };
 
     /// <summary>Rows times query heads of a tile of <see cref="Flash"/>.</summary>
     internal static int FlashLines(bool few) => few ? 16 : 64;

@@ -69,13 +69,14 @@ internal sealed class CacheVerbs(CudaDevice device, CudaStream stream, KernelSet
 
         if (q.Rows == 0 || cache.Batch.Sequences == 0)
             return;
-        Run(ref attention, cache.Batch, q.Rows, observed);
+        bool flash = Run(ref attention, cache.Batch, q.Rows, observed);
         if (observed)
-            Sum(attention, probe, cache.Batch);
+            Sum(attention, probe, cache.Batch, flash);
     }
 
     /// <summary>By the kernel that serves the case best; the exact one serves all.</summary>
-    private void Run(ref AttentionArguments attention, in KvBatch batch, int rows, bool observed)
+    /// <returns>It was the one on tensor cores.</returns>
+    private bool Run(ref AttentionArguments attention, in KvBatch batch, int rows, bool observed)
     {
         KvBlockFormat format = batch.Format;
         // How the keys of a single row are split follows from the number of rows: bits then depend on the batch.
@@ -83,25 +84,29 @@ internal sealed class CacheVerbs(CudaDevice device, CudaStream stream, KernelSet
             && kernels.Decode(format, attention.Group) is { } decode)
         {
             Split(decode, ref attention, rows, (rows, 1), observed, 0);
-            return;
+            return false;
         }
 
         // Few lines have a form of their own, whose bits are not those of the other.
         bool few = !options.Deterministic && (long)batch.MaxRows * attention.Group <= KernelSet.FlashLines(few: true);
-        int shared = FlashKeys * format.HeadDim * sizeof(ushort) * (format is { Type: DType.BF16, PackedBits: 0 } ? 2 : 4);
-        shared = few ? Math.Max(shared, FlashKeys * (Statistics + format.HeadDim) * sizeof(float)) : shared;
-        if (!options.ExactAttention && shared <= device.SharedBytesPerBlock && kernels.Flash(format, attention.Group, options.RoundedAttention, few) is { } flash)
+        int shared = Math.Max(2 * FlashTileBytes(format), few ? FlashKeys * (Statistics + format.HeadDim) * sizeof(float) : 0);
+        bool rounded = options.RoundedAttention && !observed; // sums are shares of what attention saw
+        if (!options.ExactAttention && shared <= device.SharedBytesPerBlock && kernels.Flash(format, attention.Group, rounded, few) is { } flash)
         {
             attention.RowsPerTile = KernelSet.FlashLines(few) / attention.Group;
             Split(flash, ref attention, rows, (RowTiles(attention, batch, rows), batch.Sequences), observed, shared);
-            return;
+            return true;
         }
 
         attention.RowsPerTile = Math.Max(1, Lines / attention.Group);
         attention.Statistics = observed ? memory.Scratch(StatisticsBytes(attention, rows)) : 0;
         kernels.Attention[(int)format.Type].Launch(
             stream, attention, (RowTiles(attention, batch, rows), attention.Cache.KvHeads, batch.Sequences), Threads, SharedBytes(attention, output: true));
+        return false;
     }
+
+    /// <summary>Room for the keys, or the values, of a tile.</summary>
+    private static int FlashTileBytes(in KvBlockFormat format) => FlashKeys * format.HeadDim * sizeof(ushort) * (KernelSet.IsWide(format) ? 2 : 1);
 
     /// <summary>The hint only splits the work: a CTA goes on to the tiles that the grid does not cover.</summary>
     private static int RowTiles(in AttentionArguments attention, in KvBatch batch, int rows) =>
@@ -149,9 +154,10 @@ internal sealed class CacheVerbs(CudaDevice device, CudaStream stream, KernelSet
         },
         (count, format.Lanes, 1), Threads);
 
-    private void Sum(AttentionArguments attention, in AttentionProbe probe, in KvBatch batch)
+    private void Sum(AttentionArguments attention, in AttentionProbe probe, in KvBatch batch, bool flash)
     {
-        attention.RowsPerTile = Math.Max(1, Lines / attention.Group);
+        (int keys, int lines) = flash ? (FlashKeys, KernelSet.FlashLines(few: false)) : (Keys, Lines);
+        attention.RowsPerTile = Math.Max(1, lines / attention.Group);
         int kvHeads = attention.Cache.KvHeads;
         var sums = new SumArguments { Attention = attention, HeadRows = probe.HeadRows };
         int slots = 0;
@@ -172,8 +178,11 @@ internal sealed class CacheVerbs(CudaDevice device, CudaStream stream, KernelSet
         if (slots > 0)
         {
             // Lengths are known to the device alone: CTAs past a lane's end have nothing to do, one more finds sums that are too short.
-            long tiles = (slots + Keys - 1) / Keys + 1;
-            kernels.AttentionSums[(int)batch.Format.Type].Launch(stream, sums, (tiles, kvHeads, batch.Sequences), Threads, SharedBytes(attention, output: false));
+            long tiles = (slots + keys - 1) / keys + 1;
+            (Kernel<SumArguments> kernel, int shared) = flash
+                ? (kernels.FlashSums(batch.Format), FlashTileBytes(batch.Format) + lines * (keys + 1) * sizeof(float))
+                : (kernels.AttentionSums[(int)batch.Format.Type], SharedBytes(attention, output: false));
+            kernel.Launch(stream, sums, (tiles, kvHeads, batch.Sequences), Threads, shared);
         }
 
         if ((probe.Wanted & AttentionSums.RangeMass) != 0)
