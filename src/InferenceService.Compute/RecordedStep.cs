@@ -1,6 +1,6 @@
 namespace InferenceService.Compute;
 
-/// <summary>Operations that a backend recorded once and repeats in one call; see <see cref="IBackend.Record"/>. Disposed before its backend.</summary>
+/// <summary>Operations that a backend recorded once and repeats in one call; see <see cref="IBackend.Record"/>. Ends with its backend, or before.</summary>
 public abstract class RecordedStep : IDisposable
 {
     /// <summary>Runs the operations again, in the order of the other calls, over what their tensors hold then.</summary>

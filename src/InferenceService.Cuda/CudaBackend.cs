@@ -26,6 +26,7 @@ public sealed unsafe class CudaBackend : IBackend
     private readonly ProductVerbs _products;
     private readonly CacheVerbs _cache;
     private readonly SamplingVerbs _sampling;
+    private readonly List<CudaGraph> _graphs = [];
     private bool _disposed;
 
     /// <summary>Opens the device, compiles the kernels and loads the libraries.</summary>
@@ -139,9 +140,8 @@ public sealed unsafe class CudaBackend : IBackend
     {
         VerbShapes.Download(device, host.Length);
         Device.MakeCurrent();
-        _fault.Check();
         fixed (byte* first = host)
-            _staging.Download(Address(device), first, device.ByteLength);
+            _fault.Download(Address(device), first, device.ByteLength);
     }
 
     /// <inheritdoc/>
@@ -294,6 +294,9 @@ public sealed unsafe class CudaBackend : IBackend
         Leave();
     }
 
+    /// <summary>Steps recorded so far, for checks.</summary>
+    internal int RecordedSteps => _graphs.Count;
+
     /// <inheritdoc/>
     public bool CanRecord => _options.RecordSteps;
 
@@ -315,7 +318,9 @@ public sealed unsafe class CudaBackend : IBackend
         }
 
         SetRecording(false);
-        return CudaGraph.End(Device, _stream);
+        CudaGraph graph = CudaGraph.End(Device, _stream);
+        _graphs.Add(graph);
+        return graph;
     }
 
     /// <inheritdoc/>
@@ -330,6 +335,8 @@ public sealed unsafe class CudaBackend : IBackend
             _stream.Wait();
         }
 
+        foreach (CudaGraph graph in _graphs)
+            graph.Dispose();
         _blas.Dispose();
         _staging.Dispose();
         _memory.Dispose();

@@ -153,6 +153,7 @@ internal sealed class EngineLoop
     {
         try
         {
+            _runner.Prepare();
             while (!IsOver())
             {
                 if (Step())

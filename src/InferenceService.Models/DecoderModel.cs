@@ -16,6 +16,7 @@ public sealed class DecoderModel
     private readonly DecoderLayer[] _layers;
     private readonly Tensor _finalNorm;
     private readonly Weight _head;
+    private readonly StepRecords? _records;
     private KvBlockFormat _format;
 
     private DecoderModel(ModelConfig config, IBackend backend, KvLayout layout, DecoderLimits limits, WeightLoader loader, DecoderWeights weights)
@@ -32,6 +33,7 @@ public sealed class DecoderModel
         _finalNorm = loader.Vector(weights.FinalNorm);
         _head = loader.Head(weights.Head, weights.Embedding, _embedding);
         Weights = loader.Facts;
+        _records = backend.CanRecord ? new StepRecords(backend, step => _ = Run(step, step.Rows, 0, _layers.Length - 1, null)) : null;
     }
 
     /// <summary>Shape of the model.</summary>
@@ -78,9 +80,25 @@ public sealed class DecoderModel
     public Tensor Forward(in ForwardInput input)
     {
         LayerStep step = Begin(input);
-        int wanted = input.LogitRows.Length, exit = ExitLayer(input);
+        bool repeats = input.Repeats && input.Kv.MaxRows == 1 && input.LogitRows.Length == step.Rows && input.FirstLogit == 0;
+        if (!repeats || _records is null)
+            return Run(step, input.LogitRows.Length, input.FirstLogit, ExitLayer(input), input.LogitKv);
+        _records.Run(step);
+        return Logits(step.Rows);
+    }
+
+    /// <summary>f32 [rows, vocabulary]: the first rows of the logits that <see cref="Forward"/> left behind.</summary>
+    public Tensor Logits(int rows) => _work.Logits.RowRange(0, rows);
+
+    /// <summary>All operations of a step whose inputs are on the device.</summary>
+    /// <param name="wanted">Rows with logits.</param>
+    /// <param name="firstLogit">Where their logits go.</param>
+    /// <param name="exit">The layer after which only they go on.</param>
+    /// <param name="logitKv">The tables for them alone; null: those of the step.</param>
+    private Tensor Run(LayerStep step, int wanted, int firstLogit, int exit, KvBatch? logitKv)
+    {
         bool isChunk = step.Rows > 1 && Layout.IsCyclic && step.Kv.Sequences == 1;
-        Tensor residual = _work.Residual.RowRange(0, step.Rows), logits = _work.Logits.RowRange(input.FirstLogit, wanted);
+        Tensor residual = _work.Residual.RowRange(0, step.Rows), logits = _work.Logits.RowRange(firstLogit, wanted);
         Backend.Embed(_embedding, _work.TokenIds.ColumnRange(0, step.Rows), residual);
         Backend.RmsNorm(residual, _layers[0].InputNorm, Config.RmsNormEpsilon, _work.Normed.RowRange(0, step.Rows));
         for (int l = 0; l < _layers.Length; l++)
@@ -97,16 +115,13 @@ public sealed class DecoderModel
             if (ends)
                 return logits;
             if (l == exit && wanted < step.Rows)
-                step = Pick(wanted, step, input.LogitKv ?? step.Kv, ref attended, ref residual);
+                step = Pick(wanted, step, logitKv ?? step.Kv, ref attended, ref residual);
             Close(l, attended, residual);
         }
 
         Backend.MatMul(_work.Normed.RowRange(0, step.Rows), _head, logits);
         return logits;
     }
-
-    /// <summary>f32 [rows, vocabulary]: the first rows of the logits that <see cref="Forward"/> left behind.</summary>
-    public Tensor Logits(int rows) => _work.Logits.RowRange(0, rows);
 
     /// <summary>
     /// The layer after whose attention only rows with logits go on: the last that owns a cache. Above it attention then needs tables of
@@ -239,7 +254,7 @@ public sealed class DecoderModel
         if (input.Kv.Format != _format)
             SetFormat(input.Kv.Format);
         Backend.Upload(MemoryMarshal.AsBytes(input.TokenIds), _work.TokenIds.ColumnRange(0, rows));
-        if (input.LogitRows.Length > 0)
+        if (input.LogitRows.Length > 0 && input.LogitRows.Length < rows)
             Backend.Upload(MemoryMarshal.AsBytes(input.LogitRows), _work.LogitRows.ColumnRange(0, input.LogitRows.Length));
         Tensor cosSin = Rotation(input.Positions, _work.CosSin);
         Tensor? sinkCosSin = null;

@@ -30,6 +30,12 @@ public readonly ref struct ForwardInput
     /// </summary>
     public KvBatch? LogitKv { get; init; }
 
+    /// <summary>
+    /// Steps of this shape come again and again, one row a sequence and logits for every row: a backend that can records the first and
+    /// repeats it. The tensors of <see cref="Kv"/> and <see cref="Probe"/> are then the same every time.
+    /// </summary>
+    public bool Repeats { get; init; }
+
     /// <summary>Cache tables before the step, covering the slots of this step.</summary>
     public required KvBatch Kv { get; init; }
 

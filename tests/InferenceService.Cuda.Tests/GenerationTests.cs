@@ -14,7 +14,7 @@ public sealed class GenerationTests
 {
     private const int Vocabulary = 89, NewTokens = 14;
 
-    private static readonly (string Policy, string Values)[] Policies =
+    internal static readonly (string Policy, string Values)[] Policies =
     [
         ("full", ""),
         ("streaming-llm", "sink_tokens=3 recent_tokens=9"),
@@ -81,7 +81,7 @@ public sealed class GenerationTests
     }
 
     /// <summary>Three requests together, prompts in chunks.</summary>
-    private static async Task<(int Token, float Logprob)[][]> RunAsync(
+    internal static async Task<(int Token, float Logprob)[][]> RunAsync(
         IBackend backend, ModelConfig config, IKvPolicy policy, Func<EngineOptions, EngineOptions> change, WeightFormat format)
     {
         using var weights = new RandomWeights(config, 5, DType.F32);
@@ -127,10 +127,10 @@ public sealed class GenerationTests
         return said;
     }
 
-    private static IKvPolicy Create(string policy, string values) => KvPolicyRegistry.Create(
+    internal static IKvPolicy Create(string policy, string values) => KvPolicyRegistry.Create(
         policy, values.Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(value => value.Split('=')).ToDictionary(value => value[0], value => value[1]));
 
-    private static ModelConfig NewConfig() => new()
+    internal static ModelConfig NewConfig() => new()
     {
         Architecture = "LlamaForCausalLM",
         HiddenSize = 32,

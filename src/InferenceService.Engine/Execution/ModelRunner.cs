@@ -15,18 +15,36 @@ internal sealed class ModelRunner
     private readonly PromptChunks _chunks;
     private readonly StepInput _input;
     private readonly TimeProvider _time;
+    private readonly int _maxSequences;
+    private readonly bool _repeats;
     private int _logits;
 
     /// <summary>Buffers for the largest step.</summary>
     public ModelRunner(DecoderModel model, KvCache cache, SumStore sums, PromptChunks chunks, EngineOptions options, TimeProvider time)
     {
         (_model, _cache, _sums, _chunks, _time) = (model, cache, sums, chunks, time);
+        (_maxSequences, _repeats) = (options.MaxNumSeqs, model.Backend.CanRecord);
         _input = new StepInput(model.Backend, cache.Layout.Groups, options.MaxNumSeqs, options.MaxBatchTokens, model.Limits.MaxLogitRows, cache.Format.BlockSize,
             endsEarly: model.Layout.LastOwner < model.Config.Layers - 1);
     }
 
     /// <summary>Time spent in the model since start, in ticks of the clock; packing and committing are not part of it.</summary>
     public long ModelTicks { get; private set; }
+
+    /// <summary>Lets the backend record a decode step of every size, the largest first, before anybody waits for one.</summary>
+    public void Prepare()
+    {
+        for (int rows = _repeats ? _maxSequences : 0; rows > 0; rows = StepBuckets.Below(rows))
+        {
+            for (int time = 0; time < 2; time++)
+            {
+                _logits = 0;
+                _input.Clear();
+                _input.Pad(rows);
+                Forward();
+            }
+        }
+    }
 
     /// <summary>Runs the batch; afterwards K and V of all its tokens are in the cache and its full blocks are offered for reuse.</summary>
     /// <returns>f32 [logit rows, vocabulary], valid until the next call.</returns>
@@ -66,6 +84,9 @@ internal sealed class ModelRunner
     {
         if (_input.TokenIds.IsEmpty)
             return;
+        bool repeats = _repeats && _input.IsDecode;
+        if (repeats)
+            _input.Pad(StepBuckets.Of(_input.TokenIds.Length, _maxSequences));
         _input.Upload();
         KvBatch kv = _input.Kv(_cache.Memory, _cache.Format);
         long start = _time.GetTimestamp();
@@ -76,6 +97,7 @@ internal sealed class ModelRunner
             SinkPositions = _input.SinkPositions,
             LogitRows = _input.LogitRows,
             FirstLogit = _logits,
+            Repeats = repeats,
             Kv = kv,
             LogitKv = _input.LogitKv(kv),
             Probe = Probe(),

@@ -36,6 +36,7 @@ internal sealed class StepInput
     private int _entries;
     private int _maxRows;
     private bool _capped;
+    private bool _padded;
     private int _maxLogits;
 
     /// <summary>Buffers for the largest step.</summary>
@@ -82,9 +83,12 @@ internal sealed class StepInput
     /// <summary>Sums that at least one sequence wants.</summary>
     public AttentionSums Wanted { get; private set; }
 
+    /// <summary>One row a sequence, and every row has logits.</summary>
+    public bool IsDecode => _maxRows == 1 && _logits == _rows;
+
     /// <summary>Tables of the step, as kernels see them.</summary>
     public KvBatch Kv(Tensor pool, KvBlockFormat format) => new(
-        pool, format, _sequences, _groups, _deviceGroups.RowRange(0, _sequences * _groups), _deviceTables.ColumnRange(0, _entries),
+        pool, format, _sequences, _groups, _deviceGroups.RowRange(0, _sequences * _groups), _padded ? _deviceTables : _deviceTables.ColumnRange(0, _entries),
         _deviceRowStarts.ColumnRange(0, _sequences + 1), _maxRows);
 
     /// <summary>The same tables for the rows with logits alone; null when all have some, or when the model has no use for it.</summary>
@@ -98,7 +102,26 @@ internal sealed class StepInput
 
     /// <summary>Starts a new step.</summary>
     public void Clear() =>
-        (_sequences, _rows, _logits, _entries, _maxRows, _maxLogits, Wanted, _capped) = (0, 0, 0, 0, 0, 0, AttentionSums.None, false);
+        (_sequences, _rows, _logits, _entries, _maxRows, _maxLogits, Wanted, _capped, _padded) = (0, 0, 0, 0, 0, 0, AttentionSums.None, false, false);
+
+    /// <summary>
+    /// Adds rows that belong to nobody until the step, in which every sequence has one row, has so many; its tensors then depend on that number
+    /// alone. Nothing can be added afterwards.
+    /// </summary>
+    public void Pad(int rows)
+    {
+        int own = _rows;
+        for (; _rows < rows; _rows++)
+        {
+            (_ids[_rows], _positions[_rows], _sinkPositions[_rows], _logitRows[_logits++]) = (0, 0, 0, _rows);
+            _sequenceRows[_sequences] = -1;
+            _rowStarts[++_sequences] = own;
+            _logitStarts[_sequences] = own;
+            _observed.AsSpan((_sequences - 1) * AttentionProbe.ObservedFields, AttentionProbe.ObservedFields).Clear();
+        }
+
+        (_maxRows, _maxLogits, _padded) = (1, 1, true);
+    }
 
     /// <summary>Adds a token range of one sequence.</summary>
     /// <param name="tokens">Its ids.</param>

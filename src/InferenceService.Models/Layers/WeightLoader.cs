@@ -34,7 +34,9 @@ internal sealed class WeightLoader(IWeightSource source, IBackend backend, Weigh
     /// <exception cref="CheckpointException">Missing, or of another shape or type.</exception>
     public Tensor Table(WeightSpec spec)
     {
-        Tensor placed = backend.Place(Fetch(source, spec));
+        Tensor host = Fetch(source, spec), placed = backend.Place(host);
+        if (placed.Buffer != host.Buffer)
+            Release(host);
         Report(placed.ByteLength);
         return placed;
     }
