@@ -50,6 +50,9 @@ public sealed unsafe class CudaDevice : IDisposable
         CudaDriver.Check(CudaDriver.Init(0), "cuInit");
         int version, count, handle;
         CudaDriver.Check(CudaDriver.DriverGetVersion(&version), "cuDriverGetVersion");
+        if (version / 1000 < LibraryCandidates.OldestMajor)
+            throw new CudaException($"The driver is one for CUDA {version / 1000}.{version % 1000 / 10}; {LibraryCandidates.OldestMajor}.0 or newer is needed: update it.");
+        NativeLibraries.LimitTo(version / 1000);
         CudaDriver.Check(CudaDriver.DeviceGetCount(&count), "cuDeviceGetCount");
         if (count == 0)
             throw new CudaException((int)CudaStatus.NoDevice, "CUDA_ERROR_NO_DEVICE", "cuDeviceGetCount", CudaFault.Unavailable, CudaStatus.NoDevice.Advice());

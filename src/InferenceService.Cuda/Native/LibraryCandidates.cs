@@ -3,12 +3,20 @@ namespace InferenceService.Cuda.Native;
 /// <summary>Where a native library may lie, in the order in which places are tried.</summary>
 internal static class LibraryCandidates
 {
+    /// <summary>Major versions of CUDA whose libraries can be used, newest first.</summary>
+    private static readonly int[] Majors = [13, 12];
+
+    /// <summary>The oldest of them.</summary>
+    public const int OldestMajor = 12;
+
     /// <summary>File names of a logical library, newest major version first.</summary>
-    public static IReadOnlyList<string> Names(string library) => library switch
+    /// <param name="library">Logical name.</param>
+    /// <param name="newest">The major version of the driver: libraries of a newer one do not work with it.</param>
+    public static IReadOnlyList<string> Names(string library, int newest = int.MaxValue) => library switch
     {
         NativeLibraries.Cuda => ["libcuda.so.1"],
-        NativeLibraries.Nvrtc => ["libnvrtc.so.13", "libnvrtc.so.12"],
-        NativeLibraries.CublasLt => ["libcublasLt.so.13", "libcublasLt.so.12"],
+        NativeLibraries.Nvrtc => [.. Majors.Where(major => major <= newest).Select(major => $"libnvrtc.so.{major}")],
+        NativeLibraries.CublasLt => [.. Majors.Where(major => major <= newest).Select(major => $"libcublasLt.so.{major}")],
         _ => [],
     };
 
@@ -17,10 +25,11 @@ internal static class LibraryCandidates
     /// <param name="folders">The configured folders.</param>
     /// <param name="environment">Reads an environment variable.</param>
     /// <param name="sitePackages">Python's folders of packages, the parents of "nvidia".</param>
+    /// <param name="newest">As in <see cref="Names"/>.</param>
     public static IEnumerable<string> Of(
-        string library, IReadOnlyList<string> folders, Func<string, string?> environment, IReadOnlyList<string> sitePackages)
+        string library, IReadOnlyList<string> folders, Func<string, string?> environment, IReadOnlyList<string> sitePackages, int newest = int.MaxValue)
     {
-        IReadOnlyList<string> names = Names(library);
+        IReadOnlyList<string> names = Names(library, newest);
         foreach (string path in In(names, [.. folders, AppContext.BaseDirectory]))
             yield return path;
         foreach (string name in names)

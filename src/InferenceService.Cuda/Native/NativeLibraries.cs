@@ -19,12 +19,20 @@ internal static class NativeLibraries
     private static readonly Dictionary<string, (nint Handle, string Path)> Loaded = [];
     private static IReadOnlyList<string> _folders = [];
     private static Action<string>? _log;
+    private static int _newestMajor = int.MaxValue;
 
     /// <summary>Folders to search first, and where to tell what was tried; what is loaded already stays.</summary>
     public static void Configure(IReadOnlyList<string> folders, Action<string>? log)
     {
         lock (Gate)
             (_folders, _log) = (folders, log);
+    }
+
+    /// <summary>The driver's major version of CUDA: no library of a newer one is taken from now on.</summary>
+    public static void LimitTo(int major)
+    {
+        lock (Gate)
+            _newestMajor = major;
     }
 
     /// <summary>Loads a library, or says where it was looked for.</summary>
@@ -36,7 +44,7 @@ internal static class NativeLibraries
         string advice = library == Cuda
             ? "Install NVIDIA's driver (it is never part of an image: run containers with --gpus)"
             : "Install the CUDA runtime libraries, or name their folder in Cuda:LibraryPath";
-        throw new CudaException($"{LibraryCandidates.Names(library)[0]} was not found. {advice}. Tried: {string.Join(", ", tried)}.");
+        throw new CudaException($"{LibraryCandidates.Names(library, _newestMajor)[0]} was not found. {advice}. Tried: {string.Join(", ", tried)}.");
     }
 
     [ModuleInitializer]
@@ -58,7 +66,7 @@ internal static class NativeLibraries
             }
 
             foreach (string candidate in LibraryCandidates.Of(
-                library, _folders, Environment.GetEnvironmentVariable, LibraryCandidates.SitePackages(Environment.GetEnvironmentVariable)))
+                library, _folders, Environment.GetEnvironmentVariable, LibraryCandidates.SitePackages(Environment.GetEnvironmentVariable), _newestMajor))
             {
                 bool rooted = Path.IsPathRooted(candidate);
                 if (rooted && !File.Exists(candidate))

@@ -18,10 +18,14 @@ internal sealed unsafe class FaultRecord(CudaDevice device, CudaStream stream, S
 
     /// <summary>Waits for the stream; throws what a kernel reported since the last time.</summary>
     /// <exception cref="ShapeException">A kernel met a table, id or row range that leads nowhere.</exception>
-    public void Check()
+    public void Check() => Download(Address, null, 0);
+
+    /// <summary>The same while something is copied to the host, in one wait.</summary>
+    /// <exception cref="ShapeException">A kernel met a table, id or row range that leads nowhere.</exception>
+    public void Download(ulong source, byte* target, long bytes)
     {
         int* found = stackalloc int[Words];
-        staging.Download(Address, (byte*)found, Words * sizeof(int));
+        staging.Download(source, target, bytes, Address, (byte*)found, Words * sizeof(int));
         if (found[0] == 0)
             return;
         device.Check(CudaDriver.Fill(Address, 0, Words * sizeof(int), stream.Handle), "cuMemsetD8Async");

@@ -30,6 +30,17 @@ public sealed class LibraryCandidatesTests
         Assert.Contains("/site/nvidia/cublas/lib/libcublasLt.so.12", Candidates(NativeLibraries.CublasLt));
 
     [Fact]
+    public void A_driver_gets_no_library_newer_than_itself()
+    {
+        Assert.Equal(["libnvrtc.so.13", "libnvrtc.so.12"], LibraryCandidates.Names(NativeLibraries.Nvrtc, newest: 13));
+        Assert.Equal(["libnvrtc.so.12"], LibraryCandidates.Names(NativeLibraries.Nvrtc, newest: 12));
+        Assert.All(
+            LibraryCandidates.Of(NativeLibraries.CublasLt, ["/mine"], _ => null, ["/site"], newest: 12),
+            path => Assert.EndsWith("libcublasLt.so.12", path, StringComparison.Ordinal));
+        Assert.Equal(["libcuda.so.1"], LibraryCandidates.Names(NativeLibraries.Cuda, newest: 12));
+    }
+
+    [Fact]
     public void Only_versioned_names_are_tried() =>
         Assert.All(Candidates(NativeLibraries.CublasLt), path => Assert.Matches(@"\.so\.1[23]$", path));
 
