@@ -38,8 +38,14 @@ public sealed class HttpTests
 
     internal static string[] Small { get; } = ["--max-num-seqs", "4", "--max-num-batched-tokens", "64", "--max-model-len", "256"];
 
-    internal static string[] OnDevice { get; } =
-        ["--device", "cuda", "Cuda:CubinCache=none", .. CudaUnderTest.Options.LibraryPath.Select((folder, i) => $"Cuda:LibraryPath:{i}={folder}")];
+    private static string[] OnDevice
+    {
+        get
+        {
+            _ = CudaUnderTest.Name; // builds the emulation, before the server loads an older one
+            return ["--device", "cuda", "Cuda:CubinCache=none", .. CudaUnderTest.Options.LibraryPath.Select((folder, i) => $"Cuda:LibraryPath:{i}={folder}")];
+        }
+    }
 
     /// <summary>Three requests at once: one streams, one has a prompt of several chunks, one samples.</summary>
     private static async Task<string[]> AskAsync(TestServer server)

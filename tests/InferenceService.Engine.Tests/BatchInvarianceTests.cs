@@ -241,10 +241,10 @@ public sealed class BatchInvarianceTests
         }
     }
 
-    internal static GenerationRequest[] NewRequests(Random random)
+    internal static GenerationRequest[] NewRequests(Random random, int count = Requests)
     {
         int[][] stems = [EngineRun.Prompt(24, 1), EngineRun.Prompt(37, 2), EngineRun.Prompt(9, 3)];
-        return [.. Enumerable.Range(0, Requests).Select(i =>
+        return [.. Enumerable.Range(0, count).Select(i =>
         {
             bool greedy = random.Next(2) == 0;
             int[] prompt = [.. stems[random.Next(3)], .. EngineRun.Prompt(random.Next(12), i)];

@@ -9,13 +9,14 @@ internal sealed class TinyModel : IDisposable
 {
     public const int Vocabulary = 89;
 
-    private readonly CpuBackend _backend;
+    private readonly IBackend _backend;
 
     public TinyModel(
         KvGrouping grouping = KvGrouping.Model, ulong seed = 5, int maxRows = 256, int maxLogitRows = 64, int eos = -1, int[]? kvSources = null, int kvHeads = 2,
-        int[]? windows = null, int headDim = 4, int maxPositions = 256, WeightFormat format = WeightFormat.Stored, KernelFamily? kernels = null, SimdPath? path = null)
+        int[]? windows = null, int headDim = 4, int maxPositions = 256, WeightFormat format = WeightFormat.Stored, KernelFamily? kernels = null, SimdPath? path = null,
+        IBackend? backend = null)
     {
-        _backend = new CpuBackend(1, path, kernels);
+        _backend = backend ?? new CpuBackend(1, path, kernels); // a given one is taken over
         ModelConfig plain = NewConfig(eos, kvHeads) with { HeadDim = headDim, MaxPositions = maxPositions };
         plain = plain with { Rope = plain.Rope with { RotaryDim = headDim } };
         if (format != WeightFormat.Stored)
