@@ -24,11 +24,11 @@ compile() { # name source
 }
 
 for source in ./*.cpp; do compile "$(basename "$source" .cpp)" "$source"; done
-for source in "$kernels"/*.cu; do
+for source in "$kernels"/*.cu ../InferenceService.Cuda.Tests/Modules/*.cu; do
   name=$(basename "$source" .cu)
   generated=$out/$name.kernels.cpp
   {
-    printf '#include "%s.cu"\n#include "registry.h"\n' "$name"
+    printf '#include "%s"\n#include "registry.h"\n' "$(realpath "$source")"
     sed -n -e 's/^extern "C" __global__ void .*[ )]\([a-z0-9_]\+\)([A-Za-z]* [a-z]).*/static bool added_\1 = add_kernel("'"$name"'", "\1", \1);/p' -e 's/^[A-Z]*(\([a-z0-9_]*\), KV_.*/static bool added_\1 = add_kernel("'"$name"'", "\1", \1);/p' "$source"
   } > "$generated.new"
   # The kernel file's own text belongs to the key.
