@@ -33,7 +33,7 @@ internal static class OtlpExport
             telemetry.WithMetrics(metrics => metrics.AddMeter(Meters).AddOtlpExporter());
         if (settings.Logs)
             telemetry.WithLogging(logs => logs.AddOtlpExporter(), logs => logs.IncludeFormattedMessage = true);
-        builder.Services.AddHostedService<Starter>();
+        builder.Services.AddSingleton<ExportFaults>().AddSingleton<ExportFaultListener>().AddHostedService<Starter>();
     }
 
     private static IEnumerable<KeyValuePair<string, object>> ResourceAttributes(OtlpSettings settings)
@@ -53,8 +53,10 @@ internal static class OtlpExport
     // them after the last request, which flushes. That of logs is made with the first logger.
     private sealed class Starter : IHostedService
     {
-        public Starter(IEnumerable<TracerProvider> traces, IEnumerable<MeterProvider> metrics, RequestTelemetry instruments) =>
-            (Providers, Instruments) = ([.. traces, .. metrics], instruments);
+        public Starter(ExportFaultListener faults, IEnumerable<TracerProvider> traces, IEnumerable<MeterProvider> metrics, RequestTelemetry instruments) =>
+            (Faults, Providers, Instruments) = (faults, [.. traces, .. metrics], instruments);
+
+        public ExportFaultListener Faults { get; }
 
         public BaseProvider[] Providers { get; }
 

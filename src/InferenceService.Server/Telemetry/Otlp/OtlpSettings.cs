@@ -20,8 +20,6 @@ internal sealed record OtlpSettings(bool Traces, bool Metrics, bool Logs, IReadO
     private const string ServiceName = "OTEL_SERVICE_NAME";
     private const string Resource = "OTEL_RESOURCE_ATTRIBUTES";
     private const string Retry = "OTEL_DOTNET_EXPERIMENTAL_OTLP_RETRY";
-    private const string Diagnostics = "OTEL_DOTNET_SELF_DIAGNOSTICS_SINKS";
-    private const string DiagnosticsLevel = "OTEL_LOG_LEVEL";
     private const int GrpcPort = 4317;
 
     /// <summary>Something leaves.</summary>
@@ -78,9 +76,6 @@ internal sealed record OtlpSettings(bool Traces, bool Metrics, bool Logs, IReadO
         if (!sdk.ContainsKey(ServiceName) && !NamesResource(sdk, "service.name"))
             sdk[ServiceName] = "inference-service";
         sdk.TryAdd(Retry, "in_memory");
-        // What the exporters could not deliver is worth a line on standard error; they never say it twice a second.
-        sdk.TryAdd(Diagnostics, "stderr");
-        sdk.TryAdd(DiagnosticsLevel, "warn");
     }
 
     /// <summary>The user named this attribute of the resource.</summary>

@@ -3,6 +3,7 @@ using System.Net;
 using System.Net.Http.Headers;
 using System.Net.Sockets;
 using InferenceService.Server.Hosting;
+using InferenceService.Server.Telemetry.Otlp;
 using InferenceService.Server.Tests.Api;
 using OpenTelemetry.Logs;
 using OpenTelemetry.Metrics;
@@ -217,7 +218,7 @@ public sealed class OtlpExportTests
                 Assert.Equal(HttpStatusCode.OK, answer.StatusCode);
             }
 
-            await Eventually.TrueAsync(() => Volatile.Read(ref calls) > 0);
+            await Eventually.TrueAsync(() => Volatile.Read(ref calls) > 0 && server.Service<ExportFaults>().Count > 0);
         }
 
         listener.Stop();
