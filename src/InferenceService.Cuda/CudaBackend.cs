@@ -2,6 +2,7 @@ using System.Runtime.InteropServices;
 using InferenceService.Compute;
 using InferenceService.Cuda.Devices;
 using InferenceService.Cuda.Modules;
+using InferenceService.Cuda.Native;
 using InferenceService.Cuda.Verbs;
 
 namespace InferenceService.Cuda;
@@ -111,6 +112,13 @@ public sealed unsafe class CudaBackend : IBackend
     {
         VerbShapes.Pack(host, target, firstRow);
         Device.MakeCurrent();
+        if (PackedRows.IsAsStored(target.Format, OnHost(host)))
+        {
+            _staging.Upload((byte*)host.Address, host.ByteLength, Address(target.Memory) + (ulong)(firstRow * target.Memory.RowBytes));
+            GC.KeepAlive(host.Buffer);
+            return default;
+        }
+
         byte[] row = new byte[target.Memory.Columns];
         float[] values = new float[host.Columns];
         var error = default(WeightError);
@@ -292,6 +300,13 @@ public sealed unsafe class CudaBackend : IBackend
             return;
         _cache.Pack(list, packs.Length, pool, format);
         Leave();
+    }
+
+    /// <summary>Copies a dense tensor on the device: what its memory can do at best, for measurements.</summary>
+    internal void Copy(Tensor from, Tensor to)
+    {
+        Enter();
+        Device.Check(CudaDriver.CopyOnDevice(Address(to), Address(from), (nuint)from.ByteLength, _stream.Handle), "cuMemcpyDtoDAsync");
     }
 
     /// <summary>Steps recorded so far, for checks.</summary>

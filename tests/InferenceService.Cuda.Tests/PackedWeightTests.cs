@@ -46,6 +46,34 @@ public sealed class PackedWeightTests
     }
 
     [ContractFact]
+    public void Rows_stored_in_bfloat16_go_as_they_lie()
+    {
+        using CudaBackend backend = CudaUnderTest.Backend();
+        foreach (int k in (int[])[64, 60]) // whole and padded rows
+        {
+            var random = new Random(k);
+            using HostBuffer narrow = new(2L * 5 * k), wide = new(4L * 5 * k);
+            for (int i = 0; i < 5 * k; i++)
+            {
+                ushort bits = (ushort)(BitConverter.SingleToUInt32Bits(random.NextSingle() - 0.5f) >> 16);
+                MemoryMarshal.Cast<byte, ushort>(narrow.Slice(0, 10 * k))[i] = bits;
+                MemoryMarshal.Cast<byte, uint>(wide.Slice(0, 20 * k))[i] = (uint)bits << 16;
+            }
+
+            byte[][] packed = [.. new[] { Tensor.Dense(narrow, 0, DType.BF16, 5, k), Tensor.Dense(wide, 0, DType.F32, 5, k) }.Select(source =>
+            {
+                Weight weight = backend.AllocateWeight(WeightFormat.BF16, 5, k);
+                Assert.Equal(0, (backend.Pack(source.RowRange(2, 3), weight, 2) + backend.Pack(source.RowRange(0, 2), weight, 0)).Relative);
+                byte[] bytes = new byte[weight.Memory.ByteLength];
+                backend.Download(weight.Memory, bytes);
+                return bytes;
+            })];
+            Assert.Equal(packed[1], packed[0]);
+            Assert.Contains(packed[0], b => b != 0);
+        }
+    }
+
+    [ContractFact]
     public void Integers_give_the_products_and_the_losses_of_the_processor() => Property.Check(20, random =>
     {
         foreach (WeightFormat format in (WeightFormat[])[WeightFormat.Int8, WeightFormat.Int4])

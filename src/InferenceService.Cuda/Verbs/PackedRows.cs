@@ -36,6 +36,10 @@ internal static unsafe class PackedRows
         return (bytes + Alignment - 1) / Alignment * Alignment;
     }
 
+    /// <summary>The host's rows are the packed rows already, one behind the other: nothing is rounded, and they go as they lie.</summary>
+    public static bool IsAsStored(WeightFormat format, in Tensor host) =>
+        format == WeightFormat.BF16 && host.Type == DType.BF16 && host.IsDense && Stride(host.Columns) == host.Columns;
+
     /// <summary>Rounds a row of a host matrix.</summary>
     /// <param name="values">Room for the row in f32.</param>
     /// <param name="target">A row's bytes, all zero.</param>
