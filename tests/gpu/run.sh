@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The GPU checks in one command: contract and invariance suites, the engine under every policy against the processor, a storm, the server over
 # HTTP, timings, memory and races by compute-sanitizer where that is installed; a short table last. In an unpacked bundle or a checkout, or
-# beside the archive: tests/gpu/run.sh [archive] [parts of test names ...]; with names only those tests run, and nothing else.
+# beside the archive: tests/gpu/run.sh [archive] [parts of test names, or timings ...]; with names only those run, and nothing else.
 # CUDA_LIBRARIES names folders with libnvrtc and libcublasLt (colons between them) where they are in no usual place.
 set -euo pipefail
 if [[ ${1:-} == *.tar.xz ]]; then
@@ -33,7 +33,7 @@ sanitize() { # tool
   echo "compute-sanitizer $tool ..."
   local result=clean
   "$found" --tool "$tool" --error-exitcode 99 --print-limit 20 --log-file "$logs/$tool" \
-    "$dotnet" "$tests/InferenceService.Cuda.Tests.dll" CudaBackendTests DecodeTests PackedWeightTests RecordedStepTests > "$logs/$tool.tests" 2>&1 || result="exit code $?"
+    "$dotnet" "$tests/InferenceService.Cuda.Tests.dll" CudaBackendTests DecodeTests FlashTests PackedWeightTests RecordedStepTests SamplingTests > "$logs/$tool.tests" 2>&1 || result="exit code $?"
   if [[ $result != clean ]]; then code=1; tail -40 "$logs/$tool" "$logs/$tool.tests" 2>/dev/null || true; fi
   printf '%-34s %s (%s)\n' "$tool" "$result" "$(grep -h SUMMARY "$logs/$tool" 2>/dev/null | tail -1 | sed 's/^=* *//')" >> "$logs/sanitizer"
 }
