@@ -20,7 +20,8 @@ COPY src src
 # What /version calls the commit.
 ARG COMMIT=unknown
 RUN dotnet publish src/InferenceService.Server --no-restore -c Release -a "${TARGETARCH:-amd64}" --no-self-contained \
-      -p:PublishReadyToRun=true -p:DebugType=none -p:GenerateDocumentationFile=false -p:SourceRevisionId="${COMMIT}" -o /app
+      -p:PublishReadyToRun=true -p:DebugType=none -p:RunAnalyzers=false -p:SourceRevisionId="${COMMIT}" \
+      -p:PublishDocumentationFiles=false -p:PublishReferencesDocumentationFiles=false -o /app
 
 # No shell, no package manager; user 1654.
 FROM mcr.microsoft.com/dotnet/aspnet:${DOTNET}-noble-chiseled

@@ -21,7 +21,7 @@ base() { # NAME ROOT [CONFIG...]: commits a root file system as an image
 }
 
 if ! bah inspect --type image mcr.microsoft.com/dotnet/sdk:10.0 > /dev/null 2>&1; then
-  debootstrap --variant=minbase --include=ca-certificates,libssl3,zlib1g,libstdc++6 bookworm "$work/sdk" > "$work/debootstrap.log"
+  debootstrap --variant=minbase --include=ca-certificates,libicu72,libssl3,zlib1g,libstdc++6 bookworm "$work/sdk" > "$work/debootstrap.log"
   cp -a "$dotnet_root" "$work/sdk/usr/share/dotnet"
   ln -sf /usr/share/dotnet/dotnet "$work/sdk/usr/bin/dotnet"
   base mcr.microsoft.com/dotnet/sdk:10.0 "$work/sdk"
