@@ -32,6 +32,6 @@ ENV DOTNET_RUNNING_IN_CONTAINER=true \
     ASPNETCORE_HTTP_PORTS=""
 USER 1654
 EXPOSE 8000
-HEALTHCHECK --interval=30s --timeout=5s --start-period=120s --start-interval=2s CMD ["dotnet", "InferenceService.Server.dll", "--health-check"]
+HEALTHCHECK --interval=15s --timeout=5s --start-period=120s CMD ["dotnet", "InferenceService.Server.dll", "--health-check"]
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["dotnet", "InferenceService.Server.dll"]

@@ -46,7 +46,7 @@ if ! bah inspect --type image mcr.microsoft.com/dotnet/aspnet:10.0-noble-chisele
 fi
 
 # Packages come from this machine's cache; the lock files' hashes are checked all the same. --format docker keeps the health check.
-bah bud --format docker --pull-never --build-arg COMMIT="$(git rev-parse --short HEAD)" \
+bah bud --layers --format docker --pull-never --build-arg COMMIT="$(git rev-parse --short HEAD)" \
   --volume "${NUGET_PACKAGES:-$HOME/.nuget/packages}:/root/.nuget/packages" --volume /etc/ssl/certs:/etc/ssl/certs:ro -t inference-service:0.1.0 .
 rm -rf "$work/oci"
 bah push -q --format oci --compression-format gzip inference-service:0.1.0 "oci:$work/oci:0.1.0"
