@@ -13,31 +13,51 @@ internal static class Measurements
     {
         var lines = new List<string>();
         bool real = CudaUnderTest.IsReal;
-        int size = real ? 4096 : 64;
         using CudaBackend backend = CudaUnderTest.Backend(options => options with { CheckEachVerb = false, ArenaBytes = real ? 1L << 30 : 8 << 20 });
-        foreach (int rows in (int[])[1, 8, 64, real ? 2048 : 96])
+        foreach (WeightFormat format in (WeightFormat[])[WeightFormat.BF16, WeightFormat.Int8, WeightFormat.Int4, WeightFormat.Stored])
         {
-            Tensor x = backend.Allocate(DType.F32, rows, size), output = backend.Allocate(DType.F32, rows, size), stored = backend.Allocate(DType.BF16, size, size);
-            Weight weight = backend.AllocateWeight(WeightFormat.BF16, size, size);
-            double seconds = Time(backend, () => backend.MatMul(x, weight, output)), exact = Time(backend, () => backend.MatMul(x, stored, output));
-            double bytes = 2.0 * size * size, operations = 2.0 * rows * size * size;
-            lines.Add(Line($"bf16 product [{rows}, {size}] x [{size}, {size}]", seconds, bytes, operations));
-            lines.Add(Line($"exact product [{rows}, {size}] x [{size}, {size}]", exact, bytes, operations));
+            foreach (int rows in (int[])[1, 8, 16, 32, 64, real ? 2048 : 96])
+                lines.Add(Product(backend, format, rows, real ? 4096 : 64, real ? 28_672 : 64)); // larger than any L2
         }
 
         foreach ((int sequences, int context) in real ? ((int, int)[])[(1, 512), (1, 4096), (8, 4096), (64, 4096)] : [(1, 64), (2, 128)])
-            lines.Add(Attention(backend, sequences, context, 1, DType.BF16, 0));
+            lines.Add(Attention(backend, sequences, context, 1, 4, 0));
+        foreach (int group in (int[])[1, 3, 8])
+            lines.Add(Attention(backend, real ? 8 : 1, real ? 4096 : 64, 1, group, 0));
         foreach ((int bits, int rows, int context) in real ? ((int, int, int)[])[(0, 2048, 0), (0, 2048, 14336), (4, 2048, 14336), (4, 1, 4096)] : [(0, 20, 60), (4, 20, 60)])
-            lines.Add(Attention(backend, 1, context, rows, DType.BF16, bits));
+            lines.Add(Attention(backend, 1, context, rows, 4, bits));
+        lines.Add(Sampling(backend, real ? 64 : 2, real ? 128_256 : 300));
         return lines;
     }
 
-    /// <summary>Rows at the end of a context; where blocks may be packed, those before the rows are.</summary>
-    private static string Attention(CudaBackend backend, int sequences, int context, int rows, DType type, int bits)
+    private static string Product(CudaBackend backend, WeightFormat format, int rows, int inner, int outputs)
     {
-        const int kvHeads = 8, group = 4, headDim = 128;
+        Tensor x = backend.Allocate(DType.F32, rows, inner), output = backend.Allocate(DType.F32, rows, outputs);
+        Weight weight = format == WeightFormat.Stored ? Weight.Stored(backend.Allocate(DType.BF16, outputs, inner)) : backend.AllocateWeight(format, outputs, inner);
+        double seconds = Time(backend, () => backend.MatMul(x, weight, output));
+        return Line($"{format} product [{rows}, {inner}] x [{outputs}, {inner}]", seconds, weight.ByteLength, 2.0 * rows * inner * outputs);
+    }
+
+    /// <summary>Half the rows greedy, half drawn under top-k and top-p.</summary>
+    private static string Sampling(CudaBackend backend, int rows, int vocabulary)
+    {
+        var random = new Random(1);
+        float[] row = [.. Enumerable.Range(0, vocabulary).Select(_ => (random.NextSingle() - 0.5f) * 20)];
+        Tensor logits = backend.Allocate(DType.F32, rows, vocabulary), orders = backend.Allocate(DType.U8, rows, TokenOrder.ByteLength);
+        for (int i = 0; i < rows; i++)
+            backend.Upload(MemoryMarshal.AsBytes(row.AsSpan()), logits.RowRange(i, 1));
+        TokenOrder[] list = [.. Enumerable.Range(0, rows).Select(i => new TokenOrder(i, 7, (ulong)i, double.NegativeInfinity, i % 2, 0.9f, 1, 0, 0, 50, 0, 0))];
+        backend.Upload(MemoryMarshal.AsBytes(list.AsSpan()), orders);
+        Tensor changes = backend.Allocate(DType.I32, 1, LogitChange.Words), tokens = backend.Allocate(DType.I32, rows, 1);
+        return Line($"sampling {rows} rows of {vocabulary}", Time(backend, () => backend.Choose(logits, orders, changes, tokens)), 4.0 * rows * vocabulary, 0);
+    }
+
+    /// <summary>Rows at the end of a context; where blocks may be packed, those before the rows are.</summary>
+    private static string Attention(CudaBackend backend, int sequences, int context, int rows, int group, int bits)
+    {
+        const int kvHeads = 8, headDim = 128;
         int blockSize = bits == 0 ? 16 : 32;
-        var format = new KvBlockFormat(type, blockSize, headDim, kvHeads, bits);
+        var format = new KvBlockFormat(DType.BF16, blockSize, headDim, kvHeads, bits);
         int blocks = (context + rows) / blockSize + 1;
         Tensor pool = backend.Allocate(DType.U8, sequences * blocks, format.BlockBytes), q = backend.Allocate(DType.F32, sequences * rows, kvHeads * group * headDim);
         Tensor output = backend.Allocate(DType.F32, q.Rows, q.Columns);
