@@ -1,3 +1,5 @@
+using System.Collections.Concurrent;
+using System.Runtime.ExceptionServices;
 using InferenceService.Compute;
 using InferenceService.Cuda.Devices;
 using InferenceService.Cuda.Native;
@@ -8,6 +10,7 @@ namespace InferenceService.Cuda.Modules;
 /// <summary>All kernels of a device, compiled and loaded.</summary>
 public sealed unsafe class KernelSet : IDisposable
 {
+    private static readonly string[] Sources = ["flash.cu", "attention.cu", "decode.cu", "skinny.cu", "integer.cu", "sampling.cu", "product.cu", "cache.cu", "rows.cu"];
     private static readonly int[] SkinnyRows = [8, 16, 32];
     private static readonly int[] DecodeGroups = [1, 3]; // with more query heads a KV head tensor cores have the lead
     private static readonly string[] Suffixes = ["f32", "f16", "bf16"]; // by DType
@@ -26,9 +29,10 @@ public sealed unsafe class KernelSet : IDisposable
         _device = device;
         device.MakeCurrent();
         var compiler = new KernelCompiler(device.Capability, new CubinCache(options.CubinCache));
-        nint rows = Load(compiler, "rows.cu"), product = Load(compiler, "product.cu"), cache = Load(compiler, "cache.cu"), attention = Load(compiler, "attention.cu");
-        nint decode = Load(compiler, "decode.cu"), integer = Load(compiler, "integer.cu"), flash = Load(compiler, "flash.cu"), skinny = Load(compiler, "skinny.cu");
-        nint sampling = Load(compiler, "sampling.cu");
+        IReadOnlyDictionary<string, byte[]> images = Compile(compiler);
+        nint rows = Load(images, "rows.cu"), product = Load(images, "product.cu"), cache = Load(images, "cache.cu"), attention = Load(images, "attention.cu");
+        nint decode = Load(images, "decode.cu"), integer = Load(images, "integer.cu"), flash = Load(images, "flash.cu"), skinny = Load(images, "skinny.cu");
+        nint sampling = Load(images, "sampling.cu");
         Embed = new(device, rows, "embed");
         RmsNorm = new(device, rows, "rms_norm");
         Add = new(device, rows, "add");
@@ -149,10 +153,26 @@ public sealed unsafe class KernelSet : IDisposable
         _modules.Clear();
     }
 
-    private nint Load(KernelCompiler compiler, string name)
+    /// <summary>Side by side: NVRTC takes seconds for the larger files.</summary>
+    private static ConcurrentDictionary<string, byte[]> Compile(KernelCompiler compiler)
+    {
+        var images = new ConcurrentDictionary<string, byte[]>();
+        try
+        {
+            Parallel.ForEach(Sources, name => images[name] = compiler.Compile(KernelSource.Read(name)));
+        }
+        catch (AggregateException failures)
+        {
+            ExceptionDispatchInfo.Throw(failures.InnerExceptions[0]); // one source that does not compile says enough
+        }
+
+        return images;
+    }
+
+    private nint Load(IReadOnlyDictionary<string, byte[]> images, string name)
     {
         nint module;
-        fixed (byte* image = compiler.Compile(KernelSource.Read(name)))
+        fixed (byte* image = images[name])
             _device.Check(CudaDriver.ModuleLoad(&module, image, 0, null, null), "cuModuleLoadDataEx", name);
         _modules.Add(module);
         return module;
