@@ -8,7 +8,7 @@ import torch
 from . import bpe, safetensors
 from .training import build
 
-GENERATION = {"do_sample": True, "temperature": 0.6, "top_p": 0.9}
+GENERATION = {"do_sample": True, "temperature": 0.2, "top_p": 0.9}
 
 
 def _write_json(path, value):
