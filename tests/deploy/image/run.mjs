@@ -116,6 +116,8 @@ console.log(`start to first token: ${middle(times).toFixed(0)} ms (median of ${R
 
 const { output, exit } = await start('inference-image');
 const { pid } = JSON.parse(execFileSync('runc', ['state', 'inference-image'], { encoding: 'utf8' }));
+const spent = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ').slice(11, 13).reduce((sum, ticks) => sum + Number(ticks), 0);
+console.log(`processor time of the server until then: ${spent / 100} s`);
 const status = Object.fromEntries(readFileSync(`/proc/${pid}/status`, 'utf8').split('\n').map((line) => line.split(':\t')));
 const mount = readFileSync(`/proc/${pid}/mountinfo`, 'utf8').split('\n').find((line) => line.split(' ')[4] === '/');
 console.log(`process: uid ${status.Uid.split('\t')[0]}, capabilities ${status.CapBnd}, no new privileges ${status.NoNewPrivs}, seccomp ${status.Seccomp}, root ${mount.split(' ')[5]}`);
@@ -136,6 +138,6 @@ console.log(`OpenAI's client: ${[...suite.stdout.matchAll(/^# (?:pass|fail) \d+$
 assert.equal(suite.status, 0, suite.stdout);
 
 const peak = ['/sys/fs/cgroup/memory/inference-image-test/memory.max_usage_in_bytes', '/sys/fs/cgroup/inference-image-test/memory.peak'].find(existsSync);
-console.log(`memory at most: ${readFileSync(`/proc/${pid}/status`, 'utf8').match(/VmHWM:\s*(.*)/)[1]} resident${peak ? `, ${mb(Number(readFileSync(peak, 'utf8')))} with page cache in the control group` : ''}`);
+console.log(`memory at most: ${readFileSync(`/proc/${pid}/status`, 'utf8').match(/VmHWM:\s*(.*)/)[1]} resident${peak ? `, ${mb(Number(readFileSync(peak, 'utf8')))} charged to the control group (pages of files that were read before count elsewhere)` : ''}`);
 console.log(`SIGTERM to the end: ${(await stop('inference-image', exit)).toFixed(0)} ms, code 0`);
 assert.match(output(), /storyteller/);
