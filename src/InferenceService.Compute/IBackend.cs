@@ -13,6 +13,11 @@ public interface IBackend : IDisposable
     /// <summary>Name for logs and metrics: "cpu", "cuda".</summary>
     string Name { get; }
 
+    /// <summary>The calling thread will call the verbs from now on; what a backend wants of it, it does here.</summary>
+    void BeginThread()
+    {
+    }
+
     /// <summary>Zeroed memory that lives until the backend is disposed.</summary>
     Tensor Allocate(DType type, int rows, int columns);
 

@@ -36,7 +36,7 @@ public sealed class InferenceEngine : IAsyncDisposable
         _door = new Door(this, _inbox, _loop);
         _ownThread = startThread;
         if (startThread)
-            new Thread(_loop.Run) { IsBackground = true, Name = $"engine {model.Config.Architecture}" }.Start();
+            new Thread(RunOnOwnThread) { IsBackground = true, Name = $"engine {model.Config.Architecture}" }.Start();
     }
 
     /// <summary>The decoder.</summary>
@@ -114,6 +114,12 @@ public sealed class InferenceEngine : IAsyncDisposable
         int exact = 1 + (packing.Residual + Options.BlockSize - 1) / Options.BlockSize, groups = Model.Layout.Groups;
         long parents = _blocks - EngineSizes.SpareBlocks(Options) - (long)groups * exact;
         return parents < 0 ? 0 : (exact + parents * BlockFormat.ChildrenPerBlock / groups) * Options.BlockSize;
+    }
+
+    private void RunOnOwnThread()
+    {
+        Model.Backend.BeginThread();
+        _loop.Run();
     }
 
     // A selector may keep blocks from being packed, and only it knows which.

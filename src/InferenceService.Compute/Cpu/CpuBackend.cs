@@ -17,8 +17,9 @@ public sealed class CpuBackend : IBackend
     /// <param name="threads">Threads that compute, the caller included; 0 = <see cref="UsableCores.Count"/>.</param>
     /// <param name="path">Instruction set; the widest one of this processor unless named.</param>
     /// <param name="kernels">Instructions that multiply packed weights; the fastest ones of the path unless named.</param>
+    /// <param name="processors">Where all of them are kept, the caller from <see cref="BeginThread"/> on; null = wherever the system likes.</param>
     /// <exception cref="PlatformNotSupportedException">The processor lacks the path or the kernels.</exception>
-    public CpuBackend(int threads = 0, SimdPath? path = null, KernelFamily? kernels = null)
+    public CpuBackend(int threads = 0, SimdPath? path = null, KernelFamily? kernels = null, IReadOnlyList<int>? processors = null)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(threads);
         SimdPath chosen = path ?? SimdPathExtensions.Best;
@@ -27,7 +28,7 @@ public sealed class CpuBackend : IBackend
         KernelFamily family = kernels ?? KernelFamilyExtensions.Best(chosen);
         if (!family.IsSupported())
             throw new PlatformNotSupportedException($"This processor cannot run the kernels {family}; it can run {KernelFamilyExtensions.Best(SimdPathExtensions.Best)}.");
-        _host = new KernelHost(threads == 0 ? UsableCores.Count() : threads, chosen, family);
+        _host = new KernelHost(threads == 0 ? UsableCores.Count() : threads, chosen, family, processors);
     }
 
     /// <inheritdoc/>
@@ -44,6 +45,9 @@ public sealed class CpuBackend : IBackend
 
     /// <summary>For measurements that must run on the same threads.</summary>
     internal KernelHost Host => _host;
+
+    /// <inheritdoc/>
+    public void BeginThread() => _host.KeepThread();
 
     /// <inheritdoc/>
     public Tensor Allocate(DType type, int rows, int columns)

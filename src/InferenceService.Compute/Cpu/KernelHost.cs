@@ -3,17 +3,24 @@ using InferenceService.Compute.Cpu.Generated;
 namespace InferenceService.Compute.Cpu;
 
 /// <summary>What a kernel runs on: the threads, the instruction set, and scratch memory.</summary>
-internal sealed unsafe class KernelHost(int threads, SimdPath path, KernelFamily kernels) : IDisposable
+internal sealed unsafe class KernelHost(int threads, SimdPath path, KernelFamily kernels, IReadOnlyList<int>? processors = null) : IDisposable
 {
     /// <summary>Work below this many basic vector steps costs less than waking the other threads for it.</summary>
     private const long WorthSharing = 2048;
 
     private readonly GeneratedKernels? _generated = kernels == KernelFamily.Avx512 ? new GeneratedKernels() : null;
-    private readonly WorkerPool _pool = new(threads);
+    private readonly WorkerPool _pool = new(threads, processors);
     private HostBuffer _scratch = new(0), _shared = new(0);
 
     /// <summary>Threads that compute, the caller included.</summary>
     public int Workers => _pool.Workers;
+
+    /// <summary>Keeps the calling thread where the others are kept.</summary>
+    public void KeepThread()
+    {
+        if (processors is not null)
+            _ = ThreadPlacement.TryKeepThread(processors);
+    }
 
     /// <summary>Threads asleep.</summary>
     public int Sleeping => _pool.Sleeping;

@@ -5,6 +5,20 @@ namespace InferenceService.Compute.Cpu;
 /// <summary>How many threads are worth starting: one a physical core that this process may really use.</summary>
 public static class UsableCores
 {
+    // Read once: threads that are kept on some of them later must not make it look as if there were fewer.
+    private static readonly Lazy<IReadOnlyList<int>> AllowedOnce = new(() => AllowedProcessors(ReadOrEmpty("/proc/self/status")));
+
+    /// <summary>Processors that this process was started with; empty when the system does not tell.</summary>
+    internal static IReadOnlyList<int> Allowed => AllowedOnce.Value;
+
+    /// <summary>Processors of the machine; empty when the system does not tell.</summary>
+    internal static IReadOnlyList<int> Online => ParseList(ReadOrEmpty("/sys/devices/system/cpu/online"));
+
+    /// <summary>Processors' worth of time that the cgroup grants; infinite without a limit.</summary>
+    internal static double Quota => Math.Min(
+        QuotaV2(ReadOrEmpty("/sys/fs/cgroup/cpu.max")),
+        QuotaV1(ReadOrEmpty("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), ReadOrEmpty("/sys/fs/cgroup/cpu/cpu.cfs_period_us")));
+
     /// <summary>Cores allowed by affinity, hyper-threads counted once, and by the cgroup's processor quota, rounded down; at least 1.</summary>
     /// <remarks>
     /// Rounded down because kernels wait for each other by spinning: with 2 threads on a quota of 1.5 processors the system stops both for a
@@ -15,11 +29,9 @@ public static class UsableCores
         int cores = Environment.ProcessorCount;
         if (!OperatingSystem.IsLinux())
             return cores;
-        if (AllowedProcessors(ReadOrEmpty("/proc/self/status")) is { Count: > 0 } allowed)
-            cores = Math.Min(cores, PhysicalCores(allowed));
-        double quota = Math.Min(
-            QuotaV2(ReadOrEmpty("/sys/fs/cgroup/cpu.max")),
-            QuotaV1(ReadOrEmpty("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), ReadOrEmpty("/sys/fs/cgroup/cpu/cpu.cfs_period_us")));
+        if (Allowed.Count > 0)
+            cores = Math.Min(cores, Allowed.Select(CoreOf).Distinct(StringComparer.Ordinal).Count());
+        double quota = Quota;
         return Math.Max(1, quota < cores ? (int)quota : cores);
     }
 
@@ -67,17 +79,12 @@ public static class UsableCores
         return numbers;
     }
 
-    private static int PhysicalCores(List<int> processors)
+    /// <summary>What the processors of one core have in common.</summary>
+    internal static string CoreOf(int processor)
     {
-        var seen = new HashSet<string>(StringComparer.Ordinal);
-        foreach (int processor in processors)
-        {
-            string siblings = ReadOrEmpty(string.Create(
-                CultureInfo.InvariantCulture, $"/sys/devices/system/cpu/cpu{processor}/topology/thread_siblings_list"));
-            seen.Add(siblings.Length > 0 ? siblings : processor.ToString(CultureInfo.InvariantCulture));
-        }
-
-        return seen.Count;
+        string siblings = ReadOrEmpty(string.Create(
+            CultureInfo.InvariantCulture, $"/sys/devices/system/cpu/cpu{processor}/topology/thread_siblings_list"));
+        return siblings.Length > 0 ? siblings : processor.ToString(CultureInfo.InvariantCulture);
     }
 
     private static string ReadOrEmpty(string path)

@@ -28,8 +28,9 @@ internal sealed unsafe class WorkerPool : IDisposable
     private Padded _state;
 
     /// <summary>Starts <paramref name="workers"/> − 1 threads.</summary>
+    /// <param name="processors">Where they are kept, should the system allow it; null = nowhere.</param>
     /// <param name="before">Where the count of pieces starts, for checks.</param>
-    public WorkerPool(int workers, int before = 0)
+    public WorkerPool(int workers, IReadOnlyList<int>? processors = null, int before = 0)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(workers);
         Workers = workers;
@@ -40,7 +41,7 @@ internal sealed unsafe class WorkerPool : IDisposable
         {
             int worker = i + 1;
             _sleepers[i] = new Sleeper();
-            _threads[i] = new Thread(() => Serve(worker, before)) { IsBackground = true, Name = $"compute {worker}" };
+            _threads[i] = new Thread(() => Serve(worker, processors, before)) { IsBackground = true, Name = $"compute {worker}" };
             _threads[i].Start();
         }
     }
@@ -111,8 +112,10 @@ internal sealed unsafe class WorkerPool : IDisposable
         }
     }
 
-    private void Serve(int worker, long before)
+    private void Serve(int worker, IReadOnlyList<int>? processors, long before)
     {
+        if (processors is not null)
+            _ = ThreadPlacement.TryKeepThread(processors);
         Sleeper sleeper = _sleepers[worker - 1];
         long seen = before;
         while (true)

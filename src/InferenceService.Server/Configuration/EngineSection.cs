@@ -79,6 +79,13 @@ internal sealed record CpuOptions
     [OneOf("auto", "avx512", "avx-vnni", "avx2", "portable")]
     public string Kernels { get; init; } = "auto";
 
+    /// <summary>
+    /// Threads that compute have processors of their own, and HTTP and the runtime the others (Linux): on, off, or auto: where the
+    /// processors are this process's own and one model is served. Default auto.
+    /// </summary>
+    [OneOf("auto", "on", "off")]
+    public string KeepApart { get; init; } = "auto";
+
     /// <summary><see cref="Kernels"/>; null = auto.</summary>
     internal KernelFamily? Family => Kernels switch
     {

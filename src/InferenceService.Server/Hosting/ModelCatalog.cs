@@ -8,8 +8,8 @@ namespace InferenceService.Server.Hosting;
 
 /// <summary>Loads the configured models, finds them by name, disposes them.</summary>
 internal sealed class ModelCatalog(
-    ServerConfiguration configuration, ProcessEnvironment environment, StartupConsole console, ServerLifecycle lifecycle, InferenceMetrics metrics, TimeProvider time)
-    : IModelCatalog, IAsyncDisposable
+    ServerConfiguration configuration, ProcessEnvironment environment, StartupConsole console, ServerLifecycle lifecycle, InferenceMetrics metrics, TimeProvider time,
+    ILogger<ModelCatalog> logger) : IModelCatalog, IAsyncDisposable
 {
     private readonly List<LoadedModel> _loaded = [];
     private readonly TaskCompletionSource<string> _lost = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -75,6 +75,7 @@ internal sealed class ModelCatalog(
     public async Task LoadAsync(CancellationToken cancellationToken)
     {
         ModelDevice device = _device = ModelDevice.Open(configuration, environment, console);
+        device.Begin(console, logger);
         ServerConfiguration opened = configuration.On(device.Kind);
         List<ModelPlan> plans = Plan(opened, environment, device);
         for (int i = 0; i < plans.Count; i++)

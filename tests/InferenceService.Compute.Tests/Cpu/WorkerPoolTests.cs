@@ -18,7 +18,7 @@ public sealed unsafe class WorkerPoolTests
     [InlineData(-3)]
     public void Every_worker_comes_to_every_piece_once_however_many_there_were_before(int before)
     {
-        using var pool = new WorkerPool(3, before);
+        using var pool = new WorkerPool(3, before: before);
         for (int piece = 0; piece < Pieces; piece++)
         {
             var job = new Job();

@@ -3,6 +3,7 @@ using InferenceService.Models;
 using InferenceService.Server.Configuration;
 using InferenceService.Server.Hosting;
 using InferenceService.Server.Telemetry;
+using Microsoft.Extensions.Logging.Abstractions;
 
 namespace InferenceService.Server.Tests.Hosting;
 
@@ -101,6 +102,6 @@ public sealed class ModelCatalogTests : IDisposable
     private ModelCatalog Catalog(params ModelOptions[] models)
     {
         var configuration = new ServerConfiguration { Models = models, Cpu = new CpuOptions { Threads = 1 }, Engine = new EngineSection { KvCacheMemoryBytes = 2 << 20 } };
-        return new ModelCatalog(configuration, NoVariables, new StartupConsole(_output, TextWriter.Null, interactive: false), _lifecycle, _metrics, TimeProvider.System);
+        return new ModelCatalog(configuration, NoVariables, new StartupConsole(_output, TextWriter.Null, interactive: false), _lifecycle, _metrics, TimeProvider.System, NullLogger<ModelCatalog>.Instance);
     }
 }

@@ -24,7 +24,7 @@ internal abstract class ModelDevice : IDisposable
     public static ModelDevice Open(ServerConfiguration configuration, ProcessEnvironment environment, StartupConsole console)
     {
         if (configuration.Engine.Device == "cpu")
-            return new CpuDevice(configuration.Cpu);
+            return new CpuDevice(configuration.Cpu, configuration.Models.Count);
         try
         {
             return new GpuDevice(configuration, environment, console);
@@ -32,8 +32,15 @@ internal abstract class ModelDevice : IDisposable
         catch (CudaException exception) when (configuration.Engine.Device == "auto")
         {
             console.Warning($"--device auto takes the CPU: {exception.Message.ReplaceLineEndings(" ")}");
-            return new CpuDevice(configuration.Cpu);
+            return new CpuDevice(configuration.Cpu, configuration.Models.Count);
         }
+    }
+
+    /// <summary>Takes its place in this process, before the first backend; a device that is only asked for its facts does not.</summary>
+    /// <param name="console">Told what was asked for and cannot be.</param>
+    /// <param name="logger">Told what is usual.</param>
+    public virtual void Begin(StartupConsole console, ILogger logger)
+    {
     }
 
     /// <summary>What each of so many models may take.</summary>
