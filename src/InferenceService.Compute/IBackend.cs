@@ -27,6 +27,12 @@ public interface IBackend : IDisposable
     /// <summary>True when matrices of so many columns can be held in the format here; <see cref="WeightFormat.Stored"/> always can.</summary>
     bool Supports(WeightFormat format, int columns) => format == WeightFormat.Stored;
 
+    /// <summary>
+    /// Names the order of packed bytes where it is the same in every process: then bytes of a packed weight may be downloaded, kept in a
+    /// file and uploaded into another weight of the same shape. Null = packed bytes are good for this process alone.
+    /// </summary>
+    string? PackedLayout => null;
+
     /// <summary>Memory for a packed matrix, all rows zero, that lives until the backend is disposed.</summary>
     /// <exception cref="ShapeException">The format is <see cref="WeightFormat.Stored"/> or is not supported for so many columns.</exception>
     Weight AllocateWeight(WeightFormat format, int rows, int columns) =>

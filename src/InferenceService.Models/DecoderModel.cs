@@ -2,6 +2,7 @@ using System.Runtime.InteropServices;
 using InferenceService.Compute;
 using InferenceService.Models.Architectures;
 using InferenceService.Models.Layers;
+using InferenceService.Models.Packed;
 
 namespace InferenceService.Models;
 
@@ -56,10 +57,12 @@ public sealed class DecoderModel
 
     /// <summary>Takes the weights, fuses q/k/v and gate/up, allocates workspaces.</summary>
     /// <param name="format">How matrices are held; embedding, norms and biases stay as stored.</param>
+    /// <param name="cache">Where packed matrices are kept for the next load; null = nowhere.</param>
     /// <remarks>On the CPU unfused stored weights stay where <paramref name="weights"/> holds them: it must outlive the model.</remarks>
     /// <exception cref="CheckpointException">A weight is missing, or its shape or type is not what the architecture needs.</exception>
     public static DecoderModel Load(ModelConfig config, IWeightSource weights, IBackend backend, KvLayout layout, DecoderLimits limits,
-        IProgress<LoadProgress>? progress = null, WeightFormat format = WeightFormat.Stored)
+        IProgress<LoadProgress>? progress = null, WeightFormat format = WeightFormat.Stored,
+        PackedCache? cache = null)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(limits.MaxRows, 1);
         ArgumentOutOfRangeException.ThrowIfNegative(limits.MaxLogitRows);
@@ -70,7 +73,10 @@ public sealed class DecoderModel
             total += WeightLoader.Fetch(weights, spec).ByteLength;
         if (needed.Head is null && WeightLoader.Packs(backend, WeightFacts.HeadFormatOf(format), needed.Embedding.Columns))
             total += WeightLoader.Fetch(weights, needed.Embedding).ByteLength; // read again for the packed head
-        return new DecoderModel(config, backend, layout, limits, new WeightLoader(weights, backend, format, total, progress), needed);
+        using PackedWeights? kept = cache?.Open(backend, format);
+        var model = new DecoderModel(config, backend, layout, limits, new WeightLoader(weights, backend, format, kept, total, progress), needed);
+        kept?.Save();
+        return model;
     }
 
     /// <summary>Runs all layers; writes K and V of every row into the cache.</summary>

@@ -11,8 +11,11 @@ public sealed record WeightFacts
     /// <summary>Format of the layers' matrices.</summary>
     public required WeightFormat Format { get; init; }
 
-    /// <summary>Format of the output head: 8 bits where the layers have fewer.</summary>
-    public WeightFormat HeadFormat => HeadFormatOf(Format);
+    /// <summary>Format of the output head: 8 bits where the layers have fewer, stored where its rows cannot be packed.</summary>
+    public required WeightFormat HeadFormat { get; init; }
+
+    /// <summary>Matrices that this load rounded; those of a <see cref="Packed.PackedCache"/> had been before.</summary>
+    public int Rounded { get; init; }
 
     /// <summary>Error over all packed matrices.</summary>
     public WeightError Error { get; init; }
@@ -28,6 +31,15 @@ public sealed record WeightFacts
 
     /// <summary>What the head is held in when the layers are in <paramref name="format"/>: it has 8 bits or more.</summary>
     public static WeightFormat HeadFormatOf(WeightFormat format) => format == WeightFormat.Int4 ? WeightFormat.Int8 : format;
+
+    /// <summary>What the layers' matrices and the head will be held in: stored, where the format can hold none of them.</summary>
+    public static (WeightFormat Layers, WeightFormat Head) Planned(ModelConfig config, WeightFormat format)
+    {
+        DecoderWeights weights = DecoderWeights.Of(config);
+        WeightFormat head = HeadFormatOf(format);
+        bool holds = weights.Layers.SelectMany(layer => layer.Matrices()).Any(spec => format.Holds(spec.Columns));
+        return (holds ? format : WeightFormat.Stored, head.Holds((weights.Head ?? weights.Embedding).Columns) ? head : WeightFormat.Stored);
+    }
 
     /// <summary>Bytes of all weights of a model once loaded, before anything is.</summary>
     /// <exception cref="CheckpointException">A weight is missing, or its shape or type is not what the architecture needs.</exception>

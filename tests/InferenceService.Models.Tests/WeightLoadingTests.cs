@@ -21,6 +21,7 @@ public sealed class WeightLoadingTests
         using var backend = new CpuBackend(2);
         WeightFacts facts = Load(Config, weights, backend, format).Weights;
         Assert.Equal((format, head), (facts.Format, facts.HeadFormat));
+        Assert.Equal((format, head), WeightFacts.Planned(Config, format));
         Assert.InRange(facts.Error.Relative, least, most);
         Assert.InRange(facts.WorstRelative, facts.Error.Relative, most);
         Assert.Equal(format == WeightFormat.Stored, facts.Worst is null);
@@ -47,6 +48,20 @@ public sealed class WeightLoadingTests
         DecoderModel model = Load(config, weights, backend, WeightFormat.Int4);
         Assert.Equal(Enumerable.Range(0, 3).Select(layer => $"model.layers.{layer}.mlp.down_proj.weight"), model.Weights.Kept.AsEnumerable());
         Assert.All(new TestCache(model, 1, 8).Run([1, 2, 3]), row => Assert.All(row, logit => Assert.True(float.IsFinite(logit))));
+    }
+
+    [Fact]
+    public void Where_nothing_can_be_packed_layers_and_head_are_stored()
+    {
+        ModelConfig config = Config with { HiddenSize = 48, IntermediateSize = 48, Heads = 2, KvHeads = 2 }; // o_proj has 16 columns
+        using var weights = new RandomWeights(config, 5, DType.F32);
+        using var backend = new CpuBackend(2);
+        WeightFacts facts = Load(config, weights, backend, WeightFormat.Int8).Weights;
+        Assert.Equal(WeightFormat.Stored, facts.HeadFormat);
+        Assert.Null(facts.Worst);
+        Assert.Equal(0, facts.Rounded);
+        Assert.Equal((WeightFormat.Stored, WeightFormat.Stored), WeightFacts.Planned(config, WeightFormat.Int8));
+        Assert.Equal((WeightFormat.BF16, WeightFormat.BF16), WeightFacts.Planned(config, WeightFormat.BF16));
     }
 
     [Theory]

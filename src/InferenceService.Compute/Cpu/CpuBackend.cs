@@ -64,6 +64,9 @@ public sealed class CpuBackend : IBackend
     public bool Supports(WeightFormat format, int columns) => format.Holds(columns);
 
     /// <inheritdoc/>
+    public string PackedLayout => WeightLayout.Name;
+
+    /// <inheritdoc/>
     public Weight AllocateWeight(WeightFormat format, int rows, int columns)
     {
         if (format == WeightFormat.Stored || rows < 0 || !format.Holds(columns))

@@ -23,6 +23,9 @@ public sealed class Checkpoint : IWeightSource, IDisposable
     /// <summary>Bytes of all weights that the model uses, as stored.</summary>
     public long WeightBytes { get; }
 
+    /// <summary>Element type of the weights: the embedding's.</summary>
+    public DType StoredType => TryGet(DecoderWeights.Of(Config).Embedding.Name, out Tensor embedding) ? embedding.Type : Config.StatedType ?? DType.F32;
+
     /// <summary>Opens a folder and checks that every weight is there, in a supported type and the right shape.</summary>
     /// <exception cref="CheckpointException">It is not a checkpoint that can be served; one line that says why.</exception>
     public static Checkpoint Open(string folder)

@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using InferenceService.Compute;
 using InferenceService.Models.Architectures;
+using InferenceService.Models.Packed;
 
 namespace InferenceService.Models.Layers;
 
@@ -8,14 +9,17 @@ namespace InferenceService.Models.Layers;
 /// <param name="source">Where weights come from.</param>
 /// <param name="backend">Where they go.</param>
 /// <param name="format">How matrices are held there.</param>
+/// <param name="kept">Packed matrices of an earlier load; null = none are kept.</param>
 /// <param name="total">Bytes of all weights, for the progress report.</param>
 /// <param name="progress">Told after every weight.</param>
-internal sealed class WeightLoader(IWeightSource source, IBackend backend, WeightFormat format, long total, IProgress<LoadProgress>? progress)
+internal sealed class WeightLoader(IWeightSource source, IBackend backend, WeightFormat format, PackedWeights? kept, long total, IProgress<LoadProgress>? progress)
 {
     private const int UploadBytes = 4 << 20;
 
     private readonly List<string> _kept = [];
     private long _done;
+    private int _rounded;
+    private WeightFormat _head;
     private WeightError _error;
     private string? _worst;
     private double _worstRelative;
@@ -24,6 +28,8 @@ internal sealed class WeightLoader(IWeightSource source, IBackend backend, Weigh
     public WeightFacts Facts => new()
     {
         Format = format,
+        HeadFormat = _head,
+        Rounded = _rounded,
         Error = _error,
         Worst = _worst,
         WorstRelative = _worstRelative,
@@ -58,7 +64,9 @@ internal sealed class WeightLoader(IWeightSource source, IBackend backend, Weigh
     {
         WeightFormat head = WeightFacts.HeadFormatOf(format);
         WeightSpec[] parts = [own ?? embedding];
-        return Holds(parts, head) ? Packed(parts, head) : Weight.Stored(own is null ? table : Stored(parts));
+        Weight built = Holds(parts, head) ? Packed(parts, head) : Weight.Stored(own is null ? table : Stored(parts));
+        _head = built.Format;
+        return built;
     }
 
     /// <summary>True when a backend packs rows of so many columns; else they stay as stored.</summary>
@@ -77,20 +85,28 @@ internal sealed class WeightLoader(IWeightSource source, IBackend backend, Weigh
     private Weight Packed(IReadOnlyList<WeightSpec> parts, WeightFormat wanted)
     {
         Weight whole = backend.AllocateWeight(wanted, parts.Sum(part => part.Rows), parts[0].Columns);
-        int row = 0;
-        foreach (WeightSpec part in parts)
+        string name = string.Join('+', parts.Select(part => part.Name));
+        WeightError[]? known = kept?.TryRead(name, whole, parts.Count);
+        WeightError[] errors = known ?? new WeightError[parts.Count];
+        for (int i = 0, row = 0; i < parts.Count; row += parts[i++].Rows)
         {
-            Tensor host = Fetch(source, part);
-            Expect(host);
-            WeightError error = backend.Pack(host, whole, row);
-            Release(host);
-            if (_worst is null || error.Relative > _worstRelative)
-                (_worst, _worstRelative) = (part.Name, error.Relative);
-            _error += error;
-            row += part.Rows;
+            Tensor host = Fetch(source, parts[i]);
+            if (known is null)
+            {
+                Expect(host);
+                errors[i] = backend.Pack(host, whole, row);
+                Release(host);
+                _rounded++;
+            }
+
+            if (_worst is null || errors[i].Relative > _worstRelative)
+                (_worst, _worstRelative) = (parts[i].Name, errors[i].Relative);
+            _error += errors[i];
             Report(host.ByteLength);
         }
 
+        if (known is null)
+            kept?.Add(name, whole, errors);
         return whole;
     }
 

@@ -28,6 +28,19 @@ internal sealed record ModelOptions
     [OneOf("none", "int8", "int4")]
     public string Quantization { get; init; } = "none";
 
+    /// <summary>
+    /// Folder in which rounded matrices are kept for the next start; <c>true</c> = the checkpoint's own. Default null: nowhere. CPU only.
+    /// </summary>
+    public string? PackedCache { get; init; }
+
+    /// <summary><see cref="PackedCache"/> for a checkpoint in <paramref name="checkpoint"/>; null = none is wanted.</summary>
+    internal string? PackedCacheFolder(string checkpoint) => PackedCache switch
+    {
+        null or "" or "false" => null,
+        "true" => checkpoint,
+        _ => System.IO.Path.GetFullPath(PackedCache),
+    };
+
     /// <summary>How matrices are held by <see cref="Dtype"/> and <see cref="Quantization"/>.</summary>
     internal WeightFormat WeightFormat => Quantization switch
     {

@@ -1,5 +1,7 @@
 using System.Buffers.Binary;
+using System.Globalization;
 using System.Security.Cryptography;
+using System.Text;
 
 namespace InferenceService.Server.Hosting;
 
@@ -26,5 +28,16 @@ internal static class CheckpointRevision
         }
 
         return hash.GetHashAndReset();
+    }
+
+    /// <summary>
+    /// The same with names and times of the weight files: what one machine may keep about contents that <see cref="Of"/> has not read.
+    /// </summary>
+    public static string ExactFacts(string folder, byte[] revision)
+    {
+        var facts = new StringBuilder(Convert.ToHexString(revision));
+        foreach (string path in Directory.EnumerateFiles(folder, "*.safetensors").Order(StringComparer.Ordinal))
+            facts.Append(CultureInfo.InvariantCulture, $"|{Path.GetFileName(path)}:{(File.ResolveLinkTarget(path, returnFinalTarget: true) ?? new FileInfo(path)).LastWriteTimeUtc.Ticks}");
+        return facts.ToString();
     }
 }

@@ -20,6 +20,9 @@ internal sealed class LoadedModel : IAsyncDisposable
     /// <summary>How its matrices are held, and what that lost.</summary>
     public WeightFacts Weights => Model.Engine.Model.Weights;
 
+    /// <summary>What went wrong while loading, and did not matter.</summary>
+    public required IReadOnlyList<string> Warnings { get; init; }
+
     /// <summary>The model as the routes see it.</summary>
     public ServedModel Model { get; }
 
@@ -30,6 +33,7 @@ internal sealed class LoadedModel : IAsyncDisposable
         ModelPlan plan, ServerConfiguration configuration, ModelDevice device, IProgress<LoadProgress> progress, TimeProvider time, CancellationToken cancellationToken)
     {
         IBackend? backend = null;
+        var warnings = new List<string>();
         InferenceEngine? engine = null;
         try
         {
@@ -37,7 +41,7 @@ internal sealed class LoadedModel : IAsyncDisposable
             var reports = new Cancellable(progress, cancellationToken);
             // The served length, not the checkpoint's, decides between long and short rotary factors.
             ModelConfig config = plan.Checkpoint.Config with { MaxPositions = plan.Memory.MaxModelLength };
-            DecoderModel decoder = DecoderModel.Load(config, plan.Checkpoint, backend, plan.Layout, plan.Limits, reports, plan.WeightFormat);
+            DecoderModel decoder = DecoderModel.Load(config, plan.Checkpoint, backend, plan.Layout, plan.Limits, reports, plan.WeightFormat, plan.NewPackedCache(warnings.Add));
             engine = NewEngine(decoder, plan, configuration, time);
             await WarmUpAsync(engine, cancellationToken);
             var model = new ServedModel
@@ -55,7 +59,7 @@ internal sealed class LoadedModel : IAsyncDisposable
                 Quantization = plan.Options.Quantization,
                 Device = device.Kind,
             };
-            return new LoadedModel(model, backend, plan.Checkpoint);
+            return new LoadedModel(model, backend, plan.Checkpoint) { Warnings = warnings };
         }
         catch
         {

@@ -87,6 +87,8 @@ internal sealed class ModelCatalog(
                 LoadedModel loaded = await LoadedModel.LoadAsync(plans[i], opened, device, console, time, cancellationToken);
                 _loaded.Add(loaded);
                 PlanReport.PrintLoss(console, loaded.Weights);
+                foreach (string warning in loaded.Warnings)
+                    console.Warning(warning);
                 metrics.For(loaded.Model);
                 _models = [.. _models, loaded.Model];
                 _ = WatchAsync(loaded.Model.Engine, device);

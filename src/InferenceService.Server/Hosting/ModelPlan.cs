@@ -3,6 +3,7 @@ using InferenceService.Engine;
 using InferenceService.Engine.Cache.Policies;
 using InferenceService.Models;
 using InferenceService.Models.Checkpoints;
+using InferenceService.Models.Packed;
 using InferenceService.Server.Configuration;
 using InferenceService.Server.Hosting.Devices;
 using InferenceService.Text.Templates;
@@ -68,6 +69,12 @@ internal sealed class ModelPlan : IDisposable
 
     /// <summary>What tells this checkpoint's contents from another's.</summary>
     public required byte[] Revision { get; init; }
+
+    /// <summary>Where its packed matrices are kept; null = nowhere.</summary>
+    public required string? PackedCacheFolder { get; init; }
+
+    /// <summary>Its folder.</summary>
+    public required string Folder { get; init; }
 
     /// <summary>How the model was configured.</summary>
     public required ModelOptions Options { get; init; }
@@ -148,10 +155,12 @@ internal sealed class ModelPlan : IDisposable
                 WeightType = weights,
                 WeightFormat = format,
                 Device = engine.Device,
-                StoredType = StoredTypeOf(checkpoint),
+                StoredType = checkpoint.StoredType,
                 Memory = memory,
                 Defaults = options.GenerationConfig == "none" ? GenerationDefaults.None : checkpoint.Generation,
                 Revision = CheckpointRevision.Of(folder.Path),
+                Folder = folder.Path,
+                PackedCacheFolder = CacheFolder(options, folder.Path, engine.Device, format, warnings),
                 Options = options,
                 Warnings = warnings,
             };
@@ -162,6 +171,11 @@ internal sealed class ModelPlan : IDisposable
             throw;
         }
     }
+
+    /// <summary>The cache of packed matrices, should one be wanted.</summary>
+    /// <param name="warn">Told why a file of it cannot be used or written.</param>
+    public PackedCache? NewPackedCache(Action<string> warn) =>
+        PackedCacheFolder is null ? null : new PackedCache(PackedCacheFolder, CheckpointRevision.ExactFacts(Folder, Revision), warn);
 
     /// <summary>Sizes and bounds for the engine.</summary>
     public EngineOptions EngineOptions(EngineSection engine, AdmissionOptions admission) => new()
@@ -183,6 +197,14 @@ internal sealed class ModelPlan : IDisposable
         MaxQueuedTokens = admission.MaxQueuedTokens,
         Seed = engine.Seed,
     };
+
+    private static string? CacheFolder(ModelOptions options, string checkpoint, string device, WeightFormat format, List<string> warnings)
+    {
+        if (options.PackedCacheFolder(checkpoint) is not { } folder || (device == "cpu" && format != WeightFormat.Stored))
+            return options.PackedCacheFolder(checkpoint);
+        warnings.Add($"PackedCache has no effect {(device == "cpu" ? "on weights that stay as stored; --quantization or --dtype bfloat16 rounds them" : "on a GPU")}.");
+        return null;
+    }
 
     /// <summary>A context that is cut to the pool may leave no layer that slides, and then more policies can be served than before.</summary>
     private static MemoryPlan PlanMemory(ref PolicyMenu policies, KvCacheOptions options, Func<int, ModelConfig> served, MemoryDemand demand)
@@ -215,16 +237,13 @@ internal sealed class ModelPlan : IDisposable
         ? new TokenClasses(TokenKinds.Special(Tokenizer), TokenKinds.Punctuation(Tokenizer))
         : TokenClasses.None;
 
-    private static DType StoredTypeOf(Checkpoint checkpoint) =>
-        checkpoint.TryGet("model.embed_tokens.weight", out Tensor embedding) ? embedding.Type : checkpoint.Config.StatedType ?? DType.F32;
-
     // A GPU's tensor cores multiply bfloat16: where weights are stored so, nothing of them is lost.
     private static WeightFormat FormatOn(string device, ModelOptions options, DType weights) =>
         device == "cuda" && weights == DType.BF16 && options.WeightFormat == WeightFormat.Stored ? WeightFormat.BF16 : options.WeightFormat;
 
     private static DType CheckWeightType(string wanted, Checkpoint checkpoint)
     {
-        DType stored = StoredTypeOf(checkpoint);
+        DType stored = checkpoint.StoredType;
         if (ParseType(wanted) is not { } type || type == stored)
             return stored;
         string allowed = stored == DType.BF16 ? "auto and bfloat16" : $"auto, {Name(stored)} and bfloat16";

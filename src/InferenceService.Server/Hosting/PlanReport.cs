@@ -47,13 +47,18 @@ internal static class PlanReport
         if (!weights.Kept.IsEmpty)
         {
             string more = weights.Kept.Length == 1 ? "" : Text($" and {weights.Kept.Length - 1} more");
-            console.Warning($"{Word(weights.Format)} cannot hold {weights.Kept[0]}{more}: their rows have the wrong length; they stay as stored.");
+            console.Warning($"{Word(weights.Format)} cannot hold {weights.Kept[0]}{more}: their rows have the wrong length; they stay as stored, whatever --dtype says.");
         }
     }
 
-    private static string Held(ModelPlan plan) => plan.WeightFormat == WeightFormat.Stored
-        ? ModelPlan.Name(plan.StoredType)
-        : Text($"{Word(plan.WeightFormat)} (output head {Word(WeightFacts.HeadFormatOf(plan.WeightFormat))}, stored {ModelPlan.Name(plan.StoredType)})");
+    /// <summary>What layers and head will be held in, as far as their rows can be.</summary>
+    private static string Held(ModelPlan plan)
+    {
+        string stored = ModelPlan.Name(plan.StoredType);
+        (WeightFormat layers, WeightFormat head) = WeightFacts.Planned(plan.Checkpoint.Config, plan.WeightFormat);
+        string Of(WeightFormat format) => format == WeightFormat.Stored ? stored : Word(format);
+        return (layers, head) == (WeightFormat.Stored, WeightFormat.Stored) ? stored : Text($"{Of(layers)} (output head {Of(head)}, stored {stored})");
+    }
 
     private static string Word(WeightFormat format) => format == WeightFormat.BF16 ? "bfloat16" : format.ToString().ToLowerInvariant();
 

@@ -20,6 +20,9 @@ namespace InferenceService.Compute.Cpu.Weights;
 /// </remarks>
 internal static class WeightLayout
 {
+    /// <summary>Names what packing yields, bit for bit, in every kernel family and on every processor: another yield needs another name.</summary>
+    public const string Name = "panels of 32, 1";
+
     /// <summary>Output channels of a panel.</summary>
     public const int PanelRows = 32;
 

@@ -1,3 +1,4 @@
+using System.Security.Cryptography;
 using InferenceService.Compute.Cpu;
 using InferenceService.Compute.Cpu.Weights;
 
@@ -8,6 +9,25 @@ public sealed class WeightPackTests : IDisposable
     private readonly CpuBackend _backend = new(2);
 
     public void Dispose() => _backend.Dispose();
+
+    [Theory]
+    [InlineData(WeightFormat.BF16, "72b766d8375cc267")]
+    [InlineData(WeightFormat.Int8, "62f70ea8eed40537")]
+    [InlineData(WeightFormat.Int4, "931bb82c5f4eacfa")]
+    public void Another_yield_of_packing_needs_another_name(WeightFormat format, string beginning)
+    {
+        var source = new Matrix(DType.F32, 45, 352, [.. Enumerable.Range(0, 45 * 352).Select(i => ((uint)i * 2654435761u >> 8) % 2001 / 997f - 1)]);
+        foreach (SimdPath path in Enum.GetValues<SimdPath>().Where(path => path.IsSupported()))
+        {
+            using var backend = new CpuBackend(2, path);
+            Weight weight = backend.AllocateWeight(format, 45, 352);
+            backend.Pack(source.On(backend), weight, 0);
+            byte[] bytes = new byte[weight.ByteLength];
+            backend.Download(weight.Memory, bytes);
+            // Files of packed weights are found by the name: who changes one of these hashes changes it.
+            Assert.Equal(("panels of 32, 1", beginning), (backend.PackedLayout, Convert.ToHexStringLower(SHA256.HashData(bytes))[..16]));
+        }
+    }
 
     [Fact]
     public void Bytes_are_within_half_a_step_of_the_largest_of_their_run_over_127() => Property.Check(15, random =>
