@@ -19,6 +19,14 @@ internal static class MicroCommand
         ("110M", 768, 768), ("110M", 2048, 768), ("110M", 768, 2048),
     ];
 
+    // One layer each; the first is what the ladder of attention was once measured with.
+    private static readonly AttentionCase[] Attentions =
+    [
+        new("decode", 1, 1, 4096, 16, 4, 64),
+        new("1.1B decode", 1, 1, 640, 32, 4, 64), new("1.1B decode", 16, 1, 640, 32, 4, 64), new("1.1B prefill", 1, 512, 512, 32, 4, 64),
+        new("110M decode", 1, 1, 640, 12, 12, 64), new("110M decode", 16, 1, 640, 12, 12, 64), new("110M prefill", 1, 512, 512, 12, 12, 64),
+    ];
+
     public static Command Create()
     {
         Option<string[]> formats = Several("--format", "Weight formats: stored (bf16, fp32 arithmetic), bf16, int8, int4.", Formats);
@@ -28,6 +36,7 @@ internal static class MicroCommand
         var rows = new Option<int[]>("--rows") { Description = "Rows of x.", AllowMultipleArgumentsPerToken = true, DefaultValueFactory = _ => [1, 4, 16, 64, 512] };
         var threads = new Option<int>("--threads") { Description = "Worker threads.", DefaultValueFactory = _ => Environment.ProcessorCount };
         var tiles = new Option<bool>("--tiles") { Description = "The kernels alone, their operands in the caches, instead of whole products." };
+        var attention = new Option<bool>("--attention") { Description = "Attention over bf16 keys and values instead of products." };
         var output = ResultFile.OutOption();
         OptionRules.AtLeastOne(threads);
         OptionRules.EachAtLeastOne(rows);
@@ -37,7 +46,7 @@ internal static class MicroCommand
         OptionRules.EachOf(weights, text => Parse(text).Outputs > 0, "two whole numbers such as 2048x768, the second a multiple of 32");
         var command = new Command("micro", "G op/s and GB/s of each product with the fraction of the peaks measured in the same run.")
         {
-            formats, families, weights, model, rows, threads, tiles, output,
+            formats, families, weights, model, rows, threads, tiles, attention, output,
         };
         command.SetAction(parsed =>
         {
@@ -51,12 +60,13 @@ internal static class MicroCommand
             (string Model, int Outputs, int Inputs)[] shapes =
                 given.Length > 0 ? [.. given.Select(Parse)] : [.. Shapes.Where(shape => models == "both" || models == shape.Model)];
             using var meter = new CpuBackend(workers);
-            ResultTable table = parsed.GetValue(tiles)
-                ? Tiles(cases, meter)
+            bool attends = parsed.GetValue(attention);
+            ResultTable table = attends ? Attention(meter)
+                : parsed.GetValue(tiles) ? Tiles(cases, meter)
                 : Products(cases, shapes, parsed.GetRequiredValue(rows), meter);
             Roofline roofline = Roofline.Measure(meter);
             ResultFile.Publish(
-                $"micro{(parsed.GetValue(tiles) ? " --tiles" : "")}, {workers} threads; machine reads {roofline.BytesPerSecond / 1e9:F1} GB/s, computes "
+                $"micro{(attends ? " --attention" : parsed.GetValue(tiles) ? " --tiles" : "")}, {workers} threads; machine reads {roofline.BytesPerSecond / 1e9:F1} GB/s, computes "
                 + $"{roofline.FlopsPerSecond / 1e9:F0} fp32, {roofline.ByteOpsPerSecond / 1e9:F0} byte, {roofline.BF16OpsPerSecond / 1e9:F0} bfloat16 G op/s",
                 table, parsed.GetValue(output));
         });
@@ -82,6 +92,23 @@ internal static class MicroCommand
                         $"{bytes / 1e9:F1}", $"{bytes / roofline.BytesPerSecond:P0}");
                 }
             }
+        }
+
+        return table;
+    }
+
+    private static ResultTable Attention(CpuBackend meter)
+    {
+        var table = new ResultTable("Attention", "Sequences", "Rows", "Slots", "Heads", "µs", "GB/s", "of bandwidth", "G op/s", "of fp32 peak");
+        foreach (AttentionCase shape in Attentions)
+        {
+            Roofline roofline = Roofline.Measure(meter);
+            using var run = new AttentionRun(new CpuBackend(meter.Threads), shape);
+            double seconds = run.Measure();
+            table.Add(
+                shape.Name, $"{shape.Sequences}", $"{shape.Rows}", $"{shape.Slots}", $"{shape.Heads} over {shape.KvHeads} of {shape.HeadDim}", $"{seconds * 1e6:F1}",
+                $"{shape.Bytes / seconds / 1e9:F1}", $"{shape.Bytes / seconds / roofline.BytesPerSecond:P0}",
+                $"{shape.Operations / seconds / 1e9:F0}", $"{shape.Operations / seconds / roofline.FlopsPerSecond:P0}");
         }
 
         return table;
