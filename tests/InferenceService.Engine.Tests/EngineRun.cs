@@ -58,12 +58,13 @@ internal sealed class EngineRun : IDisposable
             Assert.True(mostSteps-- > 0, "The engine does not finish.");
     }
 
-    /// <summary>Takes steps until all streams decode, then a hundred more that must allocate nothing on this thread.</summary>
+    /// <summary>Takes steps until all streams decode, then 150 more that must allocate nothing on this thread; streams have 200 tokens to give.</summary>
+    /// <remarks>Of three runs of 50 steps the least counts, so what a step allocates less often than once in 50 steps may pass.</remarks>
     public void AssertSteadyStepsAllocateNothing(GenerationStream[] streams)
     {
-        const int Warm = 40, Steps = 100;
+        const int Warm = 40, Steps = 150;
         Engine.Loop.ChecksEveryStep = false;
-        var steady = new LeastAllocation(stepsEach: Steps / 4);
+        var steady = new LeastAllocation(stepsEach: Steps / 3);
         for (int step = 0; step < Warm + Steps; step++)
         {
             if (step >= Warm)

@@ -194,9 +194,14 @@ internal sealed class StepInput
     private void AddSinkPositions(int position, int tokens, KvMask mask)
     {
         int cap = mask.IsNone || mask.SinkPositionCap == 0 ? int.MaxValue : mask.SinkPositionCap;
+        bool isCapped = position + tokens - 1 > cap;
+        if (!isCapped && !_capped)
+            return; // most steps: nobody reads them
+        if (!_capped)
+            _positions.AsSpan(0, _rows).CopyTo(_sinkPositions); // the rows before this one's stand where they are
+        _capped = true;
         for (int i = 0; i < tokens; i++)
             _sinkPositions[_rows + i] = Math.Min(position + i, cap);
-        _capped |= position + tokens - 1 > cap;
     }
 
     private void AddTable(int group, SequenceCache cache, int tokens, KvMask mask)

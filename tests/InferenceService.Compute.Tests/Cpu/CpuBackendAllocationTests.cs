@@ -50,10 +50,17 @@ public sealed class CpuBackendAllocationTests : IDisposable
 
         for (int i = 0; i < 5; i++)
             Step();
-        long before = GC.GetAllocatedBytesForCurrentThread();
-        for (int i = 0; i < 20; i++)
-            Step();
-        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+        // The runtime allocates on whatever thread it happens to be when it grows caches of its own; what a verb allocates shows in every run.
+        long least = long.MaxValue;
+        for (int run = 0; run < 3; run++)
+        {
+            long before = GC.GetAllocatedBytesForCurrentThread();
+            for (int i = 0; i < 20; i++)
+                Step();
+            least = Math.Min(least, GC.GetAllocatedBytesForCurrentThread() - before);
+        }
+
+        Assert.Equal(0, least);
     }
 
     /// <summary>Two sequences, one of them long enough to be shared out by spans when there is one row.</summary>

@@ -7,8 +7,8 @@ namespace InferenceService.Compute.Cpu.Weights;
 /// <summary>Rounds rows of x into a tile of <see cref="WeightLayout"/>. A row's codes depend on that row alone.</summary>
 internal static unsafe class TileRounding
 {
-    /// <summary>Most rows of a tile.</summary>
-    public const int MaxRows = 16;
+    /// <summary>Most rows of a tile: those of the tallest kernel.</summary>
+    public const int MaxRows = 12;
 
     /// <summary>Bytes of codes from one row to the next, until they are interleaved: a run of bytes, or half a run of bfloat16.</summary>
     private const int RowBytes = WeightLayout.RunColumns;
