@@ -266,7 +266,7 @@ public sealed class EngineLoopTests
     public void A_steady_decode_step_allocates_nothing()
     {
         using var model = new TinyModel();
-        using var run = new EngineRun(model, EngineRun.Options(model) with { MaxNumSeqs = 6 });
+        using var run = new EngineRun(model, EngineRun.Options(model, poolTokens: 2048) with { MaxNumSeqs = 6 });
         ImmutableArray<SamplingParams> kinds =
         [
             new() { Temperature = 0 }, new() { Seed = 1 }, new() { Seed = 2, TopK = 10, TopP = 0.9f, MinP = 0.01f },
@@ -274,7 +274,7 @@ public sealed class EngineLoopTests
             new() { Seed = 4, BadWords = [[1], [2, 3]], LogitBias = [new LogitBias(5, 1)], MinTokens = 100 },
             new() { Temperature = 0, AllowedTokenIds = [1, 2, 3, 4, 5, 6, 7] },
         ];
-        GenerationStream[] streams = [.. kinds.Select((sampling, i) => run.Submit(EngineRun.Request(EngineRun.Prompt(10 + i, i), 200, sampling)))];
+        GenerationStream[] streams = [.. kinds.Select((sampling, i) => run.Submit(EngineRun.Request(EngineRun.Prompt(10 + i, i), 200, sampling) with { IgnoreEos = true }))];
         run.AssertSteadyStepsAllocateNothing(streams);
     }
 

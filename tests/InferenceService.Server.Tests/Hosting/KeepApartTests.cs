@@ -82,7 +82,7 @@ public sealed class KeepApartTests
         HttpResponseMessage[] answers = await Task.WhenAll(Enumerable.Range(0, 8).Select(_ => client.PostAsJsonAsync("/v1/completions", body)));
         Assert.All(answers, answer => Assert.Equal(HttpStatusCode.OK, answer.StatusCode));
         List<Seat> seats = SeatsOf(process.Id);
-        using (Process kill = Process.Start("/bin/sh", ["-c", $"kill -INT {process.Id}"]))
+        using (Process kill = Process.Start("/bin/sh", ["-c", $"kill -TERM {process.Id}"]))
             await kill.WaitForExitAsync();
         output += await process.StandardOutput.ReadToEndAsync();
         await process.WaitForExitAsync();
