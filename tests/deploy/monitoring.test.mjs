@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { chart, environment, everySet } from './manifests.mjs';
 import { readYaml, renderChart } from './render/helm.mjs';
 import { selectorsOf } from './promql.mjs';
-import { runServer, startServer } from './server.mjs';
+import { runServer, startServer } from '../server.mjs';
 
 const repository = fileURLToPath(new URL('../..', import.meta.url));
 const read = (path) => readFileSync(join(repository, path), 'utf8');
@@ -21,7 +21,7 @@ let server;
 let samples;
 
 before(async () => {
-  server = await startServer(environment(renderChart(chart, {}).map(({ object }) => object)));
+  server = await startServer([], environment(renderChart(chart, {}).map(({ object }) => object)));
   const body = JSON.stringify({ prompt: 'Once', max_tokens: 4 });
   const answer = await fetch(`${server.url}/v1/completions`, { method: 'POST', headers: { 'content-type': 'application/json' }, body });
   assert.equal(answer.status, 200);

@@ -2,7 +2,7 @@
 import test from 'node:test';
 import assert from 'node:assert/strict';
 import { environment, everySet } from './manifests.mjs';
-import { runServer } from './server.mjs';
+import { runServer } from '../server.mjs';
 
 // Several sets of manifests set the same variables.
 const different = new Map(everySet().map((set) => [JSON.stringify(environment(set.objects)), set]));

@@ -1,10 +1,10 @@
-// Runs the built server the way a manifest or a test says.
+// Runs the built server the way a manifest or a test says: for every suite on Node.
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 
-const program = fileURLToPath(new URL('../../src/InferenceService.Server/bin/Release/net10.0/InferenceService.Server.dll', import.meta.url));
+const program = fileURLToPath(new URL('../src/InferenceService.Server/bin/Release/net10.0/InferenceService.Server.dll', import.meta.url));
 // Nothing of this shell's settings.
 const clean = () => Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('INFERENCE__')));
 
@@ -22,12 +22,12 @@ async function freePort() {
   return port;
 }
 
-/** Starts it on a free port with these settings; resolves once /ready answers 200. */
-export async function startServer(env) {
+/** Starts it on a free port with these settings; resolves once /ready answers 200, rejects with the server's output when it ends before that. */
+export async function startServer(args, env) {
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
   const settings = { ...env, INFERENCE__Server__Port: `${port}`, INFERENCE__Server__DrainDelay: '0' };
-  const child = spawn('dotnet', [program], { env: { ...clean(), ...settings }, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn('dotnet', [program, ...args], { env: { ...clean(), ...settings }, stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
   child.stdout.on('data', (data) => { output += data; });
   child.stderr.on('data', (data) => { output += data; });
