@@ -5,7 +5,7 @@ using InferenceService.Compute.Tests;
 using InferenceService.Engine;
 using InferenceService.Engine.Cache.Policies;
 using InferenceService.Engine.Sampling;
-using InferenceService.Models;
+using InferenceService.Engine.Tests.Sampling;
 
 namespace InferenceService.Cuda.Tests;
 
@@ -91,7 +91,7 @@ public sealed class SamplingTests : IDisposable
 
     private void AssertEqual(int vocabulary, Sequence[] sequences, float[][] logits)
     {
-        var host = new Sampler(Config(vocabulary), _cpu);
+        var host = new Sampler(VocabularyOnly.Config(vocabulary), _cpu);
         int[] expected = [.. sequences.Zip(logits, (sequence, row) => host.Choose(sequence, row))], actual = Chosen(vocabulary, sequences, logits);
         for (int i = 0; i < expected.Length; i++)
             Assert.True(expected[i] == Math.Max(-1, actual[i]), $"row {i} of {expected.Length}: {actual[i]} instead of {expected[i]}, {sequences[i].Sampling.Params}");
@@ -152,22 +152,4 @@ public sealed class SamplingTests : IDisposable
                 masks && id > 0 && random.Next(3) == 0 ? float.NegativeInfinity : ties ? random.Next(-8, 9) / 2f : (random.NextSingle() - 0.5f) * width),
         ];
     }
-
-    private static ModelConfig Config(int vocabulary) => new()
-    {
-        Architecture = "LlamaForCausalLM",
-        HiddenSize = 1,
-        Layers = 1,
-        Heads = 1,
-        KvHeads = 1,
-        HeadDim = 1,
-        IntermediateSize = 1,
-        VocabularySize = vocabulary,
-        MaxPositions = 1000,
-        RmsNormEpsilon = 1,
-        Rope = new RopeConfig { Theta = 1, RotaryDim = 0 },
-        Windows = [0],
-        UsesRope = [true],
-        EosTokenIds = [],
-    };
 }

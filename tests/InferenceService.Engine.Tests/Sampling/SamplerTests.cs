@@ -2,7 +2,6 @@ using System.Collections.Immutable;
 using InferenceService.Compute.Cpu;
 using InferenceService.Engine.Cache.Policies;
 using InferenceService.Engine.Sampling;
-using InferenceService.Models;
 
 namespace InferenceService.Engine.Tests.Sampling;
 
@@ -18,25 +17,7 @@ public sealed class SamplerTests : IDisposable
 
     public void Dispose() => _backend.Dispose();
 
-    private Sampler NewSampler(int vocabulary) => new(
-        new ModelConfig
-        {
-            Architecture = "LlamaForCausalLM",
-            HiddenSize = 1,
-            Layers = 1,
-            Heads = 1,
-            KvHeads = 1,
-            HeadDim = 1,
-            IntermediateSize = 1,
-            VocabularySize = vocabulary,
-            MaxPositions = 1000,
-            RmsNormEpsilon = 1,
-            Rope = new RopeConfig { Theta = 1, RotaryDim = 0 },
-            Windows = [0],
-            UsesRope = [true],
-            EosTokenIds = [.. Eos],
-        },
-        _backend);
+    private Sampler NewSampler(int vocabulary) => new(VocabularyOnly.Config(vocabulary, Eos), _backend);
 
     private static Sequence NewSequence(GenerationRequest request, int[] generated)
     {
