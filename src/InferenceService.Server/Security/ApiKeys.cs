@@ -7,7 +7,7 @@ namespace InferenceService.Server.Security;
 /// <summary>The keys of this server, as SHA-256 digests only. Filled at start, read-only afterwards.</summary>
 internal sealed class ApiKeys
 {
-    private readonly List<(byte[] Digest, ApiScope Scopes)> _keys = [];
+    private readonly List<(byte[] Digest, ApiKey Key)> _keys = [];
 
     /// <summary>Keys known.</summary>
     public int Count => _keys.Count;
@@ -36,22 +36,29 @@ internal sealed class ApiKeys
     /// <summary>Adds a key by its text.</summary>
     public void Add(string key, ApiScope scopes) => AddHash(SHA256.HashData(Encoding.UTF8.GetBytes(key)), scopes);
 
-    /// <summary>Adds a key by its digest.</summary>
-    public void AddHash(byte[] digest, ApiScope scopes) => _keys.Add((digest, scopes));
+    /// <summary>Adds a key by its digest; a key that is there already gets these scopes too.</summary>
+    public void AddHash(byte[] digest, ApiScope scopes)
+    {
+        int known = _keys.FindIndex(entry => entry.Digest.AsSpan().SequenceEqual(digest));
+        if (known >= 0)
+            _keys[known] = (digest, _keys[known].Key with { Scopes = _keys[known].Key.Scopes | scopes });
+        else
+            _keys.Add((digest, new ApiKey($"key-{_keys.Count + 1}", Convert.ToHexStringLower(digest), scopes)));
+    }
 
     /// <summary>
-    /// Scopes of the presented key; null when it is unknown. A missing key takes the same path (as an empty one), and every stored
+    /// The presented key; null when it is unknown. A missing key takes the same path (as an empty one), and every stored
     /// digest is compared in fixed time, so that neither tells the other apart by its duration.
     /// </summary>
-    public ApiScope? Find(string? presented)
+    public ApiKey? Find(string? presented)
     {
         Span<byte> digest = stackalloc byte[SHA256.HashSizeInBytes];
         SHA256.HashData(Encoding.UTF8.GetBytes(presented ?? ""), digest);
-        ApiScope? found = null;
-        foreach ((byte[] known, ApiScope scopes) in _keys)
+        ApiKey? found = null;
+        foreach ((byte[] known, ApiKey key) in _keys)
         {
             if (CryptographicOperations.FixedTimeEquals(known, digest))
-                found = (found ?? ApiScope.None) | scopes;
+                found = key;
         }
 
         return presented is null ? null : found;

@@ -19,15 +19,16 @@ internal sealed class BearerAuthentication(RequestDelegate next, ApiKeys keys)
         RouteAccess? access = context.GetEndpoint()?.Metadata.GetMetadata<RouteAccess>();
         if (!keys.Required || access == RouteAccess.Open || HttpMethods.IsOptions(context.Request.Method))
             return next(context);
-        if (keys.Find(Presented(context.Request.Headers)) is not { } scopes)
+        if (keys.Find(Presented(context.Request.Headers)) is not { } key)
         {
             context.Response.Headers.WWWAuthenticate = "Bearer";
             return OpenAiError.WriteAsync(context, Unauthorized);
         }
 
+        context.Features.Set(key);
         // Whoever may operate the server may also look at it.
         ApiScope needed = access?.Scope ?? ApiScope.Inference;
-        bool covered = (scopes & needed) == needed || (needed == ApiScope.Metrics && scopes.HasFlag(ApiScope.Admin));
+        bool covered = (key.Scopes & needed) == needed || (needed == ApiScope.Metrics && key.Scopes.HasFlag(ApiScope.Admin));
         return covered ? next(context) : OpenAiError.WriteAsync(context, Forbidden);
     }
 

@@ -9,4 +9,7 @@ internal sealed record RouteAccess(ApiScope Scope)
 
     /// <summary>Needs the metrics scope.</summary>
     public static RouteAccess Metrics { get; } = new(ApiScope.Metrics);
+
+    /// <summary>Needs the admin scope.</summary>
+    public static RouteAccess Admin { get; } = new(ApiScope.Admin);
 }

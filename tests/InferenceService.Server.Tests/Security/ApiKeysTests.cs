@@ -22,11 +22,22 @@ public sealed class ApiKeysTests
     {
         string digest = Convert.ToHexString(SHA256.HashData(Encoding.UTF8.GetBytes("by-digest")));
         var keys = ApiKeys.From(new AuthOptions { Keys = [new KeyOptions { Value = "by-text" }, new KeyOptions { Sha256 = digest, Scopes = ["admin", "Metrics"] }] });
-        Assert.Equal(ApiScope.Inference | ApiScope.Metrics, keys.Find("by-text"));
-        Assert.Equal(ApiScope.Admin | ApiScope.Metrics, keys.Find("by-digest"));
+        Assert.Equal(ApiScope.Inference | ApiScope.Metrics, keys.Find("by-text")?.Scopes);
+        Assert.Equal(ApiScope.Admin | ApiScope.Metrics, keys.Find("by-digest")?.Scopes);
         Assert.Null(keys.Find("by-tex"));
         Assert.Null(keys.Find(""));
         Assert.Null(keys.Find(null));
+    }
+
+    [Fact]
+    public void Keys_are_named_by_their_place_and_never_print_themselves()
+    {
+        var keys = ApiKeys.From(new AuthOptions { Keys = [new KeyOptions { Value = "one" }, new KeyOptions { Value = "two" }, new KeyOptions { Value = "one", Scopes = ["admin"] }] });
+        Assert.Equal(2, keys.Count);
+        Assert.Equal("key-1", keys.Find("one")?.ToString());
+        Assert.Equal("key-2", keys.Find("two")?.ToString());
+        Assert.Equal(ApiScope.Inference | ApiScope.Metrics | ApiScope.Admin, keys.Find("one")?.Scopes);
+        Assert.NotEqual(keys.Find("one")?.Id, keys.Find("two")?.Id);
     }
 
     [Fact]
@@ -36,9 +47,9 @@ public sealed class ApiKeysTests
         File.WriteAllText(_file, $"# team a\nfirst\n\nsecond metrics   # scraper\r\nsha256:{digest} inference,admin\n");
         var keys = ApiKeys.From(new AuthOptions { KeyFile = _file });
         Assert.Equal(3, keys.Count);
-        Assert.Equal(ApiScopes.Default, keys.Find("first"));
-        Assert.Equal(ApiScope.Metrics, keys.Find("second"));
-        Assert.Equal(ApiScope.Inference | ApiScope.Admin, keys.Find("third"));
+        Assert.Equal(ApiScopes.Default, keys.Find("first")?.Scopes);
+        Assert.Equal(ApiScope.Metrics, keys.Find("second")?.Scopes);
+        Assert.Equal(ApiScope.Inference | ApiScope.Admin, keys.Find("third")?.Scopes);
     }
 
     [Theory]
