@@ -6,6 +6,11 @@ using InferenceService.Engine.Cache.Policies;
 namespace InferenceService.Engine.Execution;
 
 /// <summary>The inputs of one forward pass, on the host while they are packed and on the device afterwards.</summary>
+/// <remarks>
+/// What the device gets goes as one block, in one copy: groups, row starts, rows in the sums, what is observed, the same tables for the rows
+/// with logits where they are wanted, block tables. Where a part begins follows from the number of sequences alone, so that a decode step padded
+/// to a size finds its tensors in the same place every time.
+/// </remarks>
 internal sealed class StepInput
 {
     private readonly IBackend _backend;
@@ -18,18 +23,12 @@ internal sealed class StepInput
     private readonly int[] _logitRows;
     private readonly int[] _groupRows;
     private readonly int[] _rowStarts;
-    private readonly int[] _logitGroupRows;
     private readonly int[] _logitStarts;
     private readonly int[] _sequenceRows;
     private readonly int[] _observed;
-    private readonly Tensor _deviceGroups;
-    private readonly Tensor _deviceRowStarts;
-    private readonly Tensor _deviceLogitGroups;
-    private readonly Tensor _deviceLogitStarts;
-    private readonly Tensor _deviceSequenceRows;
-    private readonly Tensor _deviceObserved;
     private int[] _tables;
-    private Tensor _deviceTables;
+    private int[] _block;
+    private Tensor _device;
     private int _sequences;
     private int _rows;
     private int _logits;
@@ -48,18 +47,13 @@ internal sealed class StepInput
         _sinkPositions = new int[maxRows];
         _groupRows = new int[maxSequences * groups * KvBatch.GroupFields];
         _rowStarts = new int[maxSequences + 1];
-        _logitGroupRows = endsEarly ? new int[_groupRows.Length] : [];
         _logitStarts = new int[maxSequences + 1];
         _sequenceRows = new int[maxSequences];
         _observed = new int[maxSequences * AttentionProbe.ObservedFields];
         _tables = new int[firstEntries];
-        _deviceGroups = backend.Allocate(DType.I32, maxSequences * groups, KvBatch.GroupFields);
-        _deviceRowStarts = backend.Allocate(DType.I32, 1, maxSequences + 1);
-        _deviceLogitGroups = endsEarly ? backend.Allocate(DType.I32, maxSequences * groups, KvBatch.GroupFields) : default;
-        _deviceLogitStarts = backend.Allocate(DType.I32, 1, maxSequences + 1);
-        _deviceSequenceRows = backend.Allocate(DType.I32, 1, maxSequences);
-        _deviceObserved = backend.Allocate(DType.I32, maxSequences, AttentionProbe.ObservedFields);
-        _deviceTables = backend.Allocate(DType.I32, 1, firstEntries);
+        int most = firstEntries + (endsEarly ? 2 : 1) * _groupRows.Length + _rowStarts.Length + _logitStarts.Length + _sequenceRows.Length + _observed.Length;
+        _block = new int[most];
+        _device = backend.Allocate(DType.I32, 1, most);
     }
 
     /// <summary>[rows] token ids.</summary>
@@ -75,10 +69,10 @@ internal sealed class StepInput
     public ReadOnlySpan<int> LogitRows => _logitRows.AsSpan(0, _logits);
 
     /// <summary>i32 [1, sequences] first row of each sequence in the sums; −1 = not observed.</summary>
-    public Tensor SequenceRows => _deviceSequenceRows.ColumnRange(0, _sequences);
+    public Tensor SequenceRows => Part(SequenceRowsAt, 1, _sequences);
 
     /// <summary>i32 [sequences, 5]: what each sequence wants observed.</summary>
-    public Tensor ObservedRows => _deviceObserved.RowRange(0, _sequences);
+    public Tensor ObservedRows => Part(ObservedAt, _sequences, AttentionProbe.ObservedFields);
 
     /// <summary>Sums that at least one sequence wants.</summary>
     public AttentionSums Wanted { get; private set; }
@@ -88,17 +82,33 @@ internal sealed class StepInput
 
     /// <summary>Tables of the step, as kernels see them.</summary>
     public KvBatch Kv(Tensor pool, KvBlockFormat format) => new(
-        pool, format, _sequences, _groups, _deviceGroups.RowRange(0, _sequences * _groups), _padded ? _deviceTables : _deviceTables.ColumnRange(0, _entries),
-        _deviceRowStarts.ColumnRange(0, _sequences + 1), _maxRows);
+        pool, format, _sequences, _groups, Part(0, _sequences * _groups, KvBatch.GroupFields), Part(TablesAt, 1, _padded ? _device.Columns - TablesAt : _entries),
+        Part(StartsAt, 1, _sequences + 1), _maxRows);
 
     /// <summary>The same tables for the rows with logits alone; null when all have some, or when the model has no use for it.</summary>
     /// <param name="kv">What <see cref="Kv"/> gave.</param>
-    public KvBatch? LogitKv(in KvBatch kv) => !_endsEarly || _logits == _rows ? null : kv with
+    public KvBatch? LogitKv(in KvBatch kv) => !HasLogitTables ? null : kv with
     {
-        Groups = _deviceLogitGroups.RowRange(0, _sequences * _groups),
-        RowStarts = _deviceLogitStarts.ColumnRange(0, _sequences + 1),
+        Groups = Part(LogitGroupsAt, _sequences * _groups, KvBatch.GroupFields),
+        RowStarts = Part(LogitStartsAt, 1, _sequences + 1),
         MaxRows = _maxLogits,
     };
+
+    private int GroupWords => _sequences * _groups * KvBatch.GroupFields;
+
+    private int StartsAt => GroupWords;
+
+    private int SequenceRowsAt => StartsAt + _sequences + 1;
+
+    private int ObservedAt => SequenceRowsAt + _sequences;
+
+    private int LogitGroupsAt => ObservedAt + _sequences * AttentionProbe.ObservedFields;
+
+    private int LogitStartsAt => LogitGroupsAt + (HasLogitTables ? GroupWords : 0);
+
+    private int TablesAt => LogitStartsAt + (HasLogitTables ? _sequences + 1 : 0);
+
+    private bool HasLogitTables => _endsEarly && _logits < _rows;
 
     /// <summary>Starts a new step.</summary>
     public void Clear() =>
@@ -154,30 +164,36 @@ internal sealed class StepInput
     /// <summary>Copies everything to the device.</summary>
     public void Upload()
     {
-        if (_deviceTables.Columns < _tables.Length)
-            _deviceTables = _backend.Allocate(DType.I32, 1, _tables.Length);
-        Upload(_groupRows, _sequences * _groups * KvBatch.GroupFields, _deviceGroups);
-        Upload(_tables, _entries, _deviceTables);
-        Upload(_rowStarts, _sequences + 1, _deviceRowStarts);
-        if (_endsEarly && _logits < _rows)
-            UploadLogitTables();
-        Upload(_sequenceRows, _sequences, _deviceSequenceRows);
-        Upload(_observed, _sequences * AttentionProbe.ObservedFields, _deviceObserved);
+        int words = TablesAt + _entries;
+        if (_block.Length < words)
+        {
+            _block = new int[Math.Max(words, 2 * _block.Length)];
+            _device = _backend.Allocate(DType.I32, 1, _block.Length);
+        }
+
+        _groupRows.AsSpan(0, GroupWords).CopyTo(_block);
+        _rowStarts.AsSpan(0, _sequences + 1).CopyTo(_block.AsSpan(StartsAt));
+        _sequenceRows.AsSpan(0, _sequences).CopyTo(_block.AsSpan(SequenceRowsAt));
+        _observed.AsSpan(0, _sequences * AttentionProbe.ObservedFields).CopyTo(_block.AsSpan(ObservedAt));
+        if (HasLogitTables)
+            AddLogitTables();
+        _tables.AsSpan(0, _entries).CopyTo(_block.AsSpan(TablesAt));
+        _backend.Upload(MemoryMarshal.AsBytes(_block.AsSpan(0, words)), _device);
     }
 
     /// <summary>To the rows with logits, which are a sequence's last, the rows before them are part of the cache.</summary>
-    private void UploadLogitTables()
+    private void AddLogitTables()
     {
-        _groupRows.AsSpan(0, _sequences * _groups * KvBatch.GroupFields).CopyTo(_logitGroupRows);
+        Span<int> groupRows = _block.AsSpan(LogitGroupsAt, GroupWords);
+        _groupRows.AsSpan(0, GroupWords).CopyTo(groupRows);
         for (int s = 0; s < _sequences; s++)
         {
             int before = _rowStarts[s + 1] - _rowStarts[s] - (_logitStarts[s + 1] - _logitStarts[s]);
             for (int group = s * _groups; group < (s + 1) * _groups; group++)
-                _logitGroupRows[group * KvBatch.GroupFields + 1] += before;
+                groupRows[group * KvBatch.GroupFields + 1] += before;
         }
 
-        Upload(_logitGroupRows, _sequences * _groups * KvBatch.GroupFields, _deviceLogitGroups);
-        Upload(_logitStarts, _sequences + 1, _deviceLogitStarts);
+        _logitStarts.AsSpan(0, _sequences + 1).CopyTo(_block.AsSpan(LogitStartsAt));
     }
 
     private void AddWatch(SequenceCache cache)
@@ -223,5 +239,5 @@ internal sealed class StepInput
         _entries += table.Count;
     }
 
-    private void Upload(int[] host, int count, Tensor device) => _backend.Upload(MemoryMarshal.AsBytes(host.AsSpan(0, count)), device);
+    private Tensor Part(int start, int rows, int columns) => Tensor.Dense(_device.Buffer, _device.Offset + start * sizeof(int), DType.I32, rows, columns);
 }
