@@ -48,7 +48,7 @@ internal static class Program
         builder.Services.AddRoutingCore().AddCors().AddSingleton(time ?? TimeProvider.System);
         builder.Services.AddSingleton(options).AddSingleton(options.Limits).AddSingleton(options.Streaming).AddSingleton(options.Admission);
         builder.Services.AddSingleton(options.Server).AddSingleton(options.Engine).AddSingleton(options.Logging).AddSingleton(options.Telemetry);
-        builder.Services.AddSingleton(environment).AddSingleton(console).AddSingleton(keys).AddSingleton(addresses);
+        builder.Services.AddSingleton(environment).AddSingleton(console).AddSingleton(keys).AddSingleton(addresses).AddSingleton<PrefixIsolation>();
         builder.Services.AddSingleton<ServerLifecycle>().AddSingleton<IHostLifetime, DrainingLifetime>();
         TelemetryServices.AddTo(builder, options.Telemetry, environment);
         builder.Services.AddSingleton<ModelCatalog>().AddSingleton<IModelCatalog>(services => services.GetRequiredService<ModelCatalog>());

@@ -49,6 +49,13 @@ internal sealed record EngineSection
     /// <summary>Reuse full prompt blocks between requests. Default true.</summary>
     public bool PrefixCaching { get; init; } = true;
 
+    /// <summary>
+    /// Between whom those blocks are shared. none: everybody; salt: requests with the same <c>cache_salt</c>; api-key: requests of the same key
+    /// (and salt); auto: api-key as soon as several keys are configured, else salt. Default auto.
+    /// </summary>
+    [OneOf("auto", "none", "salt", "api-key")]
+    public string PrefixIsolation { get; init; } = "auto";
+
     /// <summary>Long prompts are prefilled in chunks between decode steps; cannot be turned off. Default true.</summary>
     public bool ChunkedPrefill { get; init; } = true;
 

@@ -48,6 +48,7 @@ internal static class ServerFlags
         new("--max-num-batched-tokens", FlagKind.Value, "Engine:MaxNumBatchedTokens", "Most tokens of one step."),
         new("--block-size", FlagKind.Value, "Engine:BlockSize", "Tokens a KV block."),
         new("--enable-prefix-caching", FlagKind.Switch, "Engine:PrefixCaching", "Reuse full prompt blocks between requests."),
+        new("--prefix-isolation", FlagKind.Value, "Engine:PrefixIsolation", "Who shares reused prompt blocks: none (all do), salt, api-key; auto: api-key with several keys."),
         new("--enable-chunked-prefill", FlagKind.Switch, "Engine:ChunkedPrefill", "Always on; --no-enable-chunked-prefill is refused."),
         new("--scheduling-policy", FlagKind.Value, "Engine:SchedulingPolicy", "fcfs or priority."),
         new("--tensor-parallel-size", FlagKind.Value, "Engine:TensorParallelSize", "1; more comes later."),

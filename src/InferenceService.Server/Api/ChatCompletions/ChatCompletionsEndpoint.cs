@@ -4,17 +4,18 @@ using InferenceService.Server.Api.Requests;
 using InferenceService.Server.Configuration;
 using InferenceService.Server.Generation;
 using InferenceService.Server.Hosting;
+using InferenceService.Server.Security;
 
 namespace InferenceService.Server.Api.ChatCompletions;
 
 /// <summary><c>POST /v1/chat/completions</c>: the assistant's next message in a conversation.</summary>
 internal sealed class ChatCompletionsEndpoint(
-    RequestReader requests, LimitOptions limits, StreamingOptions streaming, UnknownFields unknown, AnswerSender sender, TimeProvider time)
+    RequestReader requests, LimitOptions limits, StreamingOptions streaming, UnknownFields unknown, PrefixIsolation isolation, AnswerSender sender, TimeProvider time)
 {
     /// <summary>Answers one request.</summary>
     public async Task HandleAsync(HttpContext http)
     {
-        if (await requests.ReadAsync(http, (json, model) => Read(http.Request, json, model)) is not { } read)
+        if (await requests.ReadAsync(http, (json, model) => Read(http, json, model)) is not { } read)
             return;
         (ChatCompletionRequest request, GenerationOrder order) = read.Content;
         AnswerHead head = AnswerHead.New("chatcmpl-", request.Generation, read.Name, read.Model, time);
@@ -23,10 +24,11 @@ internal sealed class ChatCompletionsEndpoint(
         await sender.SendAsync(http, AnswerKind.Chat, head, order, writer, options, request.Generation.Stream.Enabled);
     }
 
-    private (ChatCompletionRequest, GenerationOrder) Read(HttpRequest http, FieldReader json, ServedModel model)
+    private (ChatCompletionRequest, GenerationOrder) Read(HttpContext http, FieldReader json, ServedModel model)
     {
         ChatCompletionRequest request = ChatCompletionRequest.Read(json, limits, model.Engine.Model.Config.VocabularySize);
-        request = request with { Generation = PolicyChoice.Apply(http, request.Generation, model.Policies, json.Problems) };
+        request = request with { Generation = PolicyChoice.Apply(http.Request, request.Generation, model.Policies, json.Problems) };
+        request = request with { Generation = isolation.Apply(http, request.Generation, json.Problems) };
         unknown.Check(json);
         return Order(model, request, json.Problems) is { } order ? (request, order) : default;
     }

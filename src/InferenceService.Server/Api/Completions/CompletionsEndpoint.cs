@@ -5,19 +5,20 @@ using InferenceService.Server.Api.Requests;
 using InferenceService.Server.Configuration;
 using InferenceService.Server.Generation;
 using InferenceService.Server.Hosting;
+using InferenceService.Server.Security;
 
 namespace InferenceService.Server.Api.Completions;
 
 /// <summary><c>POST /v1/completions</c>: text that continues prompts.</summary>
 internal sealed class CompletionsEndpoint(
-    RequestReader requests, LimitOptions limits, StreamingOptions streaming, UnknownFields unknown, AnswerSender sender, TimeProvider time)
+    RequestReader requests, LimitOptions limits, StreamingOptions streaming, UnknownFields unknown, PrefixIsolation isolation, AnswerSender sender, TimeProvider time)
 {
     private const int DefaultMaxTokens = 16;
 
     /// <summary>Answers one request.</summary>
     public async Task HandleAsync(HttpContext http)
     {
-        if (await requests.ReadAsync(http, (json, model) => Read(http.Request, json, model)) is not { } read)
+        if (await requests.ReadAsync(http, (json, model) => Read(http, json, model)) is not { } read)
             return;
         (CompletionRequest request, GenerationOrder order) = read.Content;
         AnswerHead head = AnswerHead.New("cmpl-", request.Generation, read.Name, read.Model, time);
@@ -26,10 +27,11 @@ internal sealed class CompletionsEndpoint(
         await sender.SendAsync(http, AnswerKind.Completion, head, order, writer, options, request.Generation.Stream.Enabled);
     }
 
-    private (CompletionRequest, GenerationOrder) Read(HttpRequest http, FieldReader json, ServedModel model)
+    private (CompletionRequest, GenerationOrder) Read(HttpContext http, FieldReader json, ServedModel model)
     {
         CompletionRequest request = CompletionRequest.Read(json, limits, model);
-        request = request with { Generation = PolicyChoice.Apply(http, request.Generation, model.Policies, json.Problems) };
+        request = request with { Generation = PolicyChoice.Apply(http.Request, request.Generation, model.Policies, json.Problems) };
+        request = request with { Generation = isolation.Apply(http, request.Generation, json.Problems) };
         unknown.Check(json);
         return Order(model, request, json.Problems) is { } order ? (request, order) : default;
     }

@@ -53,7 +53,7 @@ internal sealed record GenerationFields
     public bool TokensAsIds { get; private init; }
     public bool ReturnTokenIds { get; private init; }
     public int Priority { get; private init; }
-    public string? CacheSalt { get; private init; }
+    public string? CacheSalt { get; init; }
     public string? RequestId { get; private init; }
 
     /// <summary>The KV policy that the body asks for; null = it does not say.</summary>
