@@ -1,5 +1,4 @@
 using System.Text.Json;
-using InferenceService.Engine;
 using InferenceService.Server.Api.Requests;
 using InferenceService.Server.Configuration;
 using InferenceService.Server.Hosting;
