@@ -1,6 +1,8 @@
+using System.Collections.Concurrent;
 using System.Security.Cryptography;
 using InferenceService.Compute;
 using InferenceService.Engine.Cache.Policies;
+using InferenceService.Engine.Scheduling;
 using InferenceService.Models;
 
 namespace InferenceService.Engine;
@@ -10,6 +12,7 @@ internal sealed class Door
 {
     private readonly InferenceEngine _engine;
     private readonly Inbox _inbox;
+    private readonly ConcurrentDictionary<int, ClientShare> _clients = new();
     private readonly EngineLoop _loop;
     private readonly Action<Generation> _cancel;
     private readonly Action _wake;
@@ -31,12 +34,13 @@ internal sealed class Door
         IKvPolicy policy = request.KvPolicy ?? _engine.DefaultPolicy;
         if (Refuse(request, policy) is SubmitResult refusal)
             return refusal;
-        if (!_inbox.TryReserve(request.Choices, request.PromptTokens.Length))
-            return new SubmitResult(null, Refusal.QueueFull, $"{_inbox.Choices} choices are waiting already");
+        ClientShare client = _clients.GetOrAdd(request.Client, static number => new ClientShare(number));
+        if (!_inbox.TryReserve(client, request.Choices, request.PromptTokens.Length))
+            return new SubmitResult(null, Refusal.QueueFull, $"{_inbox.Choices} choices are waiting already, {client.ChoicesAtDoor} of them the caller's own");
 
         long arrival = Interlocked.Increment(ref _arrivals);
         var ticket = new Ticket(
-            arrival, request.Sampling.Seed ?? DrawSeed(arrival), _engine.Time.GetTimestamp(), _engine.Options.Scheduling == SchedulingPolicy.Priority);
+            arrival, request.Sampling.Seed ?? DrawSeed(arrival), _engine.Time.GetTimestamp(), _engine.Options.Scheduling == SchedulingPolicy.Priority, client);
         var generation = new Generation(request, policy, ticket, _engine.Options.StreamCapacity, _cancel, _wake)
         {
             PrefixRoot = _loop.Cache.PrefixRoot(request.CacheSalt, policy.Mask),
@@ -48,6 +52,7 @@ internal sealed class Door
         }
 
         _inbox.Unreserve(request.Choices, request.PromptTokens.Length);
+        client.Unreserve(request.Choices, request.PromptTokens.Length);
         return Closed();
     }
 
@@ -120,6 +125,10 @@ internal sealed class Door
         CheckIds("Forced", request.Sampling.ForcedTokens.Span);
         ArgumentOutOfRangeException.ThrowIfNegative(request.MaxTokens);
         ArgumentOutOfRangeException.ThrowIfLessThan(request.Choices, 1);
+        ArgumentOutOfRangeException.ThrowIfNegative(request.Client);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(request.Client, GenerationRequest.MaxClient);
+        if (!double.IsFinite(request.Weight) || request.Weight <= 0)
+            throw new ArgumentOutOfRangeException(nameof(request), $"The weight {request.Weight} is not a finite number above 0.");
     }
 
     private void CheckIds(string kind, ReadOnlySpan<int> ids)

@@ -1,4 +1,5 @@
 using InferenceService.Engine.Cache.Policies;
+using InferenceService.Engine.Scheduling;
 
 namespace InferenceService.Engine;
 
@@ -27,7 +28,7 @@ internal sealed class Generation : GenerationStream
     /// <param name="roomAgain">Wakes the engine thread when a full channel was emptied.</param>
     public Generation(GenerationRequest request, IKvPolicy policy, Ticket ticket, int streamCapacity, Action<Generation> cancel, Action roomAgain)
     {
-        (Request, Policy, Arrived, _cancel) = (request, policy, ticket.Time, cancel);
+        (Request, Policy, Client, Arrived, _cancel) = (request, policy, ticket.Client, ticket.Time, cancel);
         Priority = ticket.UsesPriority ? request.Priority : 0;
         // All events of a short answer fit at once; a long one may leave StreamCapacity unread. One step writes at most one event a
         // choice, and an end without a token must always fit.
@@ -54,6 +55,12 @@ internal sealed class Generation : GenerationStream
 
     /// <summary>Lower runs first.</summary>
     public int Priority { get; }
+
+    /// <summary>Who sent it.</summary>
+    public ClientShare Client { get; }
+
+    /// <summary>Engine thread: its number in the order in which requests first entered a batch; 0 = it never did.</summary>
+    public long Entry { get; set; }
 
     /// <summary>Its choices.</summary>
     public Sequence[] Sequences { get; }
@@ -213,4 +220,5 @@ internal sealed class Generation : GenerationStream
 /// <param name="Seed">Seed of its choices.</param>
 /// <param name="Time">Monotonic time.</param>
 /// <param name="UsesPriority">The engine orders by priority.</param>
-internal readonly record struct Ticket(long Arrival, long Seed, long Time, bool UsesPriority);
+/// <param name="Client">Who sent it.</param>
+internal readonly record struct Ticket(long Arrival, long Seed, long Time, bool UsesPriority, ClientShare Client);

@@ -28,6 +28,15 @@ public sealed record GenerationRequest
     /// <summary>Lower runs first; only under <see cref="SchedulingPolicy.Priority"/>.</summary>
     public int Priority { get; init; }
 
+    /// <summary>Largest <see cref="Client"/>: the engine remembers what each was given.</summary>
+    public const int MaxClient = 4096;
+
+    /// <summary>Who sent it: requests of different numbers share the engine by <see cref="Weight"/>, within a priority. 0 = nobody tells callers apart.</summary>
+    public int Client { get; init; }
+
+    /// <summary>What is due to its client against the others, more than 0 and finite; the latest request's counts.</summary>
+    public double Weight { get; init; } = 1;
+
     /// <summary>Mixed into the first block hash: isolates prefix reuse between tenants. Null = shared.</summary>
     public string? CacheSalt { get; init; }
 

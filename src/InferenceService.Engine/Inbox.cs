@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using InferenceService.Engine.Scheduling;
 
 namespace InferenceService.Engine;
 
@@ -9,6 +10,12 @@ namespace InferenceService.Engine;
 /// </remarks>
 internal sealed class Inbox(int maxChoices, int maxTokens) : IDisposable
 {
+    /// <summary>
+    /// What one of several clients may hold of the queue, against what is left of it: the dynamic threshold of Choudhury and Hahne ("Dynamic
+    /// Queue Length Thresholds for Shared-Memory Packet Switches", 1998), under which n clients that take all they can leave 1/(1 + 4n) free.
+    /// </summary>
+    public const int ShareOfFree = 4;
+
     private readonly ConcurrentQueue<Generation> _arrivals = new();
     private readonly ConcurrentQueue<Generation> _cancellations = new();
     private readonly AutoResetEvent _signal = new(false);
@@ -20,12 +27,30 @@ internal sealed class Inbox(int maxChoices, int maxTokens) : IDisposable
     /// <summary>Choices accepted and not yet admitted.</summary>
     public int Choices => (int)(Volatile.Read(ref _reserved) >> 32);
 
-    /// <summary>Any thread: counts a request at the door; false when the queue is full. A request that is larger than the bound enters an empty queue.</summary>
-    public bool TryReserve(int choices, int tokens)
+    /// <summary>Prompt tokens of requests none of whose choices was admitted.</summary>
+    public int Tokens => (int)(Volatile.Read(ref _reserved) & uint.MaxValue);
+
+    /// <summary>
+    /// Any thread: counts a request at the door; false when the queue is full, or when its client would hold more than <see cref="ShareOfFree"/>
+    /// times what is left. A request that is larger than the bound enters an empty queue.
+    /// </summary>
+    public bool TryReserve(ClientShare client, int choices, int tokens)
+    {
+        if (!TryReserve(choices, tokens, out long before))
+            return false;
+        long freeChoices = maxChoices - (before >> 32), freeTokens = maxTokens - (before & uint.MaxValue);
+        bool bounded = client.Number != 0;
+        if (client.TryReserve(choices, tokens, bounded ? ShareOfFree * freeChoices : long.MaxValue, bounded ? ShareOfFree * freeTokens : long.MaxValue))
+            return true;
+        Unreserve(choices, tokens);
+        return false;
+    }
+
+    private bool TryReserve(int choices, int tokens, out long before)
     {
         while (true)
         {
-            long before = Volatile.Read(ref _reserved);
+            before = Volatile.Read(ref _reserved);
             long choicesAfter = (before >> 32) + choices, tokensAfter = (before & uint.MaxValue) + tokens;
             bool fits = before == 0 || (choicesAfter <= maxChoices && tokensAfter <= maxTokens);
             if (!fits)

@@ -63,6 +63,9 @@ public sealed class InferenceEngine : IAsyncDisposable
     /// <summary>Tokens of each step since start, decode and prompt chunks together.</summary>
     public Histogram StepTokens => _loop.StepTokens;
 
+    /// <summary>Prompt tokens of accepted requests that have not begun.</summary>
+    public int WaitingPromptTokens => _inbox.Tokens;
+
     /// <summary>Seconds of each step since start.</summary>
     public Histogram StepSeconds => _loop.StepSeconds;
 

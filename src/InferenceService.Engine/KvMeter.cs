@@ -85,8 +85,8 @@ internal sealed class KvMeter(KvCache cache, ModelConfig config)
             long device = 0, host = 0;
             for (int i = 0; i < roster.Running.Count; i++)
                 device += roster.Running[i].Generation.Policy.Name == counters.Name ? HeldBytes(roster.Running[i]) : 0;
-            for (int i = 0; i < roster.Waiting.Count; i++)
-                host += roster.Waiting[i].Swapped is SwappedKv swapped && roster.Waiting[i].Generation.Policy.Name == counters.Name ? swapped.Bytes : 0;
+            for (int i = 0; i < roster.Waiting.Entered.Count; i++)
+                host += roster.Waiting.Entered[i].Swapped is SwappedKv swapped && roster.Waiting.Entered[i].Generation.Policy.Name == counters.Name ? swapped.Bytes : 0;
             counters.SetHeld(device, host);
         }
 

@@ -161,11 +161,17 @@ internal sealed class Sequence
         Generation.SetError(error);
     }
 
-    /// <summary>True when this one runs before <paramref name="other"/>: priority, then arrival, then choice.</summary>
+    /// <summary>
+    /// True when this one runs before <paramref name="other"/>: priority, then the order in which requests first entered a batch (those that never
+    /// did come after those that did), then arrival, then choice.
+    /// </summary>
     public bool IsBefore(Sequence other)
     {
-        if (Generation.Priority != other.Generation.Priority)
-            return Generation.Priority < other.Generation.Priority;
+        Generation mine = Generation, others = other.Generation;
+        if (mine.Priority != others.Priority)
+            return mine.Priority < others.Priority;
+        if (mine.Entry != others.Entry)
+            return mine.Entry != 0 && (others.Entry == 0 || mine.Entry < others.Entry);
         return Arrival != other.Arrival ? Arrival < other.Arrival : Choice < other.Choice;
     }
 }

@@ -5,6 +5,7 @@ using InferenceService.Compute.Tests;
 using InferenceService.Engine;
 using InferenceService.Engine.Cache.Policies;
 using InferenceService.Engine.Sampling;
+using InferenceService.Engine.Scheduling;
 using InferenceService.Engine.Tests.Sampling;
 
 namespace InferenceService.Cuda.Tests;
@@ -131,7 +132,7 @@ public sealed class SamplingTests : IDisposable
     private static Sequence NewSequence(SamplingParams sampling, int[] prompt, int[] generated)
     {
         var request = new GenerationRequest { PromptTokens = prompt, MaxTokens = 100, Sampling = sampling };
-        var generation = new Generation(request, new FullKvPolicy(), new Ticket(1, sampling.Seed ?? 0, 0, false), 16, _ => { }, () => { });
+        var generation = new Generation(request, new FullKvPolicy(), new Ticket(1, sampling.Seed ?? 0, 0, false, new ClientShare(0)), 16, _ => { }, () => { });
         Sequence sequence = generation.Sequences[0];
         foreach (int token in generated)
         {

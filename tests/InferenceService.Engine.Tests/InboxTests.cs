@@ -1,5 +1,6 @@
 using InferenceService.Engine.Cache.Policies;
 using InferenceService.Engine.Sampling;
+using InferenceService.Engine.Scheduling;
 
 namespace InferenceService.Engine.Tests;
 
@@ -7,19 +8,44 @@ public sealed class InboxTests
 {
     private static Generation NewGeneration(Inbox inbox) => new(
         new GenerationRequest { PromptTokens = (int[])[1, 2], MaxTokens = 1, Sampling = new SamplingParams(), Choices = 2 },
-        new FullKvPolicy(), new Ticket(1, 0, 0, false), 16, inbox.EnqueueCancellation, inbox.Wake);
+        new FullKvPolicy(), new Ticket(1, 0, 0, false, new ClientShare(0)), 16, inbox.EnqueueCancellation, inbox.Wake);
 
     [Fact]
     public void Counts_are_bounded_and_given_back()
     {
         using var inbox = new Inbox(3, 10);
-        Assert.True(inbox.TryReserve(2, 4));
-        Assert.False(inbox.TryReserve(2, 1));
-        Assert.False(inbox.TryReserve(1, 7));
-        Assert.True(inbox.TryReserve(1, 6));
+        var all = new ClientShare(0);
+        Assert.True(inbox.TryReserve(all, 2, 4));
+        Assert.False(inbox.TryReserve(all, 2, 1));
+        Assert.False(inbox.TryReserve(all, 1, 7));
+        Assert.True(inbox.TryReserve(all, 1, 6));
+        Assert.Equal((3, 10), (inbox.Choices, inbox.Tokens));
         inbox.Unreserve(3, 10);
-        Assert.True(inbox.TryReserve(5, 50));
-        Assert.False(inbox.TryReserve(1, 1));
+        Assert.True(inbox.TryReserve(all, 5, 50));
+        Assert.False(inbox.TryReserve(all, 1, 1));
+    }
+
+    [Theory]
+    [InlineData(1)]
+    [InlineData(3)]
+    public void Clients_that_take_all_they_can_leave_room_for_another(int clients)
+    {
+        using var inbox = new Inbox(100, 1000);
+        ClientShare[] flood = [.. Enumerable.Range(1, clients).Select(number => new ClientShare(number))];
+        int[] taken = new int[clients];
+        for (int i = 0; i < 1000; i++)
+            taken[i % clients] += inbox.TryReserve(flood[i % clients], 1, 1) ? 1 : 0;
+        // Each holds four times what is left, so all of them together n times that.
+        Assert.InRange(100 - inbox.Choices, 100 / (1 + (clients * Inbox.ShareOfFree)) - 1, 100 / (1 + (clients * Inbox.ShareOfFree)) + 1);
+        Assert.InRange(taken.Max() - taken.Min(), 0, 1);
+        var late = new ClientShare(clients + 1);
+        Assert.True(inbox.TryReserve(late, 1, 1));
+        Assert.False(inbox.TryReserve(flood[0], 1, 1));
+        int choices = inbox.Choices;
+        flood[0].Unreserve(1, 1);
+        inbox.Unreserve(1, 1);
+        Assert.False(inbox.TryReserve(late, 100, 1));
+        Assert.Equal((choices - 1, 1, taken[0] - 1), (inbox.Choices, late.ChoicesAtDoor, flood[0].ChoicesAtDoor));
     }
 
     [Fact]

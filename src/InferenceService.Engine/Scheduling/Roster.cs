@@ -1,11 +1,12 @@
 namespace InferenceService.Engine.Scheduling;
 
-/// <summary>Who waits and who runs, both in the order of priority, arrival and choice; and what no longer waits at the door.</summary>
+/// <summary>Who waits and who runs, the latter in the order of <see cref="Sequence.IsBefore"/>; and what no longer waits at the door.</summary>
 /// <remarks>Moves sequences between the two; blocks are somebody else's business. Engine thread only.</remarks>
 internal sealed class Roster(int maxSequences)
 {
     private readonly List<Sequence> _running = new(maxSequences);
     private (int Choices, int Tokens) _leftDoor;
+    private long _entries;
 
     /// <summary>Sequences that hold blocks.</summary>
     public IReadOnlyList<Sequence> Running => _running;
@@ -22,6 +23,7 @@ internal sealed class Roster(int maxSequences)
     /// <summary>All choices of a request begin to wait.</summary>
     public void Enqueue(Generation generation)
     {
+        generation.Client.Weight = generation.Request.Weight;
         foreach (Sequence sequence in generation.Sequences)
         {
             sequence.State = SequenceState.Waiting;
@@ -34,14 +36,16 @@ internal sealed class Roster(int maxSequences)
     {
         Waiting.Remove(sequence);
         LeaveDoor(sequence);
+        sequence.State = SequenceState.Running;
+        if (sequence.Generation.Entry == 0)
+            Enter(sequence.Generation);
         int place = _running.Count;
         while (place > 0 && sequence.IsBefore(_running[place - 1]))
             place--;
         _running.Insert(place, sequence);
-        sequence.State = SequenceState.Running;
     }
 
-    /// <summary>A running sequence waits again, at its old place.</summary>
+    /// <summary>A running sequence waits again, before all of its priority that entered after it.</summary>
     public void PutBack(Sequence sequence)
     {
         _running.Remove(sequence);
@@ -63,8 +67,8 @@ internal sealed class Roster(int maxSequences)
     /// <summary>Everybody, for the end of the engine and for checks.</summary>
     public IEnumerable<Sequence> All()
     {
-        for (int place = 0; place < Waiting.Count; place++)
-            yield return Waiting[place];
+        foreach (Sequence sequence in Waiting.All())
+            yield return sequence;
         foreach (Sequence sequence in _running)
             yield return sequence;
     }
@@ -77,14 +81,28 @@ internal sealed class Roster(int maxSequences)
         return left;
     }
 
+    // The other choices of a request that enters wait where it will stand from now on.
+    private void Enter(Generation generation)
+    {
+        foreach (Sequence sibling in generation.Sequences)
+            if (sibling.State == SequenceState.Waiting)
+                Waiting.Remove(sibling);
+        generation.Entry = ++_entries;
+        Waiting.NoteServed(generation.Client);
+        foreach (Sequence sibling in generation.Sequences)
+            if (sibling.State == SequenceState.Waiting)
+                Waiting.Insert(sibling);
+    }
+
     private void LeaveDoor(Sequence sequence)
     {
         if (sequence.HasLeftDoor)
             return;
         sequence.HasLeftDoor = true;
         _leftDoor.Choices++;
-        if (!sequence.Generation.HasLeftDoor)
-            _leftDoor.Tokens += sequence.PromptLength;
+        int tokens = sequence.Generation.HasLeftDoor ? 0 : sequence.PromptLength;
+        _leftDoor.Tokens += tokens;
+        sequence.Generation.Client.Unreserve(1, tokens);
         sequence.Generation.HasLeftDoor = true;
     }
 }

@@ -5,9 +5,10 @@ namespace InferenceService.Engine.Scheduling;
 
 /// <summary>Decides who runs in the next step: decode first, then prompt chunks, then whoever waits, under one token budget.</summary>
 /// <remarks>
-/// Order everywhere is priority, then arrival. Nobody overtakes a waiting sequence that lacks blocks, and the newest running
-/// sequence gives way when an older one needs blocks, so the oldest always finishes: nobody starves within a priority. A sequence
-/// whose caller does not read is left out, and is the first to give way. Engine thread only.
+/// Order everywhere is priority, then who entered first; who enters next is the client's turn (<see cref="WaitingQueue"/>), which for one
+/// client is arrival. Nobody overtakes a waiting sequence that lacks blocks, unless its client was given more meanwhile; the one that
+/// entered last gives way when an earlier one needs blocks, and comes back before anybody new enters. So the first always finishes, and
+/// nobody starves within a priority. A sequence whose caller does not read is left out, and is the first to give way. Engine thread only.
 /// </remarks>
 internal sealed class Scheduler
 {
@@ -66,6 +67,9 @@ internal sealed class Scheduler
             if (sequence.Remaining > 1)
                 Continue(sequence);
         Admit();
+        foreach (ref readonly BatchItem item in _batch.Items)
+            if (item.Samples)
+                item.Sequence.Generation.Client.Charge(ClientShare.OutputCost);
         return _batch;
     }
 
@@ -208,12 +212,12 @@ internal sealed class Scheduler
     {
         if (Roster.IsFull && Roster.Waiting.Count > 0)
             ParkPaused();
-        for (int place = 0; place < Roster.Waiting.Count && !Roster.IsFull && _batch.Cost < _options.MaxBatchTokens;)
+        int skip = 0;
+        while (!Roster.IsFull && _batch.Cost < _options.MaxBatchTokens && Roster.Waiting.Next(skip) is Sequence sequence)
         {
-            Sequence sequence = Roster.Waiting[place];
             if (IsHeld(sequence) || IsPaused(sequence))
             {
-                place++;
+                skip++; // it has been in a batch: who never was is neither
                 continue;
             }
 
@@ -250,6 +254,7 @@ internal sealed class Scheduler
         }
 
         generation.WasAdmitted = true;
+        generation.Client.Charge(Math.Max(1, sequence.PromptLength - sequence.Computed));
         PromptTokens += sequence.PromptLength;
         generation.MarkScheduled(_time.GetTimestamp(), sequence.Computed);
     }

@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using InferenceService.Compute.Cpu;
 using InferenceService.Engine.Cache.Policies;
 using InferenceService.Engine.Sampling;
+using InferenceService.Engine.Scheduling;
 
 namespace InferenceService.Engine.Tests.Sampling;
 
@@ -21,7 +22,7 @@ public sealed class SamplerTests : IDisposable
 
     private static Sequence NewSequence(GenerationRequest request, int[] generated)
     {
-        var generation = new Generation(request, new FullKvPolicy(), new Ticket(1, request.Sampling.Seed ?? 0, 0, false), 16, _ => { }, () => { });
+        var generation = new Generation(request, new FullKvPolicy(), new Ticket(1, request.Sampling.Seed ?? 0, 0, false, new ClientShare(0)), 16, _ => { }, () => { });
         Sequence sequence = generation.Sequences[0];
         foreach (int token in generated)
         {

@@ -21,7 +21,7 @@ public sealed class ResidencyTests
         var swap = new KvSwap(model.Backend, cache, sums, long.MaxValue);
         var residency = new Residency(cache, swap, sums, new PromptChunks(model.Decoder.Layout, 16, 4), model.Config, TokenClasses.None);
         GenerationRequest request = EngineRun.Request(EngineRun.Prompt(promptTokens, 3), 5);
-        Sequence rider = new Generation(request, new LowestSumPolicy(4), new Ticket(1, 0, 0, false), 16, _ => { }, () => { }).Sequences[0];
+        Sequence rider = new Generation(request, new LowestSumPolicy(4), new Ticket(1, 0, 0, false, new ClientShare(0)), 16, _ => { }, () => { }).Sequences[0];
 
         Assert.True(residency.TryPrepare(rider, out _));
         residency.Leave(rider);
