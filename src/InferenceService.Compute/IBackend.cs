@@ -21,6 +21,14 @@ public interface IBackend : IDisposable
     /// <summary>Zeroed memory that lives until the backend is disposed.</summary>
     Tensor Allocate(DType type, int rows, int columns);
 
+    /// <summary>
+    /// Zeroed memory for what goes into products with weights of a format and nowhere else: f32, or the form to which such a product rounds x anyway.
+    /// <see cref="RmsNorm"/>, <see cref="AddRmsNorm"/> (one run a row) and <see cref="SiluMultiply"/> may write it, <see cref="MatMul(Tensor, in Weight, Tensor)"/>
+    /// reads it, and the product has the bits that it has of the same x in f32.
+    /// </summary>
+    /// <param name="format">Of the weights; int8 and int4 take each other's.</param>
+    Tensor AllocateOperand(WeightFormat format, int rows, int columns) => Allocate(DType.F32, rows, columns);
+
     /// <summary>Makes a host tensor (mapped file or host memory) readable by the other verbs: itself on the CPU, a copy on a device.</summary>
     Tensor Place(Tensor host);
 

@@ -9,7 +9,7 @@ namespace InferenceService.Cuda;
 
 /// <summary>The contract on an NVIDIA GPU: kernels of our own and cuBLASLt over device memory, one stream.</summary>
 /// <remarks>
-/// Activations are f32. Verbs only enqueue, and allocate nothing once their scratch has grown to the largest step seen. What depends on
+/// Activations are f32, but for what products round anyway: <see cref="Operands"/>. Verbs only enqueue, and allocate nothing once their scratch has grown to the largest step seen. What depends on
 /// contents (an id, a table entry, a row range that leads nowhere) is found by the kernel, which then reads and writes nothing, and is thrown
 /// by the next call that waits, or by the verb itself with <see cref="CudaOptions.CheckEachVerb"/>.
 /// </remarks>
@@ -53,7 +53,7 @@ public sealed unsafe class CudaBackend : IBackend
         _fault = new FaultRecord(device, _stream, _staging, FaultRecord.Allocate(_memory));
         _blas = new BlasProducts(device, _stream, _memory, options.ArenaBytes);
         _rows = new RowVerbs(_stream, _kernels, _fault);
-        _products = new ProductVerbs(_stream, _kernels, _memory, _blas, options.Deterministic);
+        _products = new ProductVerbs(_stream, _kernels, _memory, _rows, _blas, options.Deterministic);
         _cache = new CacheVerbs(device, _stream, _kernels, _memory, _fault, options);
         _sampling = new SamplingVerbs(_stream, _kernels, _fault);
     }
@@ -75,6 +75,15 @@ public sealed unsafe class CudaBackend : IBackend
     {
         Device.MakeCurrent();
         return _memory.Take(type, rows, columns);
+    }
+
+    /// <inheritdoc/>
+    public Tensor AllocateOperand(WeightFormat format, int rows, int columns)
+    {
+        if (!format.Holds(columns))
+            throw new ShapeException($"Weights in {format} have no {columns} columns.");
+        DType type = Operands.TypeOf(format);
+        return Allocate(type, rows, Operands.Stride(type, columns)).ColumnRange(0, columns);
     }
 
     /// <inheritdoc/>
@@ -164,7 +173,8 @@ public sealed unsafe class CudaBackend : IBackend
     /// <inheritdoc/>
     public void RmsNorm(Tensor x, Tensor weight, float epsilon, Tensor output)
     {
-        VerbShapes.RmsNorm(x, weight, output);
+        VerbShapes.RmsNorm(x, weight, Operands.AsF32(output));
+        CheckOperand(output, weight);
         Enter();
         _rows.Norm(null, x, weight, epsilon, output);
         Leave();
@@ -174,7 +184,8 @@ public sealed unsafe class CudaBackend : IBackend
     public void AddRmsNorm(Tensor x, Tensor residual, Tensor weight, float epsilon, Tensor output)
     {
         VerbShapes.SameShape(x, residual);
-        VerbShapes.RmsNorm(residual, weight, output);
+        VerbShapes.RmsNorm(residual, weight, Operands.AsF32(output));
+        CheckOperand(output, weight);
         Enter();
         _rows.Norm(x, residual, weight, epsilon, output);
         Leave();
@@ -192,13 +203,14 @@ public sealed unsafe class CudaBackend : IBackend
     /// <inheritdoc/>
     public void MatMul(Tensor x, in Weight weight, Tensor output)
     {
-        VerbShapes.MatMul(x, weight, output);
         if (weight.Format == WeightFormat.Stored)
         {
             MatMul(x, weight.Memory, output);
             return;
         }
 
+        VerbShapes.MatMul(Operands.AsF32(x), weight, output);
+        Operands.Check(x);
         if (x.Rows == 0 || weight.Rows == 0)
             return;
         Enter();
@@ -228,7 +240,8 @@ public sealed unsafe class CudaBackend : IBackend
     public void SiluMultiply(Tensor gate, Tensor up, Tensor output)
     {
         VerbShapes.SameShape(gate, up);
-        VerbShapes.SameShape(gate, output);
+        VerbShapes.SameShape(gate, Operands.AsF32(output));
+        Operands.Check(output);
         Enter();
         _rows.SiluMultiply(gate, up, output);
         Leave();
@@ -371,6 +384,13 @@ public sealed unsafe class CudaBackend : IBackend
     private static Tensor OnHost(in Tensor tensor) => tensor.Buffer is not DeviceArena
         ? tensor
         : throw new ShapeException($"A {tensor.Type} tensor [{tensor.Rows}, {tensor.Columns}] lies on the device; weights are packed from host memory.");
+
+    private static void CheckOperand(in Tensor output, in Tensor weight)
+    {
+        Operands.Check(output);
+        if (output.Type != DType.F32 && output.Columns != weight.Columns)
+            throw new ShapeException($"A norm of several runs of {weight.Columns} columns writes F32, not {output.Type}.");
+    }
 
     /// <summary>A short list for the next kernel, on the device; null when there is nothing in it.</summary>
     private ulong? Stage<T>(ReadOnlySpan<T> list) where T : unmanaged

@@ -23,7 +23,7 @@ public sealed class DecoderModel
     private DecoderModel(ModelConfig config, IBackend backend, KvLayout layout, DecoderLimits limits, WeightLoader loader, DecoderWeights weights)
     {
         (Config, Backend, Layout, Limits) = (config, backend, layout, limits);
-        _work = new Workspace(config, limits, backend);
+        _work = new Workspace(config, limits, backend, loader.Format);
         _loop = layout.IsCyclic ? new PromptLoop(config, limits, backend) : null;
         _rotary = new RotaryEmbedding(config.Rope, config.MaxPositions);
         _cosSin = new float[limits.MaxRows * config.Rope.RotaryDim];

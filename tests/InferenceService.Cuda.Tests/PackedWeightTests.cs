@@ -5,14 +5,14 @@ using InferenceService.Compute.Tests;
 
 namespace InferenceService.Cuda.Tests;
 
-/// <summary>Weights rounded to bfloat16, whose products round x too: by cuBLASLt, and by kernels of our own where rows are few or must not depend on each other; and weights in 8 and 4 bits.</summary>
+/// <summary>Weights rounded to bfloat16 or binary16, whose products round x too: by cuBLASLt, and by kernels of our own where rows are few or must not depend on each other; and weights in 8 and 4 bits.</summary>
 [RequiresCuda]
 public sealed class PackedWeightTests
 {
     [ContractFact]
     public void Product_is_that_of_the_rounded_operands()
     {
-        foreach (bool deterministic in (bool[])[false, true])
+        foreach ((WeightFormat format, bool deterministic) in ((WeightFormat, bool)[])[(WeightFormat.BF16, false), (WeightFormat.BF16, true), (WeightFormat.F16, false), (WeightFormat.F16, true)])
         {
             using CudaBackend backend = CudaUnderTest.Backend(options => options with { Deterministic = deterministic });
             foreach ((int m, int n, int k) in ((int, int, int)[])[(1, 1, 2), (3, 40, 30), (9, 33, 64), (1, 5, 1026), (33, 17, 96), (8, 16, 3000), (17, 3, 140)])
@@ -22,10 +22,10 @@ public sealed class PackedWeightTests
                 using var host = new HostBuffer(4L * n * k);
                 w.CopyTo(MemoryMarshal.Cast<byte, float>(host.Slice(0, 4 * n * k)));
                 Tensor source = Tensor.Dense(host, 0, DType.F32, n, k);
-                Weight weight = backend.AllocateWeight(WeightFormat.BF16, n, k);
+                Weight weight = backend.AllocateWeight(format, n, k);
                 int cut = n / 2;
                 WeightError error = backend.Pack(source.RowRange(cut, n - cut), weight, cut) + backend.Pack(source.RowRange(0, cut), weight, 0);
-                Assert.InRange(error.Relative, 1e-5, 1.0 / 256);
+                Assert.InRange(error.Relative, 1e-6, format == WeightFormat.BF16 ? 1.0 / 256 : 1.0 / 2048);
                 Tensor input = backend.Allocate(DType.F32, m, k), output = backend.Allocate(DType.F32, m, n);
                 backend.Upload(MemoryMarshal.AsBytes(x.AsSpan()), input);
                 backend.MatMul(input, weight, output);
@@ -35,7 +35,7 @@ public sealed class PackedWeightTests
                     double sum = 0, magnitude = 0;
                     for (int c = 0; c < k; c++)
                     {
-                        double product = (double)Rounded(x[i / n * k + c]) * Rounded(w[i % n * k + c]);
+                        double product = (double)Rounded(format, x[i / n * k + c]) * Rounded(format, w[i % n * k + c]);
                         (sum, magnitude) = (sum + product, magnitude + Math.Abs(product));
                     }
 
@@ -46,30 +46,46 @@ public sealed class PackedWeightTests
     }
 
     [ContractFact]
-    public void Rows_stored_in_bfloat16_go_as_they_lie()
+    public void What_binary16_cannot_hold_becomes_its_largest_and_what_is_not_finite_stays_so()
+    {
+        foreach (int rows in (int[])[1, 20]) // few rows, and cuBLASLt
+        {
+            float[] values = [.. Enumerable.Range(0, rows * 8).Select(i => i % 8 == 3 ? (i / 8 % 4) switch { 0 => 1e6f, 1 => -3e38f, 2 => float.NaN, _ => float.NegativeInfinity } : 0f)];
+            var x = new Matrix(DType.F32, rows, 8, values);
+            float[] output = Multiply(CudaUnderTest.Backend(), WeightFormat.F16, x, new Matrix(DType.F32, 1, 8, [.. Enumerable.Repeat(0.5f, 8)]), 0).Output;
+            for (int row = 0; row < rows; row++)
+                Assert.True(row % 4 < 2 ? output[row] == (row % 4 == 0 ? 32752f : -32752f) : !float.IsFinite(output[row]), $"row {row} is {output[row]}");
+        }
+    }
+
+    [ContractFact]
+    public void Rows_stored_in_the_format_go_as_they_lie()
     {
         using CudaBackend backend = CudaUnderTest.Backend();
         foreach (int k in (int[])[64, 60]) // whole and padded rows
         {
-            var random = new Random(k);
-            using HostBuffer narrow = new(2L * 5 * k), wide = new(4L * 5 * k);
-            for (int i = 0; i < 5 * k; i++)
+            foreach ((WeightFormat format, DType type) in ((WeightFormat, DType)[])[(WeightFormat.BF16, DType.BF16), (WeightFormat.F16, DType.F16)])
             {
-                ushort bits = (ushort)(BitConverter.SingleToUInt32Bits(random.NextSingle() - 0.5f) >> 16);
-                MemoryMarshal.Cast<byte, ushort>(narrow.Slice(0, 10 * k))[i] = bits;
-                MemoryMarshal.Cast<byte, uint>(wide.Slice(0, 20 * k))[i] = (uint)bits << 16;
-            }
+                var random = new Random(k);
+                using HostBuffer narrow = new(2L * 5 * k), wide = new(4L * 5 * k);
+                for (int i = 0; i < 5 * k; i++)
+                {
+                    float value = Rounded(format, random.NextSingle() - 0.5f);
+                    Half16(type, narrow.Slice(2 * i, 2), value);
+                    Half16(DType.F32, wide.Slice(4 * i, 4), value);
+                }
 
-            byte[][] packed = [.. new[] { Tensor.Dense(narrow, 0, DType.BF16, 5, k), Tensor.Dense(wide, 0, DType.F32, 5, k) }.Select(source =>
-            {
-                Weight weight = backend.AllocateWeight(WeightFormat.BF16, 5, k);
-                Assert.Equal(0, (backend.Pack(source.RowRange(2, 3), weight, 2) + backend.Pack(source.RowRange(0, 2), weight, 0)).Relative);
-                byte[] bytes = new byte[weight.Memory.ByteLength];
-                backend.Download(weight.Memory, bytes);
-                return bytes;
-            })];
-            Assert.Equal(packed[1], packed[0]);
-            Assert.Contains(packed[0], b => b != 0);
+                byte[][] packed = [.. new[] { Tensor.Dense(narrow, 0, type, 5, k), Tensor.Dense(wide, 0, DType.F32, 5, k) }.Select(source =>
+                {
+                    Weight weight = backend.AllocateWeight(format, 5, k);
+                    Assert.Equal(0, (backend.Pack(source.RowRange(2, 3), weight, 2) + backend.Pack(source.RowRange(0, 2), weight, 0)).Relative);
+                    byte[] bytes = new byte[weight.Memory.ByteLength];
+                    backend.Download(weight.Memory, bytes);
+                    return bytes;
+                })];
+                Assert.Equal(packed[1], packed[0]);
+                Assert.Contains(packed[0], b => b != 0);
+            }
         }
     }
 
@@ -93,7 +109,7 @@ public sealed class PackedWeightTests
     public void A_row_of_a_deterministic_product_has_the_same_bits_alone_and_in_a_batch()
     {
         static CudaBackend Backend() => CudaUnderTest.Backend(options => options with { Deterministic = true });
-        foreach (WeightFormat format in (WeightFormat[])[WeightFormat.BF16, WeightFormat.Int8, WeightFormat.Int4])
+        foreach (WeightFormat format in (WeightFormat[])[WeightFormat.BF16, WeightFormat.F16, WeightFormat.Int8, WeightFormat.Int4])
         {
             var random = new Random(7);
             Matrix x = Matrix.Random(random, DType.F32, 50, 352), w = Matrix.Random(random, DType.BF16, 9, 352);
@@ -106,7 +122,7 @@ public sealed class PackedWeightTests
     [ContractFact]
     public void Not_a_number_spoils_its_row_and_no_other_and_zeros_stay_zeros()
     {
-        foreach (WeightFormat format in (WeightFormat[])[WeightFormat.BF16, WeightFormat.Int8, WeightFormat.Int4])
+        foreach (WeightFormat format in (WeightFormat[])[WeightFormat.BF16, WeightFormat.F16, WeightFormat.Int8, WeightFormat.Int4])
         {
             foreach (float poison in (float[])[float.NaN, float.PositiveInfinity, 0])
             {
@@ -169,8 +185,10 @@ public sealed class PackedWeightTests
 
     private static float[] Numbers(Random random, int count) => [.. Enumerable.Range(0, count).Select(_ => random.NextSingle() - 0.5f)];
 
-    private static float Rounded(float value)
+    private static float Rounded(WeightFormat format, float value)
     {
+        if (format == WeightFormat.F16)
+            return (float)(Half)value;
         uint bits = BitConverter.SingleToUInt32Bits(value);
         return BitConverter.UInt32BitsToSingle((bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000);
     }

@@ -17,7 +17,7 @@ public sealed class WeightInvarianceTests
             {
                 if (!family.IsSupported() || !path.IsSupported())
                     continue;
-                foreach (WeightFormat format in Enum.GetValues<WeightFormat>())
+                foreach (WeightFormat format in Enum.GetValues<WeightFormat>().Where(format => format != WeightFormat.F16)) // which the processor leaves as stored
                     data.Add(family, path, format);
             }
 

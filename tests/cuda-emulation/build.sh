@@ -29,7 +29,7 @@ for source in "$kernels"/*.cu ../InferenceService.Cuda.Tests/Modules/*.cu; do
   generated=$out/$name.kernels.cpp
   {
     printf '#include "%s"\n#include "registry.h"\n' "$(realpath "$source")"
-    sed -n -e 's/^extern "C" __global__ void .*[ )]\([a-z0-9_]\+\)([A-Za-z]* [a-z]).*/static bool added_\1 = add_kernel("'"$name"'", "\1", \1);/p' -e 's/^[A-Z]*(\([a-z0-9_]*\), KV_.*/static bool added_\1 = add_kernel("'"$name"'", "\1", \1);/p' "$source"
+    sed -n -e 's/^extern "C" __global__ void .*[ )]\([a-z0-9_]\+\)([A-Za-z]* [a-z]).*/static bool added_\1 = add_kernel("'"$name"'", "\1", \1);/p' -e 's/^[A-Z_]*(\([a-z0-9_]*\), KV_.*/static bool added_\1 = add_kernel("'"$name"'", "\1", \1);/p' "$source"
   } > "$generated.new"
   # The kernel file's own text belongs to the key.
   printf '// %s\n' "$(sha256sum < "$source")" >> "$generated.new"

@@ -66,7 +66,10 @@ inline float bf16(u32 word, int half) {
   return f;
 }
 
-inline void mma_bf16(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+inline float half_float(u16 h);
+inline float narrow_of(u32 word, int half, bool binary16) { return binary16 ? half_float((u16)(word >> (16 * half))) : bf16(word, half); }
+
+inline void mma_narrow(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1, bool binary16) {
   const Words* all = exchange({{a[0], a[1], a[2], a[3], b0, b1}});
   const int lane = block->current & 31;
   for (int r = 0; r < 4; r++) {
@@ -74,7 +77,8 @@ inline void mma_bf16(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
     double sum = d[r];
     for (int k = 0; k < 16; k++) {
       const int from = (k & 7) >> 1;
-      sum += (double)bf16(all[(row & 7) * 4 + from].word[(row >> 3) + 2 * (k >> 3)], k & 1) * bf16(all[column * 4 + from].word[4 + (k >> 3)], k & 1);
+      sum += (double)narrow_of(all[(row & 7) * 4 + from].word[(row >> 3) + 2 * (k >> 3)], k & 1, binary16)
+        * narrow_of(all[column * 4 + from].word[4 + (k >> 3)], k & 1, binary16);
     }
     d[r] = cut_off(sum);
   }
@@ -146,8 +150,12 @@ inline u16 half_of_number(float f) {                               // to nearest
 #define gridDim (emulation::block->grid)
 inline void __syncthreads() { emulation::barrier(); }
 inline u32 kv_shuffle_xor_bits(u32 v, int mask) { return emulation::exchange({{v}})[(emulation::block->current & 31) ^ mask].word[0]; }
+inline u32 kv_pack_half(float low, float high) {
+  return (low != low ? 0x7fffu : emulation::half_of_number(low)) | (u32)(high != high ? 0x7fffu : emulation::half_of_number(high)) << 16;
+}
 inline u32 kv_pack_bf16(float low, float high) { return emulation::to_bf16(low) | (u32)emulation::to_bf16(high) << 16; }
-inline void kv_mma_bf16(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) { emulation::mma_bf16(d, a, b0, b1); }
+inline void kv_mma_bf16(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) { emulation::mma_narrow(d, a, b0, b1, false); }
+inline void kv_mma_half(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) { emulation::mma_narrow(d, a, b0, b1, true); }
 inline void kv_mma_bytes(int (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) { emulation::mma_bytes(d, a, b0, b1); }
 inline void kv_matrices(u32 (&r)[4], const void* row) { emulation::matrices(r, row, false); }
 inline void kv_matrices_turned(u32 (&r)[4], const void* row) { emulation::matrices(r, row, true); }

@@ -1,4 +1,4 @@
-// A stand-in for cuBLASLt: one naive product, column-major as the original, sums in binary64. Refuses bfloat16 operands that are not aligned
+// A stand-in for cuBLASLt: one naive product, column-major as the original, sums in binary64. Refuses 16-bit operands that are not aligned
 // to 16 bytes, which the original would multiply slowly or not at all.
 #include "streams.h"
 #include "injection.h"
@@ -14,13 +14,14 @@ struct Preference { u64 workspace = 0; };
 double at(const Layout& l, const void* p, u64 row, u64 column) {
   const u64 i = column * l.stride + row;
   if (l.type == 0) return ((const float*)p)[i];
+  if (l.type == 2) return (double)((const _Float16*)p)[i];
   const u32 bits = (u32)((const u16*)p)[i] << 16;
   float f;
   memcpy(&f, &bits, 4);
   return f;
 }
 bool aligned(const Layout& l, const void* p) { return l.type == 0 || ((u64)p % 16 == 0 && l.stride % 8 == 0); }
-bool known(const Layout& l) { return l.type == 0 || l.type == 14; }
+bool known(const Layout& l) { return l.type == 0 || l.type == 2 || l.type == 14; }
 }
 
 extern "C" {

@@ -61,7 +61,7 @@ public sealed class CpuBackend : IBackend
     public Tensor Place(Tensor host) => host;
 
     /// <inheritdoc/>
-    public bool Supports(WeightFormat format, int columns) => format.Holds(columns);
+    public bool Supports(WeightFormat format, int columns) => format != WeightFormat.F16 && format.Holds(columns);
 
     /// <inheritdoc/>
     public string PackedLayout => WeightLayout.Name;
@@ -69,7 +69,7 @@ public sealed class CpuBackend : IBackend
     /// <inheritdoc/>
     public Weight AllocateWeight(WeightFormat format, int rows, int columns)
     {
-        if (format == WeightFormat.Stored || rows < 0 || !format.Holds(columns))
+        if (format == WeightFormat.Stored || rows < 0 || !Supports(format, columns))
             throw new ShapeException($"A weight [{rows}, {columns}] cannot be packed as {format}.");
         _host.Generate(format); // while weights load, not in the first step
         Tensor panels = Allocate(DType.U8, WeightLayout.Panels(rows), WeightLayout.PanelBytes(format, columns));

@@ -1,34 +1,7 @@
 // Products of weights in 8 and 4 bits, for many rows: x rounded to signed bytes, sums of products of codes by tensor cores, exact; scales come after.
 #include "weights.cuh"
 
-struct RoundArgs { const float* x; u8* codes; float* scales; i64 xStride; int columns, runs; };
-
-// x to signed bytes with one scale a run: largest magnitude / 127; zeros below 2^-100, NaN where something is not finite.
-// grid = (rows, runs), block = 256
-extern "C" __global__ void __launch_bounds__(256) round_rows(RoundArgs a) {
-  __shared__ float part[8];
-  const int tid = threadIdx.x, column = blockIdx.y * RUN + tid;
-  const u64 row = blockIdx.x;
-  const float value = column < a.columns ? a.x[row * a.xStride + column] : 0.f;
-  u32 magnitude = kv_float_bits(value) & 0x7fffffff;                // magnitudes compare as integers do, and a NaN's is above infinity's
-  for (int mask = 16; mask; mask >>= 1) {
-    const u32 other = kv_shuffle_xor_bits(magnitude, mask);
-    magnitude = magnitude > other ? magnitude : other;
-  }
-  if ((tid & 31) == 0) part[tid >> 5] = kv_bits_float(magnitude);
-  __syncthreads();
-  u32 most = 0;
-  for (int i = 0; i < 8; i++) most = kv_float_bits(part[i]) > most ? kv_float_bits(part[i]) : most;
-  const float largest = kv_bits_float(most);
-  const bool finite = most < 0x7f800000, usable = finite && largest >= 7.888609e-31f;
-  if (column < a.columns) {
-    const int code = usable ? (int)kv_round(kv_multiply(value, kv_divide(127.f, largest))) : 0;
-    a.codes[row * a.columns + column] = (u8)code;
-  }
-  if (tid == 0) a.scales[row * a.runs + blockIdx.y] = usable ? kv_divide(largest, 127.f) : finite ? 0.f : kv_bits_float(0x7fc00000);
-}
-
-struct IntegerArgs { const u8* codes; const float* scales; const u8* weight; float* output; i64 weightBytes, outputStride; int rows, inner, columns, runs; };
+struct IntegerArgs { const u8* codes; const u8* weight; float* output; i64 codeBytes, weightBytes, outputStride; int rows, inner, columns, padding; };
 
 enum { OUTPUTS = 128, ROWS = 64, COLUMNS = 128, THREADS = 256 };    // a CTA's tile: rows of the weight, rows of x; columns of a step
 
@@ -53,7 +26,7 @@ template<int BITS> __device__ __forceinline__ void integer_product(const Integer
   const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, t = lane & 3, firstColumn = blockIdx.x * OUTPUTS, firstRow = blockIdx.y * ROWS;
   const int left = warp % 4 * 32, right = warp / 4 * 32;            // the warp's place in the tile
   const u8* weight = a.weight + (i64)firstColumn * a.weightBytes;
-  const u8* codes = a.codes + (u64)firstRow * a.inner;
+  const u8* codes = a.codes + (i64)firstRow * a.codeBytes;
   const i64 scaleBytes = BITS == 8 ? a.inner : a.inner / 2;
   const u8* scales[4];                                              // of the lane's rows of the weight
   KV_UNROLL for (int i = 0; i < 4; i++) {
@@ -69,14 +42,14 @@ template<int BITS> __device__ __forceinline__ void integer_product(const Integer
   }
 
   kv_tile<BITS>(shared, weight, a.weightBytes, OUTPUTS, a.columns - firstColumn, 0, a.inner);
-  kv_tile<8>(shared + LEFT, codes, a.inner, ROWS, a.rows - firstRow, 0, a.inner);
+  kv_tile<8>(shared + LEFT, codes, a.codeBytes, ROWS, a.rows - firstRow, 0, a.inner);
   for (int base = 0, stage = 0; base < a.inner; base += COLUMNS, stage ^= 1) {
     kv_copy_wait();
     __syncthreads();                                                // the stage is there, and all are done with the other one
     if (base + COLUMNS < a.inner) {
       uint4* next = shared + (stage ^ 1) * STAGE;
       kv_tile<BITS>(next, weight, a.weightBytes, OUTPUTS, a.columns - firstColumn, base + COLUMNS, a.inner);
-      kv_tile<8>(next + LEFT, codes, a.inner, ROWS, a.rows - firstRow, base + COLUMNS, a.inner);
+      kv_tile<8>(next + LEFT, codes, a.codeBytes, ROWS, a.rows - firstRow, base + COLUMNS, a.inner);
     }
     const uint4* w = shared + stage * STAGE;
     const uint4* x = w + LEFT;
@@ -84,7 +57,7 @@ template<int BITS> __device__ __forceinline__ void integer_product(const Integer
     KV_UNROLL for (int n = 0; n < 4; n++) {
       KV_UNROLL for (int i = 0; i < 2; i++) {
         const int row = firstRow + right + n * 8 + 2 * t + i;
-        xScale[n][i] = row < a.rows ? a.scales[(u64)row * a.runs + base / RUN] : 0.f;
+        xScale[n][i] = row < a.rows ? ((const float*)(a.codes + (i64)row * a.codeBytes + a.inner))[base / RUN] : 0.f;
       }
     }
     u32 packed[2][4];

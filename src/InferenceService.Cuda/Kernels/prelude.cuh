@@ -67,6 +67,12 @@ __device__ __forceinline__ void kv_mma_bf16(float (&d)[4], const u32 (&a)[4], u3
   asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
     : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
+// The same of binary16.
+__device__ __forceinline__ u32 kv_pack_half(float low, float high) { u32 r; asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low)); return r; }
+__device__ __forceinline__ void kv_mma_half(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+    : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]) : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
 // The same of signed bytes: a[16][32], columns 4t to 4t + 3 and 16 more on; b[32][8]. Exact.
 __device__ __forceinline__ void kv_mma_bytes(int (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
   asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
@@ -94,7 +100,7 @@ __device__ __forceinline__ void kv_copy_wait() { asm volatile("cp.async.wait_all
 #endif
 
 // The rest is the same everywhere.
-enum { KV_F32 = 0, KV_F16 = 1, KV_BF16 = 2 };                     // InferenceService.Compute.DType
+enum { KV_F32 = 0, KV_F16 = 1, KV_BF16 = 2, KV_BYTES = 5 };       // InferenceService.Compute.DType
 
 __device__ __forceinline__ int kv_least(int a, int b) { return a < b ? a : b; }
 __device__ __forceinline__ int kv_most(int a, int b) { return a > b ? a : b; }

@@ -6,8 +6,7 @@
 
 enum { THREADS = 256, WARPS = THREADS / 32, OUTPUTS = 16 };
 
-// xStride in elements; codes have none, their rows follow each other.
-struct SkinnyArgs { const void* x; const float* scales; const u8* weight; float* output; i64 xStride, weightBytes, outputStride; int rows, inner, columns, runs; };
+struct SkinnyArgs { const u8* x; const u8* weight; float* output; i64 xBytes, weightBytes, outputStride; int rows, inner, columns, padding; };
 
 // What the warps have summed for 16 columns and 8·TILES rows, to the output.
 template<int TILES> __device__ __forceinline__ void kv_finish(const SkinnyArgs& a, const float (&sum)[TILES][4]) {
@@ -35,21 +34,20 @@ __device__ __forceinline__ void kv_weight_rows(const SkinnyArgs& a, const u8* (&
 
 __device__ __forceinline__ uint4 kv_piece(const u8* row, i64 byte, bool there) { return row && there ? *(const uint4*)(row + byte) : uint4{0, 0, 0, 0}; }
 
-// Eight elements of a row of x, rounded to bfloat16.
-__device__ __forceinline__ uint4 kv_round8(const float* x, int k, int inner) {
-  float v[8];
-  if (k + 8 <= inner && ((u64)(x + k) & 15) == 0) {
-    const uint4 low = ((const uint4*)(x + k))[0], high = ((const uint4*)(x + k))[1];
-    const u32 words[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
-    KV_UNROLL for (int i = 0; i < 8; i++) v[i] = kv_bits_float(words[i]);
-  } else {
-    KV_UNROLL for (int i = 0; i < 8; i++) v[i] = k + i < inner ? x[k + i] : 0.f;
-  }
-  return uint4{kv_pack_bf16(v[0], v[1]), kv_pack_bf16(v[2], v[3]), kv_pack_bf16(v[4], v[5]), kv_pack_bf16(v[6], v[7])};
+// Eight elements of a row of x as the weight has them: rounded here, or as they lie.
+template<int T, int X> __device__ __forceinline__ uint4 kv_columns(const u8* row, int k, int inner) {
+  if (X == T) return kv_piece(row, 2 * (i64)k, k < inner);
+  float v[EACH_LANE];
+  kv_load_columns((const float*)row, k, inner, v);
+  return kv_narrow_columns<T>(v);
+}
+template<int T> __device__ __forceinline__ void kv_multiply_tiles(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+  if (T == KV_F16) kv_mma_half(d, a, b0, b1);
+  else kv_mma_bf16(d, a, b0, b1);
 }
 
 // grid = (columns / 16, rows / (8·TILES)), block = 256. A warp's share of a row of the weight: 256 bytes, then 2 KiB further on
-template<int TILES> __device__ __forceinline__ void skinny_bf16(const SkinnyArgs& a) {
+template<int T, int X, int TILES> __device__ __forceinline__ void skinny_narrow(const SkinnyArgs& a) {
   constexpr int STEPS = 4, SHARE = STEPS * 32;
   const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, firstRow = blockIdx.y * 8 * TILES;
   const u8* rows[2];
@@ -70,9 +68,9 @@ template<int TILES> __device__ __forceinline__ void skinny_bf16(const SkinnyArgs
       KV_UNROLL for (int n = 0; n < TILES; n++) {
         const int row = firstRow + n * 8 + lane / 4;
         uint4 x = {0, 0, 0, 0};
-        if (row < a.rows) x = kv_round8((const float*)a.x + (u64)row * a.xStride, k, a.inner);
-        kv_mma_bf16(sum[n], first, x.x, x.y);
-        kv_mma_bf16(sum[n], second, x.z, x.w);
+        if (row < a.rows) x = kv_columns<T, X>(a.x + (i64)row * a.xBytes, k, a.inner);
+        kv_multiply_tiles<T>(sum[n], first, x.x, x.y);
+        kv_multiply_tiles<T>(sum[n], second, x.z, x.w);
       }
     }
   }
@@ -101,16 +99,16 @@ template<int BITS, int TILES> __device__ __forceinline__ void skinny_integer(con
   KV_UNROLL for (int n = 0; n < TILES; n++) {
     KV_UNROLL for (int i = 0; i < 4; i++) sum[n][i] = 0.f;
   }
-  for (int run = warp; run < a.runs; run += WARPS) {
+  for (int run = warp; run * RUN < a.inner; run += WARPS) {
     const int base = run * RUN;
     const u8* x[TILES];
     float xScale[TILES][2];
     KV_UNROLL for (int n = 0; n < TILES; n++) {
       const int row = firstRow + n * 8 + lane / 4;
-      x[n] = row < a.rows ? (const u8*)a.x + (u64)row * a.inner : (const u8*)0;
+      x[n] = row < a.rows ? a.x + (i64)row * a.xBytes : (const u8*)0;
       KV_UNROLL for (int i = 0; i < 2; i++) {
         const int column = firstRow + n * 8 + 2 * t + i;
-        xScale[n][i] = column < a.rows ? a.scales[(u64)column * a.runs + run] : 0.f;
+        xScale[n][i] = column < a.rows ? ((const float*)(a.x + (i64)column * a.xBytes + a.inner))[run] : 0.f;
       }
     }
     int dot[TILES][4];
@@ -154,12 +152,24 @@ template<int BITS, int TILES> __device__ __forceinline__ void skinny_integer(con
   kv_finish<TILES>(a, sum);
 }
 
-extern "C" __global__ void __launch_bounds__(256) skinny_bf16_8(SkinnyArgs a) { skinny_bf16<1>(a); }
-extern "C" __global__ void __launch_bounds__(256) skinny_bf16_16(SkinnyArgs a) { skinny_bf16<2>(a); }
-extern "C" __global__ void __launch_bounds__(256) skinny_bf16_32(SkinnyArgs a) { skinny_bf16<4>(a); }
-extern "C" __global__ void __launch_bounds__(256) skinny_int8_8(SkinnyArgs a) { skinny_integer<8, 1>(a); }
-extern "C" __global__ void __launch_bounds__(256) skinny_int8_16(SkinnyArgs a) { skinny_integer<8, 2>(a); }
-extern "C" __global__ void __launch_bounds__(256) skinny_int8_32(SkinnyArgs a) { skinny_integer<8, 4>(a); }
-extern "C" __global__ void __launch_bounds__(256) skinny_int4_8(SkinnyArgs a) { skinny_integer<4, 1>(a); }
-extern "C" __global__ void __launch_bounds__(256) skinny_int4_16(SkinnyArgs a) { skinny_integer<4, 2>(a); }
-extern "C" __global__ void __launch_bounds__(256) skinny_int4_32(SkinnyArgs a) { skinny_integer<4, 4>(a); }
+// x is of another type than the weight (f32, rounded here), or of the same.
+#define SKINNY_FLOATS(name, T, X, TILES) extern "C" __global__ void __launch_bounds__(256) name(SkinnyArgs a) { skinny_narrow<T, X, TILES>(a); }
+SKINNY_FLOATS(skinny_bf16_8, KV_BF16, KV_F32, 1)
+SKINNY_FLOATS(skinny_bf16_16, KV_BF16, KV_F32, 2)
+SKINNY_FLOATS(skinny_bf16_32, KV_BF16, KV_F32, 4)
+SKINNY_FLOATS(skinny_bf16_as_is_8, KV_BF16, KV_BF16, 1)
+SKINNY_FLOATS(skinny_bf16_as_is_16, KV_BF16, KV_BF16, 2)
+SKINNY_FLOATS(skinny_bf16_as_is_32, KV_BF16, KV_BF16, 4)
+SKINNY_FLOATS(skinny_f16_8, KV_F16, KV_F32, 1)
+SKINNY_FLOATS(skinny_f16_16, KV_F16, KV_F32, 2)
+SKINNY_FLOATS(skinny_f16_32, KV_F16, KV_F32, 4)
+SKINNY_FLOATS(skinny_f16_as_is_8, KV_F16, KV_F16, 1)
+SKINNY_FLOATS(skinny_f16_as_is_16, KV_F16, KV_F16, 2)
+SKINNY_FLOATS(skinny_f16_as_is_32, KV_F16, KV_F16, 4)
+#define SKINNY_INTEGERS(name, T, BITS, TILES) extern "C" __global__ void __launch_bounds__(256) name(SkinnyArgs a) { skinny_integer<BITS, TILES>(a); }
+SKINNY_INTEGERS(skinny_int8_8, KV_BYTES, 8, 1)
+SKINNY_INTEGERS(skinny_int8_16, KV_BYTES, 8, 2)
+SKINNY_INTEGERS(skinny_int8_32, KV_BYTES, 8, 4)
+SKINNY_INTEGERS(skinny_int4_8, KV_BYTES, 4, 1)
+SKINNY_INTEGERS(skinny_int4_16, KV_BYTES, 4, 2)
+SKINNY_INTEGERS(skinny_int4_32, KV_BYTES, 4, 4)

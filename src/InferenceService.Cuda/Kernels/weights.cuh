@@ -1,9 +1,9 @@
 // Weights in 8 and 4 bits as kernels see them. A row: its codes (4 bits: byte i of a group of 32 holds elements i and i + 16, each + 8), then its
-// scales (f32 a run of 256, or f16 a group of 32). x comes rounded to signed bytes with one f32 scale a run.
+// scales (f32 a run of 256, or f16 a group of 32). x comes as operand.cuh rounds it.
 #pragma once
-#include "prelude.cuh"
+#include "operand.cuh"
 
-enum { RUN = 256, GROUP = 32 };
+enum { GROUP = 32 };
 
 // A sum of integers that starts here is a float that starts at 1.5 · 2^23: no conversion, as long as it stays below 2^22. The largest, of a run
 // of 256 products of bytes up to 127, is 256 · 127 · 127 < 2^22.

@@ -19,7 +19,7 @@ public sealed unsafe class KernelSet : IDisposable
     private readonly List<nint> _modules = [];
     private readonly Dictionary<(int Type, int HeadDim, int Group), Kernel<SplitArguments>> _decode = [];
     private readonly Dictionary<(string Kind, int HeadDim), Kernel<SumArguments>> _flashSums = [];
-    private readonly Dictionary<WeightFormat, Kernel<SkinnyArguments>[]> _skinny = [];
+    private readonly Dictionary<(WeightFormat Format, bool AsIs), Kernel<SkinnyArguments>[]> _skinny = [];
     private readonly Dictionary<(string Kind, int HeadDim), Kernel<SplitArguments>> _flash = [];
 
     /// <summary>Compiles what the cache lacks and loads everything.</summary>
@@ -38,13 +38,19 @@ public sealed unsafe class KernelSet : IDisposable
         Add = new(device, rows, "add");
         SiluMultiply = new(device, rows, "silu_multiply");
         Rope = new(device, rows, "rope");
-        Narrow = new(device, rows, "narrow");
+        Operand = new(device, rows, "operand");
         Product = [.. Suffixes.Select(suffix => new Kernel<ProductArguments>(device, product, $"product_{suffix}"))];
-        RoundRows = new(device, integer, "round_rows");
         ProductInt8 = new(device, integer, "product_int8");
         ProductInt4 = new(device, integer, "product_int4");
-        foreach ((WeightFormat format, string name) in ((WeightFormat, string)[])[(WeightFormat.BF16, "bf16"), (WeightFormat.Int8, "int8"), (WeightFormat.Int4, "int4")])
-            _skinny[format] = [.. SkinnyRows.Select(rows => new Kernel<SkinnyArguments>(device, skinny, $"skinny_{name}_{rows}"))];
+        foreach (WeightFormat format in (WeightFormat[])[WeightFormat.BF16, WeightFormat.F16, WeightFormat.Int8, WeightFormat.Int4])
+        {
+            foreach (bool asIs in (bool[])[false, true])
+            {
+                string name = format.ToString().ToLowerInvariant() + (asIs && Operands.TypeOf(format) != DType.U8 ? "_as_is" : "");
+                _skinny[(format, asIs)] = [.. SkinnyRows.Select(rows => new Kernel<SkinnyArguments>(device, skinny, $"skinny_{name}_{rows}"))];
+            }
+        }
+
         WriteKv = new(device, cache, "write_kv");
         RopeWriteKv = new(device, cache, "rope_write_kv");
         MoveSlots = new(device, cache, "move_slots");
@@ -79,12 +85,10 @@ public sealed unsafe class KernelSet : IDisposable
 
     internal Kernel<RopeArguments> Rope { get; }
 
-    internal Kernel<NarrowArguments> Narrow { get; }
+    internal Kernel<OperandArguments> Operand { get; }
 
     /// <summary>By the weight's <see cref="DType"/>.</summary>
     internal Kernel<ProductArguments>[] Product { get; }
-
-    internal Kernel<RoundArguments> RoundRows { get; }
 
     internal Kernel<IntegerArguments> ProductInt8 { get; }
 
@@ -111,10 +115,11 @@ public sealed unsafe class KernelSet : IDisposable
     internal Kernel<SampleArguments> Sample { get; }
 
     /// <summary>The kernel of few rows for a packed weight, and how many it takes at once.</summary>
-    internal (Kernel<SkinnyArguments> Kernel, int Rows) Skinny(WeightFormat format, int rows)
+    /// <param name="asIs">x is an operand; else f32, which 16-bit formats round on the way and others do not read.</param>
+    internal (Kernel<SkinnyArguments> Kernel, int Rows) Skinny(WeightFormat format, int rows, bool asIs)
     {
         int index = rows <= SkinnyRows[0] ? 0 : rows <= SkinnyRows[1] ? 1 : 2;
-        return (_skinny[format][index], SkinnyRows[index]);
+        return (_skinny[(format, asIs)][index], SkinnyRows[index]);
     }
 
     /// <summary>The kernel of single rows for a cache and a number of query heads; null where there is none.</summary>

@@ -19,10 +19,10 @@ internal struct EmbedArguments
 internal struct NormArguments
 {
     public ulong Add, X, Weight, Output;
-    public long AddStride, XStride, OutputStride;
+    public long AddStride, XStride, OutputBytes;
     public int Type, Columns;
     public float Epsilon;
-    private readonly int _padding;
+    public int Form;
 }
 
 [StructLayout(LayoutKind.Sequential)]
@@ -37,9 +37,8 @@ internal struct AddArguments
 internal struct SiluArguments
 {
     public ulong Gate, Up, Output;
-    public long GateStride, UpStride, OutputStride;
-    public int Columns;
-    private readonly int _padding;
+    public long GateStride, UpStride, OutputBytes;
+    public int Columns, Form;
 }
 
 [StructLayout(LayoutKind.Sequential)]
@@ -52,11 +51,11 @@ internal struct RopeArguments
 }
 
 [StructLayout(LayoutKind.Sequential)]
-internal struct NarrowArguments
+internal struct OperandArguments
 {
     public ulong X, Output;
-    public long XStride, OutputStride;
-    public int Columns, Padded;
+    public long XStride, OutputBytes;
+    public int Columns, Form;
 }
 
 [StructLayout(LayoutKind.Sequential)]
@@ -69,27 +68,21 @@ internal struct ProductArguments
 }
 
 [StructLayout(LayoutKind.Sequential)]
-internal struct RoundArguments
-{
-    public ulong X, Codes, Scales;
-    public long XStride;
-    public int Columns, Runs;
-}
-
-[StructLayout(LayoutKind.Sequential)]
 internal struct SkinnyArguments
 {
-    public ulong X, Scales, Weight, Output;
-    public long XStride, WeightBytes, OutputStride;
-    public int Rows, Inner, Columns, Runs;
+    public ulong X, Weight, Output;
+    public long XBytes, WeightBytes, OutputStride;
+    public int Rows, Inner, Columns;
+    private readonly int _padding;
 }
 
 [StructLayout(LayoutKind.Sequential)]
 internal struct IntegerArguments
 {
-    public ulong Codes, Scales, Weight, Output;
-    public long WeightBytes, OutputStride;
-    public int Rows, Inner, Columns, Runs;
+    public ulong Codes, Weight, Output;
+    public long CodeBytes, WeightBytes, OutputStride;
+    public int Rows, Inner, Columns;
+    private readonly int _padding;
 }
 
 [StructLayout(LayoutKind.Sequential)]

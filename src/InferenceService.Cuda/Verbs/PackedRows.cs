@@ -5,7 +5,7 @@ namespace InferenceService.Cuda.Verbs;
 
 /// <summary>Packed weights as they lie on a device, row after row, and how the host rounds a row.</summary>
 /// <remarks>
-/// BF16: elements, padded with zeros to 16 bytes. Int8: codes, then one f32 scale a run of 256 columns. Int4: byte i of a group of 32 holds
+/// BF16 and F16: elements, padded with zeros to 16 bytes. Int8: codes, then one f32 scale a run of 256 columns. Int4: byte i of a group of 32 holds
 /// elements i and i + 16, each + 8; then one f16 scale a group. Every row is padded to 16 bytes. Codes and scales are those of the CPU backend.
 /// </remarks>
 internal static unsafe class PackedRows
@@ -29,7 +29,7 @@ internal static unsafe class PackedRows
     {
         int bytes = format switch
         {
-            WeightFormat.BF16 => checked(Stride(columns) * sizeof(ushort)),
+            WeightFormat.BF16 or WeightFormat.F16 => checked(Stride(columns) * sizeof(ushort)),
             WeightFormat.Int8 => checked(columns + Runs(columns) * sizeof(float)),
             _ => columns / 2 + columns / Group * sizeof(ushort),
         };
@@ -38,7 +38,7 @@ internal static unsafe class PackedRows
 
     /// <summary>The host's rows are the packed rows already, one behind the other: nothing is rounded, and they go as they lie.</summary>
     public static bool IsAsStored(WeightFormat format, in Tensor host) =>
-        format == WeightFormat.BF16 && host.Type == DType.BF16 && host.IsDense && Stride(host.Columns) == host.Columns;
+        (format, host.Type) is (WeightFormat.BF16, DType.BF16) or (WeightFormat.F16, DType.F16) && host.IsDense && Stride(host.Columns) == host.Columns;
 
     /// <summary>Rounds a row of a host matrix.</summary>
     /// <param name="values">Room for the row in f32.</param>
@@ -52,6 +52,7 @@ internal static unsafe class PackedRows
         return format switch
         {
             WeightFormat.BF16 => BF16(values, MemoryMarshal.Cast<byte, ushort>(target)),
+            WeightFormat.F16 => F16(values, MemoryMarshal.Cast<byte, Half>(target)),
             WeightFormat.Int8 => Int8(values, target),
             _ => Int4(values, target),
         };
@@ -66,6 +67,20 @@ internal static unsafe class PackedRows
             target[c] = (ushort)(float.IsNaN(values[c]) ? (bits >> 16) | 0x40 : (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
             double difference = (double)BitConverter.UInt32BitsToSingle((uint)target[c] << 16) - values[c];
             (lost, total) = (lost + difference * difference, total + (double)values[c] * values[c]);
+        }
+
+        return new WeightError(lost, total);
+    }
+
+    private static WeightError F16(ReadOnlySpan<float> values, Span<Half> target)
+    {
+        double lost = 0, total = 0;
+        for (int c = 0; c < values.Length; c++)
+        {
+            float value = values[c];
+            target[c] = (Half)(float.IsFinite(value) ? Math.Clamp(value, (float)Half.MinValue, (float)Half.MaxValue) : value);
+            double difference = (double)target[c] - value;
+            (lost, total) = (lost + difference * difference, total + (double)value * value);
         }
 
         return new WeightError(lost, total);

@@ -6,11 +6,11 @@ using InferenceService.Cuda.Native;
 namespace InferenceService.Cuda.Verbs;
 
 /// <summary>Products x · weightᵀ: which kernel or library computes which format.</summary>
-internal sealed class ProductVerbs(CudaStream stream, KernelSet kernels, DeviceMemory memory, BlasProducts blas, bool deterministic)
+internal sealed class ProductVerbs(CudaStream stream, KernelSet kernels, DeviceMemory memory, RowVerbs rows, BlasProducts blas, bool deterministic)
 {
-    private const int Threads = 256, SkinnyOutputs = 16; // Kernels/rows.cu, Kernels/skinny.cu
+    private const int Threads = 256, SkinnyOutputs = 16; // of all kernels; Kernels/skinny.cu
     private const int IntegerOutputs = 128, IntegerRows = 64, IntegerColumns = 128; // Kernels/integer.cu
-    private const int MostSkinnyRows = 16; // above, a product is bound by arithmetic: where exactly is to be measured
+    private const int MostSkinnyRows = 16, MostIntegerRows = 32; // above, a product is bound by arithmetic, where exactly is to be measured
 
     /// <summary>A stored weight: f32 by cuBLASLt, 16 bits widened in our own kernel, which also serves where rows must not depend on each other.</summary>
     public void Stored(in Tensor x, in Tensor weight, in Tensor output)
@@ -25,81 +25,73 @@ internal sealed class ProductVerbs(CudaStream stream, KernelSet kernels, DeviceM
             Exact(x, weight, output);
     }
 
-    /// <summary>A packed weight, which rounds x too. Few rows by kernels whose order of summation does not depend on the others, which thus serve any number where that is asked for.</summary>
+    /// <summary>
+    /// A packed weight, which rounds x too, if it is not an operand already. Few rows by kernels whose order of summation does not depend on the
+    /// others, which thus serve any number where that is asked for.
+    /// </summary>
     public void Packed(in Tensor x, in Weight weight, in Tensor output)
     {
-        if (weight.Format == WeightFormat.BF16)
-            Rounded(x, weight, output);
+        DType form = Operands.TypeOf(weight.Format);
+        if (x.Type != DType.F32 && x.Type != form)
+            throw new ShapeException($"x is {x.Type}; products with {weight.Format} weights read F32 or {form}.");
+        bool bytes = form == DType.U8, skinny = deterministic || x.Rows <= (bytes ? MostIntegerRows : MostSkinnyRows);
+        (ulong operand, int stride) = (CudaBackend.Address(x), x.RowStride);
+        if (x.Type == DType.F32 && (bytes || !skinny)) // the others round on the way
+        {
+            stride = Operands.Stride(form, x.Columns);
+            operand = memory.Scratch((long)x.Rows * stride * form.Size());
+            rows.Operand(x, form, operand, (long)stride * form.Size());
+        }
+
+        if (skinny)
+            Skinny(x, weight, output, operand, x.Type == DType.F32 && !bytes ? x.RowBytes : (long)stride * form.Size());
+        else if (bytes)
+            Integer(x, weight, output, operand, stride);
         else
-            Integer(x, weight, output);
+        {
+            int inner = PackedRows.Stride(x.Columns);
+            blas.Multiply(
+                new(form == DType.F16 ? CublasType.F16 : CublasType.BF16, x.Rows, inner, weight.Rows, stride, inner, output.RowStride),
+                operand, CudaBackend.Address(weight.Memory), CudaBackend.Address(output));
+        }
     }
 
-    /// <summary>x to bfloat16: by the kernel itself, or before cuBLASLt.</summary>
-    private void Rounded(in Tensor x, in Weight weight, in Tensor output)
+    /// <summary>Sums of products of integers, which are exact, by tiles.</summary>
+    private void Integer(in Tensor x, in Weight weight, in Tensor output, ulong codes, long codeBytes)
     {
-        if (deterministic || x.Rows <= MostSkinnyRows)
-        {
-            Skinny(x, weight, output, CudaBackend.Address(x), x.RowStride, 0, 0);
-            return;
-        }
-
-        int stride = PackedRows.Stride(x.Columns);
-        ulong rounded = memory.Scratch((long)x.Rows * stride * sizeof(ushort));
-        var narrow = new NarrowArguments { X = CudaBackend.Address(x), Output = rounded, XStride = x.RowStride, OutputStride = stride, Columns = x.Columns, Padded = stride };
-        kernels.Narrow.Launch(stream, narrow, (x.Rows, (stride + Threads - 1) / Threads, 1), Threads);
-        blas.Multiply(new(CublasType.BF16, x.Rows, stride, weight.Rows, stride, stride, output.RowStride), rounded, CudaBackend.Address(weight.Memory), CudaBackend.Address(output));
-    }
-
-    /// <summary>x to signed bytes, then sums of products of integers, which are exact.</summary>
-    private void Integer(in Tensor x, in Weight weight, in Tensor output)
-    {
-        int runs = PackedRows.Runs(x.Columns);
-        long codeBytes = ((long)x.Rows * x.Columns + DeviceArena.Alignment - 1) / DeviceArena.Alignment * DeviceArena.Alignment;
-        ulong codes = memory.Scratch(codeBytes + (long)x.Rows * runs * sizeof(float)), scales = codes + (ulong)codeBytes;
-        var round = new RoundArguments { X = CudaBackend.Address(x), Codes = codes, Scales = scales, XStride = x.RowStride, Columns = x.Columns, Runs = runs };
-        kernels.RoundRows.Launch(stream, round, (x.Rows, runs, 1), PackedRows.Run);
-        if (deterministic || x.Rows <= 2 * MostSkinnyRows)
-        {
-            Skinny(x, weight, output, codes, 0, scales, runs);
-            return;
-        }
-
         var arguments = new IntegerArguments
         {
             Codes = codes,
-            Scales = scales,
             Weight = CudaBackend.Address(weight.Memory),
             Output = CudaBackend.Address(output),
+            CodeBytes = codeBytes,
             WeightBytes = weight.Memory.RowStride,
             OutputStride = output.RowStride,
             Rows = x.Rows,
             Inner = x.Columns,
             Columns = weight.Rows,
-            Runs = runs,
         };
         (Kernel<IntegerArguments> kernel, int bits) = weight.Format == WeightFormat.Int8 ? (kernels.ProductInt8, 8) : (kernels.ProductInt4, 4);
         (long, long, long) grid = ((weight.Rows + IntegerOutputs - 1) / IntegerOutputs, (x.Rows + IntegerRows - 1) / IntegerRows, 1);
         kernel.Launch(stream, arguments, grid, Threads, 2 * IntegerColumns * (IntegerOutputs * bits / 8 + IntegerRows));
     }
 
-    private void Skinny(in Tensor x, in Weight weight, in Tensor output, ulong values, int stride, ulong scales, int runs)
+    private void Skinny(in Tensor x, in Weight weight, in Tensor output, ulong values, long rowBytes)
     {
         var arguments = new SkinnyArguments
         {
             X = values,
-            Scales = scales,
             Weight = CudaBackend.Address(weight.Memory),
             Output = CudaBackend.Address(output),
-            XStride = stride,
+            XBytes = rowBytes,
             WeightBytes = weight.Memory.RowBytes,
             OutputStride = output.RowStride,
             Rows = x.Rows,
             Inner = x.Columns,
             Columns = weight.Rows,
-            Runs = runs,
         };
-        (Kernel<SkinnyArguments> kernel, int rows) = kernels.Skinny(weight.Format, x.Rows);
-        kernel.Launch(stream, arguments, ((weight.Rows + SkinnyOutputs - 1) / SkinnyOutputs, (x.Rows + rows - 1) / rows, 1), Threads);
+        (Kernel<SkinnyArguments> kernel, int most) = kernels.Skinny(weight.Format, x.Rows, asIs: x.Type != DType.F32);
+        kernel.Launch(stream, arguments, ((weight.Rows + SkinnyOutputs - 1) / SkinnyOutputs, (x.Rows + most - 1) / most, 1), Threads);
     }
 
     private void Exact(in Tensor x, in Tensor weight, in Tensor output)

@@ -7,7 +7,7 @@ namespace InferenceService.Cuda.Verbs;
 /// <summary>The verbs that work row by row: arguments and launch shapes of Kernels/rows.cu.</summary>
 internal sealed class RowVerbs(CudaStream stream, KernelSet kernels, FaultRecord fault)
 {
-    private const int Threads = 256;
+    private const int Threads = 256, Share = 2048; // of a row, by a CTA: Kernels/rows.cu
 
     public void Embed(in Tensor table, in Tensor ids, in Tensor output)
     {
@@ -51,10 +51,11 @@ internal sealed class RowVerbs(CudaStream stream, KernelSet kernels, FaultRecord
             Output = CudaBackend.Address(output),
             GateStride = gate.RowStride,
             UpStride = up.RowStride,
-            OutputStride = output.RowStride,
+            OutputBytes = output.RowBytes,
             Columns = gate.Columns,
+            Form = (int)output.Type,
         };
-        kernels.SiluMultiply.Launch(stream, arguments, Tiles(gate.Rows, gate.Columns), Threads);
+        kernels.SiluMultiply.Launch(stream, arguments, (gate.Rows, (gate.Columns + Share - 1) / Share, 1), Threads);
     }
 
     /// <summary>With <paramref name="add"/>: x += add first.</summary>
@@ -68,12 +69,28 @@ internal sealed class RowVerbs(CudaStream stream, KernelSet kernels, FaultRecord
             Output = CudaBackend.Address(output),
             AddStride = add?.RowStride ?? 0,
             XStride = x.RowStride,
-            OutputStride = output.RowStride,
+            OutputBytes = output.RowBytes,
             Type = (int)weight.Type,
             Columns = weight.Columns,
             Epsilon = epsilon,
+            Form = (int)output.Type,
         };
         kernels.RmsNorm.Launch(stream, arguments, (x.Rows, x.Columns / weight.Columns, 1), Threads);
+    }
+
+    /// <summary>x in the form of a product's operand.</summary>
+    public void Operand(in Tensor x, DType form, ulong output, long outputBytes)
+    {
+        var arguments = new OperandArguments
+        {
+            X = CudaBackend.Address(x),
+            Output = output,
+            XStride = x.RowStride,
+            OutputBytes = outputBytes,
+            Columns = x.Columns,
+            Form = (int)form,
+        };
+        kernels.Operand.Launch(stream, arguments, (x.Rows, (x.Columns + Share - 1) / Share, 1), Threads);
     }
 
     /// <summary>Adds x to every row of the target; a stride of 0 is one row for all.</summary>

@@ -24,6 +24,9 @@ internal sealed class WeightLoader(IWeightSource source, IBackend backend, Weigh
     private string? _worst;
     private double _worstRelative;
 
+    /// <summary>How matrices are held that can be held so.</summary>
+    public WeightFormat Format => format;
+
     /// <summary>How the matrices loaded so far are held.</summary>
     public WeightFacts Facts => new()
     {

@@ -12,7 +12,8 @@ internal sealed class Workspace
     private bool _hasSinks;
 
     /// <summary>Takes workspaces for a model of this shape.</summary>
-    public Workspace(ModelConfig config, DecoderLimits limits, IBackend backend)
+    /// <param name="format">Of the matrices that can be held in it.</param>
+    public Workspace(ModelConfig config, DecoderLimits limits, IBackend backend, WeightFormat format)
     {
         (_limits, _backend) = (limits, backend);
         int rows = limits.MaxRows, picked = Math.Min(limits.MaxLogitRows, rows);
@@ -22,12 +23,12 @@ internal sealed class Workspace
         LogitRows = backend.Allocate(DType.I32, 1, Math.Max(1, picked));
         CosSin = backend.Allocate(DType.F32, rows, config.Rope.RotaryDim);
         Residual = backend.Allocate(DType.F32, rows, config.HiddenSize);
-        Normed = backend.Allocate(DType.F32, rows, config.HiddenSize);
+        Normed = Operand(backend, format, rows, config.HiddenSize);
         Projected = backend.Allocate(DType.F32, rows, config.HiddenSize);
         Qkv = backend.Allocate(DType.F32, rows, queries + 2 * keys);
         Attended = backend.Allocate(DType.F32, rows, queries);
         GateUp = backend.Allocate(DType.F32, rows, 2 * config.IntermediateSize);
-        Activated = backend.Allocate(DType.F32, rows, config.IntermediateSize);
+        Activated = Operand(backend, format, rows, config.IntermediateSize);
         PickedCosSin = backend.Allocate(DType.F32, Math.Max(1, picked), config.Rope.RotaryDim);
         PickedAttended = backend.Allocate(DType.F32, Math.Max(1, picked), queries);
         PickedResidual = backend.Allocate(DType.F32, Math.Max(1, picked), config.HiddenSize);
@@ -58,7 +59,7 @@ internal sealed class Workspace
     /// <summary>[rows, hidden]: the residual stream.</summary>
     public Tensor Residual { get; }
 
-    /// <summary>[rows, hidden]: input of attention and MLP.</summary>
+    /// <summary>[rows, hidden]: input of attention, MLP and head; what their products read (<see cref="IBackend.AllocateOperand"/>).</summary>
     public Tensor Normed { get; }
 
     /// <summary>[rows, hidden]: output of attention and MLP.</summary>
@@ -73,7 +74,7 @@ internal sealed class Workspace
     /// <summary>[rows, 2·intermediate].</summary>
     public Tensor GateUp { get; }
 
-    /// <summary>[rows, intermediate].</summary>
+    /// <summary>[rows, intermediate]: what the product that leads out of the MLP reads.</summary>
     public Tensor Activated { get; }
 
     /// <summary>[logit rows, rotaryDim]: rows of <see cref="CosSin"/> whose logits are wanted.</summary>
@@ -104,6 +105,10 @@ internal sealed class Workspace
         _backend.Upload(MemoryMarshal.AsBytes<int>(numbers), RowNumbers);
         _hasSinks = true;
     }
+
+    private static Tensor Operand(IBackend backend, WeightFormat format, int rows, int columns) => WeightLoader.Packs(backend, format, columns)
+        ? backend.AllocateOperand(format, rows, columns)
+        : backend.Allocate(DType.F32, rows, columns);
 
     /// <summary>Checks that a step fits.</summary>
     /// <exception cref="ArgumentException">It has no rows, or more than the model was loaded for.</exception>

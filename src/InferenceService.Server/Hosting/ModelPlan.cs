@@ -237,9 +237,13 @@ internal sealed class ModelPlan : IDisposable
         ? new TokenClasses(TokenKinds.Special(Tokenizer), TokenKinds.Punctuation(Tokenizer))
         : TokenClasses.None;
 
-    // A GPU's tensor cores multiply bfloat16: where weights are stored so, nothing of them is lost.
-    private static WeightFormat FormatOn(string device, ModelOptions options, DType weights) =>
-        device == "cuda" && weights == DType.BF16 && options.WeightFormat == WeightFormat.Stored ? WeightFormat.BF16 : options.WeightFormat;
+    // A GPU's tensor cores multiply bfloat16 and binary16: where weights are stored so, nothing of them is lost.
+    private static WeightFormat FormatOn(string device, ModelOptions options, DType weights) => (device, options.WeightFormat, weights) switch
+    {
+        ("cuda", WeightFormat.Stored, DType.BF16) => WeightFormat.BF16,
+        ("cuda", WeightFormat.Stored, DType.F16) => WeightFormat.F16,
+        _ => options.WeightFormat,
+    };
 
     private static DType CheckWeightType(string wanted, Checkpoint checkpoint)
     {

@@ -60,7 +60,12 @@ internal static class PlanReport
         return (layers, head) == (WeightFormat.Stored, WeightFormat.Stored) ? stored : Text($"{Of(layers)} (output head {Of(head)}, stored {stored})");
     }
 
-    private static string Word(WeightFormat format) => format == WeightFormat.BF16 ? "bfloat16" : format.ToString().ToLowerInvariant();
+    private static string Word(WeightFormat format) => format switch
+    {
+        WeightFormat.BF16 => "bfloat16",
+        WeightFormat.F16 => "float16",
+        _ => format.ToString().ToLowerInvariant(),
+    };
 
     /// <summary>What the cache keeps, how it is grouped, what that takes and how much of it there is.</summary>
     public static IEnumerable<(string Name, string Text)> KvFacts(ModelPlan plan, ServerConfiguration configuration)

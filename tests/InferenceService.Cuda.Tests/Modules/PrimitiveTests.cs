@@ -11,7 +11,7 @@ namespace InferenceService.Cuda.Tests.Modules;
 [RequiresCuda]
 public sealed class PrimitiveTests
 {
-    private const int Lanes = 32, Outputs = 26;
+    private const int Lanes = 32, Outputs = 31;
 
     [ContractFact]
     public void Every_primitive_does_what_its_definition_says()
@@ -51,6 +51,7 @@ public sealed class PrimitiveTests
                 }
 
                 Equal(BitConverter.SingleToUInt32Bits((float)product), output[r][lane], "mma of bfloat16", lane); // small whole numbers: exact
+                Equal(BitConverter.SingleToUInt32Bits((float)product), output[26 + r][lane], "mma of binary16", lane);
                 Equal((uint)dot, output[4 + r][lane], "mma of bytes", lane);
                 Equal(input[(8 * r + lane / 4) * 4 + lane % 4], output[8 + r][lane], "ldmatrix", lane);
                 Equal(Element(input, 8 * r + 2 * (lane % 4), lane / 4) | Element(input, 8 * r + 2 * (lane % 4) + 1, lane / 4) << 16, output[12 + r][lane], "ldmatrix.trans", lane);
@@ -66,6 +67,7 @@ public sealed class PrimitiveTests
             Equal(BitConverter.SingleToUInt32Bits(MathF.Sqrt(x)), output[22][lane], "square root", lane);
             Equal(BitConverter.SingleToUInt32Bits(MathF.FusedMultiplyAdd(x, x, -(x * x)) + MathF.Round(x) + Math.Max(x, 9) + Math.Min(x, 9)), output[23][lane], "fma, rounding, maximum, minimum", lane);
             Equal(BitConverter.HalfToUInt16Bits((Half)x) | (input[Lanes * 7 + lane] & 0xFFFF) << 16, output[24][lane], "binary16", lane);
+            Equal(BitConverter.HalfToUInt16Bits((Half)x) | (uint)BitConverter.HalfToUInt16Bits((Half)(-x * 1.0009765625f)) << 16, output[30][lane], "pack to binary16", lane);
             Equal((uint)(BitConverter.DoubleToUInt64Bits(x + 1) >> 32), output[25][lane], "binary64", lane);
         }
     }

@@ -1,7 +1,7 @@
 // Every primitive of the prelude once, by one warp, so that a first run on a device names the one that is not what the emulation makes of it.
 #include "prelude.cuh"
 
-struct PrimitiveArgs { const u32* input; u32* output; };            // input: 256 words; output: 26 · 32
+struct PrimitiveArgs { const u32* input; u32* output; };            // input: 256 words; output: 31 · 32
 
 extern "C" __global__ void __launch_bounds__(32) primitives(PrimitiveArgs a) {
   __shared__ uint4 rows[32];
@@ -18,6 +18,11 @@ extern "C" __global__ void __launch_bounds__(32) primitives(PrimitiveArgs a) {
 
   float product[4] = {1.f, 2.f, 3.f, 4.f};
   kv_mma_bf16(product, left, words[4][lane], words[5][lane]);
+  float halves[4] = {1.f, 2.f, 3.f, 4.f};                           // the same small whole numbers
+  u32 leftHalf[4];
+  for (int i = 0; i < 4; i++) leftHalf[i] = kv_pack_half(kv_bits_float(left[i] << 16), kv_bits_float(left[i] & 0xffff0000u));
+  kv_mma_half(halves, leftHalf, kv_pack_half(kv_bits_float(words[4][lane] << 16), kv_bits_float(words[4][lane] & 0xffff0000u)),
+              kv_pack_half(kv_bits_float(words[5][lane] << 16), kv_bits_float(words[5][lane] & 0xffff0000u)));
   int dot[4] = {1, 2, 3, 4};
   kv_mma_bytes(dot, left, words[4][lane], words[5][lane]);
   u32 straight[4], turned[4];
@@ -30,6 +35,7 @@ extern "C" __global__ void __launch_bounds__(32) primitives(PrimitiveArgs a) {
     out[4 + i][lane] = (u32)dot[i];
     out[8 + i][lane] = straight[i];
     out[12 + i][lane] = turned[i];
+    out[26 + i][lane] = kv_float_bits(halves[i]);
   }
   out[16][lane] = kv_shuffle_xor_bits(left[0], 5);
   out[17][lane] = kv_pack_bf16(x, -x * 1.00390625f);
@@ -40,5 +46,6 @@ extern "C" __global__ void __launch_bounds__(32) primitives(PrimitiveArgs a) {
   out[22][lane] = kv_float_bits(kv_sqrt(x));
   out[23][lane] = kv_float_bits(kv_fma(x, x, -kv_multiply(x, x)) + kv_round(x) + kv_max(x, 9.f) + kv_min(x, 9.f));
   out[24][lane] = kv_half_of_number(x) | (u32)kv_to_half(kv_half_float((u16)words[7][lane])) << 16;
+  out[30][lane] = kv_pack_half(x, -x * 1.0009765625f);
   out[25][lane] = (u32)(kv_double_bits(kv_bits_double(0x3ff0000000000000ull) * (x + 1)) >> 32);
 }

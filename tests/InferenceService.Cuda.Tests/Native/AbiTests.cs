@@ -27,7 +27,7 @@ public sealed class AbiTests
         Assert.Equal(40, Unsafe.SizeOf<AddArguments>());
         Assert.Equal(56, Unsafe.SizeOf<SiluArguments>());
         Assert.Equal(48, Unsafe.SizeOf<RopeArguments>());
-        Assert.Equal(40, Unsafe.SizeOf<NarrowArguments>());
+        Assert.Equal(40, Unsafe.SizeOf<OperandArguments>());
         Assert.Equal(64, Unsafe.SizeOf<ProductArguments>());
         Assert.Equal(128, Unsafe.SizeOf<CacheArguments>());
         Assert.Equal(160, Unsafe.SizeOf<WriteArguments>());
@@ -38,9 +38,8 @@ public sealed class AbiTests
         Assert.Equal(40, Unsafe.SizeOf<MoveArguments>());
         Assert.Equal(56, Unsafe.SizeOf<PackArguments>());
         Assert.Equal(224, Unsafe.SizeOf<AttentionArguments>());
-        Assert.Equal(40, Unsafe.SizeOf<RoundArguments>());
         Assert.Equal(64, Unsafe.SizeOf<IntegerArguments>());
-        Assert.Equal(72, Unsafe.SizeOf<SkinnyArguments>());
+        Assert.Equal(64, Unsafe.SizeOf<SkinnyArguments>());
         Assert.Equal(240, Unsafe.SizeOf<SplitArguments>());
         Assert.Equal(304, Unsafe.SizeOf<SumArguments>());
     }

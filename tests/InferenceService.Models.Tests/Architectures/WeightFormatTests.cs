@@ -20,7 +20,7 @@ public sealed class WeightFormatTests
         {
             var data = new TheoryData<KernelFamily, SimdPath, WeightFormat>();
             foreach ((KernelFamily family, SimdPath path) in Families)
-                foreach (WeightFormat format in Enum.GetValues<WeightFormat>())
+                foreach (WeightFormat format in Enum.GetValues<WeightFormat>().Where(format => format != WeightFormat.F16)) // which the processor leaves as stored
                     data.Add(family, path, format);
             return data;
         }
