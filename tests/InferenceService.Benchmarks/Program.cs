@@ -7,6 +7,7 @@ using InferenceService.Benchmarks.Kernels;
 using InferenceService.Benchmarks.Load;
 using InferenceService.Benchmarks.Machine;
 using InferenceService.Benchmarks.Policies;
+using InferenceService.Benchmarks.Reliability;
 using InferenceService.Benchmarks.Start;
 using InferenceService.Benchmarks.Tokenization;
 using InferenceService.Engine.Cache.Policies;
@@ -22,6 +23,7 @@ var root = new RootCommand("Benchmarks of InferenceService. Every result names m
     StartCommand.Create(),
     LoadCommand.Create(),
     OverloadCommand.Create(),
+    SoakCommand.Create(),
     QualityCommand.Create(),
     MemoryCommand.Create(),
     ThroughputCommand.Create(),

@@ -17,6 +17,9 @@ internal sealed class ServerProcess : IAsyncDisposable
     /// <summary>Where it listens.</summary>
     public Uri Address { get; }
 
+    /// <summary>The process.</summary>
+    public int Id => _process.Id;
+
     /// <summary>A port that nobody listens on now.</summary>
     public static int FreePort()
     {
@@ -28,9 +31,12 @@ internal sealed class ServerProcess : IAsyncDisposable
     /// <summary>Starts a program and waits until a path answers 200.</summary>
     /// <exception cref="InvalidOperationException">It ended, or was not ready in three minutes.</exception>
     public static async Task<ServerProcess> StartAsync(
-        string program, IReadOnlyList<string> arguments, int port, string readyPath, CancellationToken cancellation)
+        string program, IReadOnlyList<string> arguments, int port, string readyPath, CancellationToken cancellation,
+        IReadOnlyDictionary<string, string>? environment = null)
     {
         var start = new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true };
+        foreach ((string name, string value) in environment ?? new Dictionary<string, string>())
+            start.Environment[name] = value;
         Process process = Process.Start(start) ?? throw new InvalidOperationException($"{program} did not start.");
         var server = new ServerProcess(process, port);
         process.OutputDataReceived += server.Note;
@@ -47,6 +53,16 @@ internal sealed class ServerProcess : IAsyncDisposable
             await server.DisposeAsync();
             throw;
         }
+    }
+
+    /// <summary>Tells it to end (SIGTERM) and waits until it has.</summary>
+    /// <returns>Its exit code.</returns>
+    public async Task<int> EndAsync(CancellationToken cancellation)
+    {
+        using (Process kill = Process.Start("/bin/sh", ["-c", $"kill -TERM {_process.Id}"]))
+            await kill.WaitForExitAsync(cancellation);
+        await _process.WaitForExitAsync(cancellation);
+        return _process.ExitCode;
     }
 
     /// <summary>Ends the process and what it started.</summary>
