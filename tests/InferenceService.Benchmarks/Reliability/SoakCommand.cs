@@ -36,9 +36,19 @@ internal static class SoakCommand
         {
             var options = new SoakOptions
             {
-                Server = parsed.GetValue(server), Model = parsed.GetRequiredValue(model), Requests = parsed.GetValue(requests), Minutes = parsed.GetValue(minutes),
-                Speed = parsed.GetValue(speed), PromptScale = parsed.GetValue(prompts), AnswerScale = parsed.GetValue(answers), InFlight = parsed.GetValue(inFlight), Disconnects = parsed.GetValue(disconnects),
-                Invalid = parsed.GetValue(invalid), Sample = parsed.GetValue(sample), Seed = parsed.GetValue(seed), PoolBytes = parsed.GetRequiredValue(pool),
+                Server = parsed.GetValue(server),
+                Model = parsed.GetRequiredValue(model),
+                Requests = parsed.GetValue(requests),
+                Minutes = parsed.GetValue(minutes),
+                Speed = parsed.GetValue(speed),
+                PromptScale = parsed.GetValue(prompts),
+                AnswerScale = parsed.GetValue(answers),
+                InFlight = parsed.GetValue(inFlight),
+                Disconnects = parsed.GetValue(disconnects),
+                Invalid = parsed.GetValue(invalid),
+                Sample = parsed.GetValue(sample),
+                Seed = parsed.GetValue(seed),
+                PoolBytes = parsed.GetRequiredValue(pool),
                 Threads = parsed.GetValue(threads),
             };
             SoakReport report = await new SoakRun(options).RunAsync(cancellation);

@@ -13,6 +13,9 @@ internal sealed class Distribution
 
     public void Add(double value) => _values.Add(value);
 
+    /// <summary>Adds the values of another sample.</summary>
+    public void AddAll(Distribution other) => _values.AddRange(other._values);
+
     /// <param name="percent">0–100.</param>
     public double Percentile(double percent)
     {

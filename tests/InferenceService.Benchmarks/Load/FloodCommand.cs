@@ -4,8 +4,8 @@ using InferenceService.Benchmarks.Reports;
 
 namespace InferenceService.Benchmarks.Load;
 
-/// <summary><c>overload</c>: far more streams at once than the queue takes; every one must end as a success or as a proper refusal.</summary>
-internal static class OverloadCommand
+/// <summary><c>flood</c>: far more streams at once than the queue takes; every one must end as a success or as a proper refusal.</summary>
+internal static class FloodCommand
 {
     public static Command Create()
     {
@@ -16,7 +16,7 @@ internal static class OverloadCommand
         var generate = new Option<int>("--generate") { Description = "Generated tokens.", DefaultValueFactory = _ => 32 };
         var processId = new Option<int?>("--pid") { Description = "Server process, to report its peak memory." };
         var output = ResultFile.OutOption();
-        var command = new Command("overload", "Floods a server and counts how every request ended; exits 1 when one was lost.")
+        var command = new Command("flood", "Floods a server and counts how every request ended; exits 1 when one was lost.")
         {
             url, model, streams, prompt, generate, processId, output,
         };
@@ -39,7 +39,7 @@ internal static class OverloadCommand
             table.Add("a request afterwards", Describe(after));
             if (parsed.GetValue(processId) is { } pid)
                 table.Add("server's peak memory", $"{Process.GetProcessById(pid).PeakWorkingSet64 / 1e6:F0} MB");
-            ResultFile.Publish($"overload, {count} concurrent streams", table, parsed.GetValue(output));
+            ResultFile.Publish($"flood, {count} concurrent streams", table, parsed.GetValue(output));
             return outcomes.All(o => o.Proper) && after.Status == 200 ? 0 : 1;
         });
         return command;
