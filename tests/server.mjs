@@ -26,7 +26,7 @@ async function freePort() {
 export async function startServer(args, env) {
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
-  const settings = { ...env, INFERENCE__Server__Port: `${port}`, INFERENCE__Server__DrainDelay: '0' };
+  const settings = { ...env, INFERENCE__Server__Port: `${port}`, INFERENCE__Server__DrainDelay: '0', INFERENCE__Server__AdminPort: 'none' };
   const child = spawn('dotnet', [program, ...args], { env: { ...clean(), ...settings }, stdio: ['ignore', 'pipe', 'pipe'] });
   let output = '';
   child.stdout.on('data', (data) => { output += data; });

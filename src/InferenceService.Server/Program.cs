@@ -8,6 +8,7 @@ using InferenceService.Server.Api.Responses;
 using InferenceService.Server.Api.Tokenize;
 using InferenceService.Server.Configuration;
 using InferenceService.Server.Hosting;
+using InferenceService.Server.Hosting.Admin;
 using InferenceService.Server.Hosting.Pipeline;
 using InferenceService.Server.Security;
 using InferenceService.Server.Telemetry;
@@ -46,21 +47,21 @@ internal static class Program
         WebApplicationBuilder builder = HostSetup.NewBuilder(reading, environment);
         builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration().ConfigureKestrel(kestrel => addresses.Apply(kestrel, options.Limits));
         builder.Services.AddRoutingCore().AddCors().AddSingleton(time ?? TimeProvider.System);
-        builder.Services.AddSingleton(options).AddSingleton(options.Limits).AddSingleton(options.Streaming).AddSingleton(options.Admission);
-        builder.Services.AddSingleton(options.Server).AddSingleton(options.Engine).AddSingleton(options.Logging).AddSingleton(options.Telemetry);
+        HostSetup.AddOptions(builder.Services, options);
         builder.Services.AddSingleton(environment).AddSingleton(console).AddSingleton(keys).AddSingleton(addresses).AddSingleton<PrefixIsolation>();
         builder.Services.AddSingleton<ServerLifecycle>().AddSingleton<IHostLifetime, DrainingLifetime>();
         TelemetryServices.AddTo(builder, options.Telemetry, environment);
         builder.Services.AddSingleton<ModelCatalog>().AddSingleton<IModelCatalog>(services => services.GetRequiredService<ModelCatalog>());
         builder.Services.AddSingleton<HealthState>().AddSingleton<ServerRun>();
         builder.Services.AddInferenceApi();
+        AdminServices.AddTo(builder, reading, keys);
         OpenApiPages.AddServices(builder.Services);
 
         WebApplication app = builder.Build();
         app.UseMiddleware<RequestEnvelope>().UseMiddleware<ErrorShape>();
         app.UsePathBase(options.Server.PathBase).UseRouting();
         CrossOrigin.Use(app, options.Cors);
-        app.UseMiddleware<BearerAuthentication>().UseMiddleware<WorkGate>();
+        app.UseMiddleware<HostGuard>().UseMiddleware<BearerAuthentication>().UseMiddleware<WorkGate>();
         if (options.Server.SwaggerUi ?? app.Environment.IsDevelopment())
             OpenApiPages.UsePages(app);
 

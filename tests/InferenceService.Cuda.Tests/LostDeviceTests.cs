@@ -134,7 +134,7 @@ public sealed class LostDeviceTests : IDisposable
         public Run(params string[] flags)
         {
             ConfigurationReading reading = ConfigurationReading.Read(
-                CommandLine.Parse(["--model", Server.Tests.TinyModel.Folder, "--port", "0", "--threads", "1", .. HttpTests.Small, .. flags]), Variables, AppContext.BaseDirectory);
+                CommandLine.Parse(["--model", Server.Tests.TinyModel.Folder, "--port", "0", "--admin-port", "none", "--threads", "1", .. HttpTests.Small, .. flags]), Variables, AppContext.BaseDirectory);
             Assert.Empty(reading.Problems);
             Output = new Announcer(_listening);
             _app = Program.Build(reading, Variables, new StartupConsole(Output, Error, interactive: false));

@@ -25,7 +25,7 @@ public sealed class ServerProcessTests
         string server = Path.Combine(AppContext.BaseDirectory, "InferenceService.Server.dll"), dotnet = Environment.ProcessPath!;
         if (Path.GetFileNameWithoutExtension(dotnet) != "dotnet")
             dotnet = "dotnet";
-        var start = new ProcessStartInfo(dotnet, [server, "--port", "0", "--max-num-seqs", "2", "--max-num-batched-tokens", "32", "--max-model-len", "64", .. flags])
+        var start = new ProcessStartInfo(dotnet, [server, "--port", "0", "--admin-port", "none", "--max-num-seqs", "2", "--max-num-batched-tokens", "32", "--max-model-len", "64", .. flags])
         {
             RedirectStandardOutput = true,
             RedirectStandardError = true,

@@ -70,6 +70,7 @@ public sealed class ProgramTests
         string server = Path.Combine(AppContext.BaseDirectory, "InferenceService.Server.dll");
         var start = new ProcessStartInfo("dotnet", [server, .. args]) { RedirectStandardOutput = true, RedirectStandardError = true };
         start.Environment["INFERENCE__Server__DrainDelay"] = "0";
+        start.Environment["INFERENCE__Server__AdminPort"] = "none";
         start.Environment["DOTNET_ENVIRONMENT"] = "Testing";
         return Process.Start(start)!;
     }

@@ -1,6 +1,7 @@
 using System.Net.Http.Headers;
 using InferenceService.Server.Configuration;
 using InferenceService.Server.Hosting;
+using InferenceService.Server.Hosting.Admin;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.Extensions.DependencyInjection;
 
@@ -43,13 +44,15 @@ public sealed class TestServer : IAsyncDisposable
     public static async Task<TestServer> StartAsync(bool load, TimeProvider time, params string[] flags)
     {
         string[] model = flags.Contains("--model") ? [] : ["--model", TinyModel.Folder];
+        // Tests run side by side; one that wants the admin routes lets the system choose their port.
+        string[] admin = flags.Contains("--admin-port") ? [] : ["--admin-port", "none"];
         var variables = new Dictionary<string, string> { ["ASPNETCORE_ENVIRONMENT"] = "Testing" };
         string[] settings = [.. flags.Where(flag => char.IsAsciiLetterUpper(flag[0]) && flag.Contains('=', StringComparison.Ordinal))];
         foreach (string[] setting in settings.Select(setting => setting.Split('=', 2)))
             variables[setting[0].StartsWith("OTEL_", StringComparison.Ordinal) ? setting[0] : ConfigurationLayer.EnvironmentPrefix + setting[0].Replace(":", "__", StringComparison.Ordinal)] = setting[1];
         var environment = new ProcessEnvironment { Variables = variables };
         ConfigurationReading reading = ConfigurationReading.Read(
-            CommandLine.Parse([.. model, "--port", "0", "--threads", "1", .. flags.Where(flag => !settings.Contains(flag))]), environment, AppContext.BaseDirectory);
+            CommandLine.Parse([.. model, .. admin, "--port", "0", "--threads", "1", .. flags.Where(flag => !settings.Contains(flag))]), environment, AppContext.BaseDirectory);
         Assert.Empty(reading.Problems);
         var output = new StringWriter();
         var error = new StringWriter();
@@ -74,6 +77,14 @@ public sealed class TestServer : IAsyncDisposable
         var client = new HttpClient { BaseAddress = Address, Timeout = TimeSpan.FromMinutes(2) };
         if (key is not null)
             client.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", key);
+        return client;
+    }
+
+    /// <summary>A client of the admin port; the server was started with <c>--admin-port 0</c>.</summary>
+    public HttpClient NewAdminClient(string? key = null)
+    {
+        HttpClient client = NewClient(key);
+        client.BaseAddress = new Uri(Service<AdminPort>().Address!);
         return client;
     }
 

@@ -3,6 +3,7 @@ using InferenceService.Server.Api.Completions;
 using InferenceService.Server.Api.Output;
 using InferenceService.Server.Api.Requests;
 using InferenceService.Server.Api.Tokenize;
+using InferenceService.Server.Generation;
 
 namespace InferenceService.Server.Api;
 
@@ -17,6 +18,7 @@ internal static class InferenceApi
         .AddSingleton<UnknownFields>()
         .AddSingleton<Refusals>()
         .AddSingleton<RequestReader>()
+        .AddSingleton<ActiveRequests>()
         .AddSingleton<AnswerSender>()
         .AddSingleton<CompletionsEndpoint>()
         .AddSingleton<ChatCompletionsEndpoint>()

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json;
 using InferenceService.Compute.Cpu;
 using InferenceService.Server.Telemetry.Otlp;
@@ -89,6 +90,8 @@ internal static class ConfigurationRules
                 problems.Add($"{spell("Server:Urls")}: \"{url}\" is not an address such as http://0.0.0.0:8000");
         }
 
+        if (http.AdminPort is { } admin && admin != HttpOptions.NoPort && (!int.TryParse(admin, NumberStyles.None, CultureInfo.InvariantCulture, out int port) || port > 65535))
+            problems.Add($"{spell("Server:AdminPort")}: \"{admin}\" is neither a port (0 to 65535) nor none");
         if (http.Tls.CertFile is null != http.Tls.KeyFile is null)
             problems.Add("--ssl-certfile and --ssl-keyfile go together");
         if (http.PathBase is { Length: > 0 } path && (!path.StartsWith('/') || path.EndsWith('/')))

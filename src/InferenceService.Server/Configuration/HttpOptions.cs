@@ -1,10 +1,16 @@
 using System.ComponentModel.DataAnnotations;
+using System.Globalization;
 
 namespace InferenceService.Server.Configuration;
 
 /// <summary>Section <c>Server</c>: where and how HTTP is spoken.</summary>
 internal sealed record HttpOptions
 {
+    /// <summary><see cref="AdminPort"/>: no admin routes.</summary>
+    internal const string NoPort = "none";
+
+    private const int DefaultAdminPort = 9000;
+
     /// <summary>Addresses to listen on, for example <c>http://0.0.0.0:8000</c>; replaces host and port.</summary>
     public IReadOnlyList<string> Urls { get; init; } = [];
 
@@ -21,6 +27,21 @@ internal sealed record HttpOptions
 
     /// <summary>Path of a Unix domain socket to listen on instead of a port.</summary>
     public string? UnixSocket { get; init; }
+
+    /// <summary>Port of the admin routes; 0 lets the system choose, none = there are no admin routes. Default 9000; where that is taken, a warning and no admin routes.</summary>
+    public string? AdminPort { get; init; }
+
+    /// <summary><see cref="AdminPort"/> as a number; null = none.</summary>
+    internal int? AdminPortNumber => AdminPort == NoPort ? null : int.TryParse(AdminPort, NumberStyles.None, CultureInfo.InvariantCulture, out int port) ? port : DefaultAdminPort;
+
+    /// <summary>Address to bind for the admin routes; one that other machines reach needs a key. Default 127.0.0.1, in containers too.</summary>
+    public string AdminHost { get; init; } = "127.0.0.1";
+
+    /// <summary>
+    /// Names that a <c>Host</c> header may hold besides addresses, localhost, *.local, *.internal and this machine's; * = any. Only asked on a loopback
+    /// address without keys, which a web page could otherwise reach under a name of its own. Default none.
+    /// </summary>
+    public IReadOnlyList<string> AllowedHosts { get; init; } = [];
 
     /// <summary>Certificate and key in PEM form; both or none.</summary>
     public TlsOptions Tls { get; init; } = new();

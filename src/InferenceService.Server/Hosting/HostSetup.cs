@@ -27,9 +27,14 @@ internal static class HostSetup
         builder.Logging.AddFilter("Microsoft.Extensions.Hosting.Internal.Host", LogLevel.None);
         builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = CloseConnections);
         builder.Services.Configure<RouteHandlerOptions>(routes => routes.ThrowOnBadRequest = true);
-        builder.Services.AddSingleton<IOptions<LimitOptions>>(Options.Create(reading.Options.Limits));
-        builder.Services.AddSingleton<IOptions<StreamingOptions>>(Options.Create(reading.Options.Streaming));
-        builder.Services.AddSingleton<IOptions<AdmissionOptions>>(Options.Create(reading.Options.Admission));
         return builder;
+    }
+
+    /// <summary>Registers the configuration, and every section of it that a class takes alone.</summary>
+    public static void AddOptions(IServiceCollection services, ServerConfiguration options)
+    {
+        services.AddSingleton(options).AddSingleton(options.Limits).AddSingleton(options.Streaming).AddSingleton(options.Admission);
+        services.AddSingleton(options.Server).AddSingleton(options.Engine).AddSingleton(options.Logging).AddSingleton(options.Telemetry);
+        services.AddSingleton(Options.Create(options.Limits)).AddSingleton(Options.Create(options.Streaming)).AddSingleton(Options.Create(options.Admission));
     }
 }

@@ -16,6 +16,13 @@ internal sealed class ListenAddresses
     private readonly string? _socket;
     private readonly X509Certificate2? _certificate;
 
+    private ListenAddresses(HttpOptions options, int adminPort)
+    {
+        bool tls = options.Tls.CertFile is not null;
+        _certificate = tls ? LoadCertificate(options.Tls) : null;
+        _endpoints.Add((options.AdminHost, adminPort, tls, HttpProtocols.Http1));
+    }
+
     private ListenAddresses(HttpOptions options, bool inContainer)
     {
         bool tls = options.Tls.CertFile is not null;
@@ -53,6 +60,10 @@ internal sealed class ListenAddresses
     /// <summary>Reads the options.</summary>
     /// <exception cref="InvalidDataException">A host name or certificate cannot be used; one line.</exception>
     public static ListenAddresses From(HttpOptions options, bool inContainer) => new(options, inContainer);
+
+    /// <summary>Reads the address of the admin routes; they speak TLS where the others do.</summary>
+    /// <exception cref="InvalidDataException">A host name or certificate cannot be used; one line.</exception>
+    public static ListenAddresses ForAdmin(HttpOptions options, int port) => new(options, port);
 
     /// <summary>Sets limits and listens.</summary>
     public void Apply(KestrelServerOptions kestrel, LimitOptions limits)

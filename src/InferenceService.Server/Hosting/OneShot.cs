@@ -1,4 +1,5 @@
 using InferenceService.Server.Configuration;
+using InferenceService.Server.Hosting.Admin;
 using InferenceService.Server.Hosting.Devices;
 using InferenceService.Server.Security;
 
@@ -71,8 +72,9 @@ internal static class OneShot
     {
         try
         {
-            ApiKeys.From(options.Auth);
+            var keys = ApiKeys.From(options.Auth);
             ListenAddresses.From(options.Server, environment.InContainer);
+            AdminAddress.From(options.Server, keys);
             using ModelDevice device = ModelDevice.Open(options, environment, console);
             ServerConfiguration opened = options.On(device.Kind);
             foreach (ModelPlan plan in ModelCatalog.Plan(opened, environment, device))

@@ -9,7 +9,7 @@ using InferenceService.Server.Configuration;
 
 namespace InferenceService.Server.Hosting;
 
-/// <summary>The KV policies that one model can serve as it is loaded, and what a request may choose among them. Immutable.</summary>
+/// <summary>The KV policies that one model can serve as it is loaded, and what a request may choose among them. Any thread.</summary>
 public sealed class PolicyMenu
 {
     private readonly KvCacheOptions _options;
@@ -17,17 +17,19 @@ public sealed class PolicyMenu
     private readonly KvLayout _layout;
     private readonly ModelConfig _config;
     private readonly string[] _allowed;
+    private volatile Standing _default;
 
     private PolicyMenu(KvCacheOptions options, PolicyBounds bounds, IKvPolicy policy, KvLayout layout, ModelConfig config)
     {
-        (_options, _bounds, Default, _layout, _config) = (options, bounds, policy, layout, config);
+        (_options, _bounds, _layout, _config) = (options, bounds, layout, config);
+        _default = new Standing(policy, options.OptionsOf(policy.Name));
         _allowed = options.AllowedPolicies.Count == 0 ? [.. KvPolicyRegistry.Names] : [options.Policy, .. options.AllowedPolicies];
         Names = [.. KvPolicyRegistry.Names.Where(name => _allowed.Contains(name) && Incompatible(KvPolicyRegistry.Create(name)) is null)];
         Sums = Names.Aggregate(policy.Sums, (sums, name) => sums | KvPolicyRegistry.Create(name).Sums);
     }
 
-    /// <summary>Policy of requests that choose none.</summary>
-    public IKvPolicy Default { get; }
+    /// <summary>Policy of requests that choose none. An operator may change it: read it once a request.</summary>
+    public IKvPolicy Default => _default.Policy;
 
     /// <summary>Names that a request may choose, sorted; the default's is among them.</summary>
     public IReadOnlyList<string> Names { get; }
@@ -70,9 +72,19 @@ public sealed class PolicyMenu
     }
 
     /// <summary>What a request asks for, or why it cannot have it; never something else.</summary>
-    internal IKvPolicy? Choose(KvPolicyField wanted, out ApiError? error)
+    internal IKvPolicy? Choose(KvPolicyField wanted, out ApiError? error) => Choose(wanted, out _, out error);
+
+    /// <summary>Gives requests that choose none another policy from now on: one that a request could choose. Null, or why not.</summary>
+    internal ApiError? ChangeDefault(KvPolicyField wanted)
     {
-        error = null;
+        if (Choose(wanted, out Dictionary<string, string> values, out ApiError? error) is { } policy)
+            _default = new Standing(policy, values);
+        return error;
+    }
+
+    private IKvPolicy? Choose(KvPolicyField wanted, out Dictionary<string, string> values, out ApiError? error)
+    {
+        (error, values) = (null, []);
         if (wanted.Problem is { } problem)
         {
             error = NotAllowed($"kv_policy {problem}. {CanServe}");
@@ -99,7 +111,7 @@ public sealed class PolicyMenu
         }
 
         // The model's own policy begins with the values that the model has for it, any other with its defaults; both with the model's bits.
-        Dictionary<string, string> values = _options.OptionsOf(kind.Name);
+        values = OptionsOf(kind.Name);
         if (wanted.Options.ContainsKey("key_bits") || wanted.Options.ContainsKey("value_bits"))
         {
             // One of them stands for both.
@@ -115,12 +127,12 @@ public sealed class PolicyMenu
     /// <summary>Writes the default policy as a request would write it: <c>{"name": …, options}</c>.</summary>
     internal void WriteDefault(Utf8JsonWriter json)
     {
+        Standing now = _default;
         json.WriteStartObject();
-        json.WriteString("name"u8, Default.Name);
-        Dictionary<string, string> values = _options.OptionsOf(Default.Name);
-        foreach (KvPolicyOption option in KvPolicyRegistry.Find(Default.Name)!.Options)
+        json.WriteString("name"u8, now.Policy.Name);
+        foreach (KvPolicyOption option in KvPolicyRegistry.Find(now.Policy.Name)!.Options)
         {
-            double? value = values.TryGetValue(option.Name, out string? text) ? option.Read(text) : option.Default;
+            double? value = now.Values.TryGetValue(option.Name, out string? text) ? option.Read(text) : option.Default;
             if (value is { } number && option.Words.IsEmpty)
                 json.WriteNumber(option.Name, number);
             else if (value is { } word)
@@ -145,6 +157,13 @@ public sealed class PolicyMenu
 
     /// <summary>A grouping as configuration spells it.</summary>
     internal static string Word(KvGrouping grouping) => grouping.ToString().ToLowerInvariant();
+
+    // Where an operator has changed the default, its options are those of the change; any other policy has the configured ones.
+    private Dictionary<string, string> OptionsOf(string policy)
+    {
+        Standing now = _default;
+        return policy == now.Policy.Name ? new Dictionary<string, string>(now.Values) : _options.OptionsOf(policy);
+    }
 
     private string CanServe => $"This model can serve: {string.Join(", ", Names)}.";
 
@@ -193,4 +212,6 @@ public sealed class PolicyMenu
             return refusal.Message;
         }
     }
+
+    private sealed record Standing(IKvPolicy Policy, Dictionary<string, string> Values);
 }

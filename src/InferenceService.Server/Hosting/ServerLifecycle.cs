@@ -30,6 +30,8 @@ public sealed class ServerLifecycle : IDisposable
     private readonly TimeProvider _time;
     private int _phase;
     private int _inFlight;
+    private long _outSince; // 0 = in service; else when an operator took it out, or a moment ago
+    private long _outDelay;
 
     /// <summary>Starts in <see cref="ServerPhase.Loading"/>.</summary>
     public ServerLifecycle(TimeProvider time) => _time = time;
@@ -38,7 +40,10 @@ public sealed class ServerLifecycle : IDisposable
     public ServerPhase Phase => (ServerPhase)Volatile.Read(ref _phase);
 
     /// <summary>New inference work is taken.</summary>
-    public bool AcceptsWork => Phase is ServerPhase.Ready or ServerPhase.Leaving;
+    public bool AcceptsWork => Refusal is null;
+
+    /// <summary>An operator has taken the server out of service.</summary>
+    public bool IsDrained => Volatile.Read(ref _outSince) != 0;
 
     /// <summary>HTTP inference requests under way.</summary>
     public int InFlight => Volatile.Read(ref _inFlight);
@@ -51,7 +56,7 @@ public sealed class ServerLifecycle : IDisposable
     {
         ServerPhase.Loading => ModelLoading,
         ServerPhase.Draining or ServerPhase.Stopping => ShuttingDown,
-        _ => null,
+        _ => IsDrained && _time.GetElapsedTime(Volatile.Read(ref _outSince)).Ticks >= Volatile.Read(ref _outDelay) ? OutOfService : null,
     };
 
     /// <summary>The answer while models load.</summary>
@@ -61,6 +66,20 @@ public sealed class ServerLifecycle : IDisposable
     /// <summary>The answer while the server ends; also the event that ends a stream cut by <see cref="HardStop"/>.</summary>
     public static ApiError ShuttingDown { get; } =
         new(503, "unavailable_error", "shutting_down", "The server is shutting down.") { RetryAfterSeconds = RetrySeconds, ShouldRetry = true };
+
+    /// <summary>The answer while an operator has taken the server out of service.</summary>
+    public static ApiError OutOfService { get; } =
+        new(503, "unavailable_error", "shutting_down", "The server has been taken out of service.") { RetryAfterSeconds = RetrySeconds, ShouldRetry = true };
+
+    /// <summary>Takes a serving process out of service: not ready at once, refusing new work after the delay; what runs goes on. False: it was out already.</summary>
+    public bool TakeOut(TimeSpan delay)
+    {
+        Volatile.Write(ref _outDelay, delay.Ticks);
+        return Interlocked.CompareExchange(ref _outSince, Math.Max(1, _time.GetTimestamp()), 0) == 0;
+    }
+
+    /// <summary>Puts it back into service. False: it was not out.</summary>
+    public bool PutBack() => Interlocked.Exchange(ref _outSince, 0) != 0;
 
     /// <summary>Counts a request until the result is disposed. The pipeline does this for every route marked as inference.</summary>
     public IDisposable TrackRequest()

@@ -1,4 +1,3 @@
-using System.Net.Sockets;
 using InferenceService.Cuda;
 using InferenceService.Models;
 using InferenceService.Server.Configuration;
@@ -43,7 +42,7 @@ internal sealed class ServerRun(
         {
             await app.StartAsync();
         }
-        catch (Exception exception) when (BindProblem(exception) is { } problem)
+        catch (Exception exception) when (BindFailure.Of(exception, addresses) is { } problem)
         {
             console.Problem(problem);
             return Failed;
@@ -85,25 +84,4 @@ internal sealed class ServerRun(
     public static bool IsLoadFailure(Exception exception) =>
         exception is CheckpointException or CudaException or TokenizerException or TemplateException or InvalidDataException or ArgumentException
             or IOException or UnauthorizedAccessException or OutOfMemoryException;
-
-    private string? BindProblem(Exception exception)
-    {
-        for (Exception? e = exception; e is not null; e = e.InnerException)
-        {
-            if (e is SocketException socket)
-                return Describe(socket.SocketErrorCode);
-            if (e is Microsoft.AspNetCore.Connections.AddressInUseException)
-                return Describe(SocketError.AddressAlreadyInUse);
-        }
-
-        return exception is IOException or InvalidDataException ? exception.Message.ReplaceLineEndings(" ") : null;
-    }
-
-    private string Describe(SocketError error) => error switch
-    {
-        SocketError.AddressAlreadyInUse => $"{addresses.Text} is already in use; choose another port with --port",
-        SocketError.AccessDenied => $"{addresses.Text} may not be bound by this user; choose a port of 1024 or above with --port",
-        SocketError.AddressNotAvailable => $"{addresses.Text} does not belong to this machine; choose another address with --host",
-        _ => $"{addresses.Text} cannot be bound ({error})",
-    };
 }

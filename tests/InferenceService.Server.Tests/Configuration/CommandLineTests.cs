@@ -55,7 +55,7 @@ public sealed class CommandLineTests
     [InlineData("\"b\" belongs to no flag", "a", "b")]
     [InlineData("--enable-prefix-caching and --no-enable-prefix-caching exclude each other", "--enable-prefix-caching", "--no-enable-prefix-caching")]
     [InlineData("--trust-remote-code: no code from checkpoints is ever executed; leave it out", "--trust-remote-code")]
-    [InlineData("--admin-port: the admin routes are not supported by this version yet", "--admin-port", "9000")]
+    [InlineData("--numa: NUMA placement is not supported by this version yet", "--numa", "on")]
     [InlineData("--tool-call-parser: tools are not supported by this version yet", "--tool-call-parser", "hermes", "--port", "1")]
     public void What_cannot_be_is_one_problem(string problem, params string[] args) => Assert.Equal([problem], CommandLine.Parse(args).Problems);
 

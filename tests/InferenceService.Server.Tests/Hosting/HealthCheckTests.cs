@@ -35,7 +35,7 @@ public sealed class HealthCheckTests
         var console = new StartupConsole(TextWriter.Null, error, interactive: false);
         Assert.Equal(1, HealthCheck.Run(options, inContainer: false, console));
         var environment = new ProcessEnvironment { Variables = new Dictionary<string, string>() };
-        ConfigurationReading reading = ConfigurationReading.Read(CommandLine.Parse(["--uds", path]), environment, AppContext.BaseDirectory);
+        ConfigurationReading reading = ConfigurationReading.Read(CommandLine.Parse(["--uds", path, "--admin-port", "none"]), environment, AppContext.BaseDirectory);
         await using (WebApplication app = Program.Build(reading, environment, console))
         {
             await app.StartAsync();
@@ -54,7 +54,7 @@ public sealed class HealthCheckTests
         (string certificate, string key) = NewCertificate();
         var environment = new ProcessEnvironment { Variables = new Dictionary<string, string>() };
         ConfigurationReading reading = ConfigurationReading.Read(
-            CommandLine.Parse(["--port", "0", "--ssl-certfile", certificate, "--ssl-keyfile", key]), environment, AppContext.BaseDirectory);
+            CommandLine.Parse(["--port", "0", "--admin-port", "none", "--ssl-certfile", certificate, "--ssl-keyfile", key]), environment, AppContext.BaseDirectory);
         var error = new StringWriter();
         var console = new StartupConsole(TextWriter.Null, error, interactive: false);
         await using WebApplication app = Program.Build(reading, environment, console);

@@ -63,6 +63,7 @@ public sealed class KeepApartTests
         };
         start.Environment["DOTNET_ENVIRONMENT"] = "Testing";
         start.Environment["INFERENCE__Server__DrainDelay"] = "0";
+        start.Environment["INFERENCE__Server__AdminPort"] = "none";
         foreach ((string name, string value) in variables)
             start.Environment[name] = value;
         using Process process = Process.Start(start)!;

@@ -104,7 +104,7 @@ public sealed class ListenAddressesTests
     private static async Task<WebApplication> StartAsync(params string[] args)
     {
         var environment = new ProcessEnvironment { Variables = new Dictionary<string, string>() };
-        ConfigurationReading reading = ConfigurationReading.Read(CommandLine.Parse(args), environment, AppContext.BaseDirectory);
+        ConfigurationReading reading = ConfigurationReading.Read(CommandLine.Parse([.. args, "--admin-port", "none"]), environment, AppContext.BaseDirectory);
         Assert.Empty(reading.Problems);
         WebApplication app = Program.Build(reading, environment, new StartupConsole(TextWriter.Null, TextWriter.Null, interactive: false));
         await app.StartAsync();

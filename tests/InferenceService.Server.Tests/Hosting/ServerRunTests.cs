@@ -58,7 +58,8 @@ public sealed class ServerRunTests
         Assert.Equal(0, await run);
     }
 
-    private static readonly ProcessEnvironment NoVariables = new() { Variables = new Dictionary<string, string>() };
+    // Tests run side by side, and only one of them can have the default port.
+    private static readonly ProcessEnvironment NoVariables = new() { Variables = new Dictionary<string, string> { ["INFERENCE__Server__AdminPort"] = "none" } };
 
     private static ConfigurationReading Read(params string[] args)
     {

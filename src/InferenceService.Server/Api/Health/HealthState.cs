@@ -23,7 +23,7 @@ internal sealed partial class HealthState(
     public ApiError? Readiness => EngineDead ?? lifecycle.Phase switch
     {
         ServerPhase.Loading => lifecycle.Refusal,
-        ServerPhase.Ready => null,
+        ServerPhase.Ready => lifecycle.IsDrained ? ServerLifecycle.OutOfService : null,
         _ => ServerLifecycle.ShuttingDown,
     };
 

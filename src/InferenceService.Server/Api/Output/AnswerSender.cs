@@ -9,7 +9,7 @@ namespace InferenceService.Server.Api.Output;
 
 /// <summary>Takes a checked order through the engine's door and sends what comes back, streamed or whole.</summary>
 internal sealed class AnswerSender(
-    StreamingOptions streaming, AdmissionOptions admission, InferenceMetrics metrics, RequestTelemetry telemetry, Refusals refusals, ServerLifecycle lifecycle,
+    StreamingOptions streaming, AdmissionOptions admission, InferenceMetrics metrics, RequestTelemetry telemetry, ActiveRequests active, Refusals refusals, ServerLifecycle lifecycle,
     TimeProvider time, ILogger<AnswerSender> logger)
 {
     /// <summary>Runs until the answer is sent, refused or abandoned.</summary>
@@ -27,6 +27,7 @@ internal sealed class AnswerSender(
 
         http.Response.Headers[PolicyChoice.Header] = (order.Requests[0].KvPolicy ?? model.Policies.Default).Name;
         using var generation = new TextGeneration(model, order, streams, metrics.For(model), time, logger);
+        using IDisposable listed = active.Add(http, kind, head, order, generation, stream);
         // A client that leaves and a server that must end both cancel at once, wherever the request stands.
         using CancellationTokenRegistration left = http.RequestAborted.UnsafeRegister(static state => ((TextGeneration)state!).Cancel(null), generation);
         using CancellationTokenRegistration ending = lifecycle.HardStop.UnsafeRegister(static state => ((TextGeneration)state!).Cancel(ServerLifecycle.ShuttingDown), generation);

@@ -17,7 +17,7 @@ internal static class PolicyChoice
         if (wanted is null && !string.IsNullOrEmpty(header))
             wanted = KvPolicyField.Named(header);
         if (wanted is null)
-            return fields;
+            return fields with { ChosenPolicy = menu.Default };
         IKvPolicy? policy = menu.Choose(wanted, out ApiError? error);
         if (error is not null)
             problems.Add(error);
