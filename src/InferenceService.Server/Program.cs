@@ -24,7 +24,7 @@ internal static class Program
         ProcessEnvironment environment = ProcessEnvironment.Read();
         CommandLine commandLine = CommandLine.Parse(args);
         ConfigurationReading reading = ConfigurationReading.Read(commandLine, environment, AppContext.BaseDirectory);
-        if (OneShot.Run(commandLine, reading, environment, console) is { } exitCode)
+        if (await OneShot.RunAsync(commandLine, reading, environment, console) is { } exitCode)
             return exitCode;
         try
         {

@@ -33,7 +33,7 @@ public sealed class TestServer : IAsyncDisposable
 
     /// <summary>Starts with the tiny model, loaded and warm.</summary>
     /// <param name="flags">
-    /// As on the command line; an entry like <c>Limits:StrictRequests=true</c> is a setting that has no flag, one like <c>OTEL_SERVICE_NAME=x</c> a variable.
+    /// As on the command line; an entry like <c>Limits:StrictRequests=true</c> is a setting that has no flag, one like <c>OTEL_SERVICE_NAME=x</c> or <c>HF_TOKEN=x</c> a variable.
     /// </param>
     public static Task<TestServer> StartAsync(params string[] flags) => StartAsync(load: true, TimeProvider.System, flags);
 
@@ -49,7 +49,7 @@ public sealed class TestServer : IAsyncDisposable
         var variables = new Dictionary<string, string> { ["ASPNETCORE_ENVIRONMENT"] = "Testing" };
         string[] settings = [.. flags.Where(flag => char.IsAsciiLetterUpper(flag[0]) && flag.Contains('=', StringComparison.Ordinal))];
         foreach (string[] setting in settings.Select(setting => setting.Split('=', 2)))
-            variables[setting[0].StartsWith("OTEL_", StringComparison.Ordinal) ? setting[0] : ConfigurationLayer.EnvironmentPrefix + setting[0].Replace(":", "__", StringComparison.Ordinal)] = setting[1];
+            variables[setting[0].Split('_')[0] is "OTEL" or "HF" ? setting[0] : ConfigurationLayer.EnvironmentPrefix + setting[0].Replace(":", "__", StringComparison.Ordinal)] = setting[1];
         var environment = new ProcessEnvironment { Variables = variables };
         ConfigurationReading reading = ConfigurationReading.Read(
             CommandLine.Parse([.. model, .. admin, "--port", "0", "--threads", "1", .. flags.Where(flag => !settings.Contains(flag))]), environment, AppContext.BaseDirectory);

@@ -12,6 +12,7 @@ internal sealed class CommandLine
     private readonly Argument<string?> _model = new("model") { Arity = ArgumentArity.ZeroOrOne, Description = "Same as --model.", HelpName = "MODEL" };
     private readonly Option<bool> _printConfig = new("--print-config") { Description = "Print every setting in force with its source, then exit." };
     private readonly Option<bool> _dryRun = new("--dry-run") { Description = "Check files, print the memory plan, then exit." };
+    private readonly Option<bool> _downloadOnly = new("--download-only") { Description = "Download the models that are named by id, check every file, then exit." };
     private readonly Option<bool> _healthCheck = new("--health-check") { Description = "Ask the server that runs with these settings whether it is ready; exit with 0 or 1." };
     private readonly List<(Flag Flag, Option Yes, Option? No)> _options = [];
     private readonly Dictionary<string, string> _values = new(StringComparer.OrdinalIgnoreCase);
@@ -45,6 +46,9 @@ internal sealed class CommandLine
 
     /// <summary>Print the memory plan and exit.</summary>
     public bool DryRun => Result.GetValue(_dryRun);
+
+    /// <summary>Download models and exit.</summary>
+    public bool DownloadOnly => Result.GetValue(_downloadOnly);
 
     /// <summary>Ask the running server and exit.</summary>
     public bool HealthCheck => Result.GetValue(_healthCheck);
@@ -88,6 +92,7 @@ internal sealed class CommandLine
 
         _root.Options.Add(_printConfig);
         _root.Options.Add(_dryRun);
+        _root.Options.Add(_downloadOnly);
         _root.Options.Add(_healthCheck);
     }
 

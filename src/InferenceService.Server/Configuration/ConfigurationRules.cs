@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text.Json;
 using InferenceService.Compute.Cpu;
+using InferenceService.Server.Hub;
 using InferenceService.Server.Telemetry.Otlp;
 
 namespace InferenceService.Server.Configuration;
@@ -31,6 +32,7 @@ internal static class ConfigurationRules
         }
 
         CheckKeys(options.Auth, problems, Spell);
+        HubSettings.Check(options.Hub, environment, problems, Spell);
         OtlpSettings.Check(options.Telemetry, environment, problems, warnings, Spell);
         foreach (string origin in options.Cors.Origins)
         {

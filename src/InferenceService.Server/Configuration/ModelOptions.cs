@@ -7,8 +7,17 @@ namespace InferenceService.Server.Configuration;
 /// <summary>Section <c>Models:N</c>: one checkpoint and how it is served.</summary>
 internal sealed record ModelOptions
 {
-    /// <summary>Folder, a file in it, or <c>org/name</c> in the local Hugging Face cache; null = the embedded model.</summary>
+    /// <summary>
+    /// Folder, a file in it, the name of an embedded model, or <c>org/name[@revision]</c> on the hub, which is downloaded when it is not in the local
+    /// cache. Default null: the embedded model.
+    /// </summary>
     public string? Path { get; init; }
+
+    /// <summary>Branch, tag or commit of a model on the hub, where the path does not say it. Default main.</summary>
+    public string? Revision { get; init; }
+
+    /// <summary><see cref="Path"/> with the revision.</summary>
+    internal string? Source => Revision is null ? Path : $"{Path}@{Revision}";
 
     /// <summary>Names clients may use, the first is canonical. Default: last segment of the path.</summary>
     public IReadOnlyList<string> Names { get; init; } = [];

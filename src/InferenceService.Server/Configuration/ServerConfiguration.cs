@@ -6,6 +6,9 @@ internal sealed record ServerConfiguration
     /// <summary>Models to serve; none = the embedded one.</summary>
     public IReadOnlyList<ModelOptions> Models { get; init; } = [];
 
+    /// <summary>Download of models named by id.</summary>
+    public HubOptions Hub { get; init; } = new();
+
     /// <summary>Batching, cache and scheduling.</summary>
     public EngineSection Engine { get; init; } = new();
 

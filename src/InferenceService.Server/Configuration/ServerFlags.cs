@@ -26,11 +26,13 @@ internal sealed record Flag(string Name, FlagKind Kind, string Key, string Help)
 /// <summary>The table of flags: the index a reader looks for.</summary>
 internal static class ServerFlags
 {
-    /// <summary>Every flag but <c>--help --version --print-config --dry-run --health-check</c>.</summary>
+    /// <summary>Every flag but <c>--help --version --print-config --dry-run --download-only --health-check</c>.</summary>
     public static IReadOnlyList<Flag> All { get; } =
     [
         new("--model", FlagKind.Value, "Models:0:Path",
-            "Checkpoint: a folder, a file in it, or org/name in the local Hugging Face cache. Default: the embedded model."),
+            "Checkpoint: a folder, a file in it, or org/name[@revision] on the hub, downloaded into the local cache. Default: the embedded model."),
+        new("--revision", FlagKind.Value, "Models:0:Revision", "Branch, tag or commit of a model on the hub (main)."),
+        new("--offline", FlagKind.Switch, "Hub:Offline", "Download nothing: what is not in the local cache is a problem."),
         new("--served-model-name", FlagKind.Many, "Models:0:Names", "Names clients may use; the first is canonical."),
         new("--max-model-len", FlagKind.Value, "Models:0:MaxModelLen", "Prompt and output together, in tokens (32k = 32,000, 32K = 32,768)."),
         new("--dtype", FlagKind.Value, "Models:0:Dtype", "auto (as stored), bfloat16 (weights and activations rounded to it), or the stored type."),

@@ -2,6 +2,7 @@ using InferenceService.Engine;
 using InferenceService.Models;
 using InferenceService.Server.Configuration;
 using InferenceService.Server.Hosting.Devices;
+using InferenceService.Server.Hub;
 using InferenceService.Server.Telemetry;
 
 namespace InferenceService.Server.Hosting;
@@ -77,6 +78,7 @@ internal sealed class ModelCatalog(
         ModelDevice device = _device = ModelDevice.Open(configuration, environment, console);
         device.Begin(console, logger);
         ServerConfiguration opened = configuration.On(device.Kind);
+        await new ModelDownload(HubSettings.From(configuration.Hub, environment), new HubDisk(), console, time).EnsureAsync(configuration.Models, cancellationToken);
         List<ModelPlan> plans = Plan(opened, environment, device);
         for (int i = 0; i < plans.Count; i++)
         {

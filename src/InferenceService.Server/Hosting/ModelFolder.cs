@@ -1,4 +1,5 @@
 using InferenceService.Models;
+using InferenceService.Server.Hub;
 
 namespace InferenceService.Server.Hosting;
 
@@ -20,7 +21,7 @@ internal sealed record ModelFolder(string Path, string DefaultName)
 
     /// <summary>
     /// Finds what was asked for: nothing (the embedded storyteller), a folder, a file in one, the name of an embedded model, or an id in
-    /// the local Hugging Face cache.
+    /// the local Hugging Face cache. Downloads nothing.
     /// </summary>
     /// <param name="wanted">Text of <c>--model</c>.</param>
     /// <param name="cache">Folder with <c>models--org--name</c> folders; null = none.</param>
@@ -43,28 +44,25 @@ internal sealed record ModelFolder(string Path, string DefaultName)
         if (NamesIn(embedded).Contains(wanted))
             return new ModelFolder(System.IO.Path.Combine(embedded, wanted), wanted);
         string shown = wanted.Length <= 128 ? wanted : wanted[..128] + "…";
-        return FromCache(wanted, cache) ?? throw new CheckpointException(
-            $"--model: \"{shown}\" is neither a folder nor a file, nor an embedded model ({string.Join(", ", NamesIn(embedded))}), nor in the local cache; nothing is downloaded.");
+        return FromCache(wanted, cache, out string missing) ?? throw new CheckpointException(
+            missing.Length > 0 ? $"--model: \"{shown}\" is not complete in the local cache ({missing}); a start that may download brings it, and so does --download-only."
+            : $"--model: \"{shown}\" is neither a folder nor a file, nor an embedded model ({string.Join(", ", NamesIn(embedded))}), nor an id such as org/name.");
     }
+
+    /// <summary>The id on the hub that was asked for; null = it is something else, or a folder or file of that name exists.</summary>
+    /// <param name="wanted">Text of <c>--model</c>.</param>
+    public static HubModelId? IdOf(string? wanted) =>
+        wanted is not null && !System.IO.Path.Exists(wanted) && HubModelId.TryParse(wanted, out HubModelId? id) ? id : null;
 
     private static List<string> NamesIn(string root) => Directory.Exists(root)
         ? [.. Directory.GetDirectories(root).Select(folder => System.IO.Path.GetFileName(folder)!).Order(StringComparer.Ordinal)]
         : [];
 
-    // Layout of the hub's cache: models--org--name/refs/main holds the revision, snapshots/REVISION the files.
-    private static ModelFolder? FromCache(string id, string? cache)
+    private static ModelFolder? FromCache(string wanted, string? cache, out string missing)
     {
-        string[] parts = id.Split('/');
-        if (cache is null || parts.Length != 2 || parts.Any(part => part.Length == 0 || part is "." or ".." || !part.All(IsIdCharacter)))
+        missing = "";
+        if (cache is null || !HubModelId.TryParse(wanted, out HubModelId? id))
             return null;
-        string repository = System.IO.Path.Combine(cache, $"models--{parts[0]}--{parts[1]}");
-        string reference = System.IO.Path.Combine(repository, "refs", "main");
-        if (!File.Exists(reference))
-            return null;
-        string revision = File.ReadAllText(reference).Trim();
-        string folder = System.IO.Path.Combine(repository, "snapshots", revision);
-        return revision.All(char.IsAsciiLetterOrDigit) && Directory.Exists(folder) ? new ModelFolder(folder, id) : null;
+        return new HubCache(cache).FindComplete(id, out missing) is { } folder ? new ModelFolder(folder, id.Repository) : null;
     }
-
-    private static bool IsIdCharacter(char c) => char.IsAsciiLetterOrDigit(c) || c is '.' or '_' or '-';
 }

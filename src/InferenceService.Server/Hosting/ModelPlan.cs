@@ -100,7 +100,7 @@ internal sealed class ModelPlan : IDisposable
     /// <exception cref="InvalidDataException">A file that configuration names cannot be used.</exception>
     public static ModelPlan Open(ModelOptions options, EngineSection engine, ProcessEnvironment environment, DeviceRoom room, long? poolBytes)
     {
-        ModelFolder folder = ModelFolder.Find(options.Path, environment.HubCache);
+        ModelFolder folder = ModelFolder.Find(options.Source, environment.HubCache);
         var warnings = new List<string>();
         Checkpoint checkpoint = Checkpoint.Open(folder.Path);
         try

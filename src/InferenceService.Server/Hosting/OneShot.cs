@@ -1,15 +1,16 @@
 using InferenceService.Server.Configuration;
 using InferenceService.Server.Hosting.Admin;
 using InferenceService.Server.Hosting.Devices;
+using InferenceService.Server.Hub;
 using InferenceService.Server.Security;
 
 namespace InferenceService.Server.Hosting;
 
-/// <summary>What the process does instead of serving: help, version, complaints, a health check, settings, the memory plan.</summary>
+/// <summary>What the process does instead of serving: help, version, complaints, a health check, a download, settings, the memory plan.</summary>
 internal static class OneShot
 {
     /// <summary>Does it and returns the exit code; null = go on and serve.</summary>
-    public static int? Run(CommandLine commandLine, ConfigurationReading reading, ProcessEnvironment environment, StartupConsole console)
+    public static async Task<int?> RunAsync(CommandLine commandLine, ConfigurationReading reading, ProcessEnvironment environment, StartupConsole console)
     {
         if (commandLine.WantsHelp)
         {
@@ -31,6 +32,8 @@ internal static class OneShot
             return HealthCheck.Run(reading.Options.Server, environment.InContainer, console);
         foreach (string warning in reading.Warnings)
             console.Warning(warning);
+        if (commandLine.DownloadOnly)
+            return await DownloadCommand.RunAsync(reading.Options, environment, console);
         if (commandLine.PrintConfig)
         {
             PrintSettings(reading, console);

@@ -13,6 +13,7 @@ internal sealed class StartupConsole(TextWriter output, TextWriter error, bool i
     private const int BarWidth = 30;
     private const int SparseSteps = 4;
     private int _shown = -1;
+    private string _label = "loading";
 
     /// <summary>Where help and listings go.</summary>
     public TextWriter Output { get; } = output;
@@ -33,9 +34,9 @@ internal sealed class StartupConsole(TextWriter output, TextWriter error, bool i
     public void Warning(string text) => error.WriteLine($"warning: {text}");
 
     /// <summary>Begins a new progress bar.</summary>
-    public void BeginProgress() => _shown = -1;
+    public void BeginProgress(string label = "loading") => (_shown, _label) = (-1, label);
 
-    /// <summary>Shows how far the weights have come.</summary>
+    /// <summary>Shows how far the weights have come, from the hub or into memory.</summary>
     public void Report(LoadProgress value)
     {
         if (value.BytesTotal <= 0)
@@ -48,12 +49,12 @@ internal sealed class StartupConsole(TextWriter output, TextWriter error, bool i
         string amount = string.Create(CultureInfo.InvariantCulture, $"{percent,3} % of {HumanValues.Bytes(value.BytesTotal)}");
         if (!interactive)
         {
-            Fact("loading", amount.TrimStart());
+            Fact(_label, amount.TrimStart());
             return;
         }
 
         int filled = BarWidth * percent / 100;
-        Output.Write($"\r  {"loading",-14} [{new string('#', filled)}{new string('.', BarWidth - filled)}] {amount}");
+        Output.Write($"\r  {_label,-14} [{new string('#', filled)}{new string('.', BarWidth - filled)}] {amount}");
         if (percent == 100)
             Output.WriteLine();
         Output.Flush();

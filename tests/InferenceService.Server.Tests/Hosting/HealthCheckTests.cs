@@ -82,7 +82,7 @@ public sealed class HealthCheckTests
     }
 
     [Fact]
-    public void The_flag_asks_instead_of_serving()
+    public async Task The_flag_asks_instead_of_serving()
     {
         using var free = new System.Net.Sockets.TcpListener(System.Net.IPAddress.Loopback, 0);
         free.Start();
@@ -92,7 +92,7 @@ public sealed class HealthCheckTests
         var environment = new ProcessEnvironment { Variables = new Dictionary<string, string>() };
         ConfigurationReading reading = ConfigurationReading.Read(commandLine, environment, AppContext.BaseDirectory);
         var error = new StringWriter();
-        Assert.Equal(1, OneShot.Run(commandLine, reading, environment, new StartupConsole(TextWriter.Null, error, interactive: false)));
+        Assert.Equal(1, await OneShot.RunAsync(commandLine, reading, environment, new StartupConsole(TextWriter.Null, error, interactive: false)));
         Assert.Contains($":{port}/ready does not answer", error.ToString(), StringComparison.Ordinal);
     }
 

@@ -22,7 +22,7 @@ public sealed class ModelFolderTests
         string twin = Directory.CreateDirectory(Path.Combine(root, "twin")).FullName;
         Assert.Equal(new ModelFolder(twin, "twin"), ModelFolder.Find("twin", null, root));
         Assert.All((string[])["Twin", "./../twin", "storyteller"], name => Assert.Equal(
-            $"--model: \"{name}\" is neither a folder nor a file, nor an embedded model (twin), nor in the local cache; nothing is downloaded.",
+            $"--model: \"{name}\" is neither a folder nor a file, nor an embedded model (twin), nor an id such as org/name.",
             Assert.Throws<CheckpointException>(() => ModelFolder.Find(name, null, root)).Message));
     }
 
@@ -43,16 +43,25 @@ public sealed class ModelFolderTests
         string cache = TinyModel.NewFolder();
         string snapshot = Directory.CreateDirectory(Path.Combine(cache, "models--org--name", "snapshots", "abc123")).FullName;
         File.WriteAllText(Path.Combine(Directory.CreateDirectory(Path.Combine(cache, "models--org--name", "refs")).FullName, "main"), "abc123\n");
+        CheckpointException partial = Assert.Throws<CheckpointException>(() => ModelFolder.Find("org/name", cache));
+        Assert.Equal($"--model: \"org/name\" is not complete in the local cache (config.json is missing from {snapshot}); a start that may download brings it, and so does --download-only.", partial.Message);
+        TinyModel.Write(snapshot);
         Assert.Equal(new ModelFolder(snapshot, "org/name"), ModelFolder.Find("org/name", cache));
+        Assert.Equal(new ModelFolder(snapshot, "org/name"), ModelFolder.Find("org/name@abc123", cache));
+        Assert.Equal(
+            $"--model: \"org/name@v2\" is not complete in the local cache (nothing of it is in {cache}); a start that may download brings it, and so does --download-only.",
+            Assert.Throws<CheckpointException>(() => ModelFolder.Find("org/name@v2", cache)).Message);
     }
 
     [Theory]
-    [InlineData("org/missing")]
     [InlineData("../../etc")]
+    [InlineData("org/name@../../x")]
+    [InlineData("org/name@")]
+    [InlineData("one/two/three")]
     [InlineData("no such folder")]
     public void What_is_nowhere_is_refused_by_name(string wanted)
     {
         var error = Assert.Throws<CheckpointException>(() => ModelFolder.Find(wanted, TinyModel.NewFolder()));
-        Assert.Equal($"--model: \"{wanted}\" is neither a folder nor a file, nor an embedded model ({string.Join(", ", ModelFolder.EmbeddedNames)}), nor in the local cache; nothing is downloaded.", error.Message);
+        Assert.Equal($"--model: \"{wanted}\" is neither a folder nor a file, nor an embedded model ({string.Join(", ", ModelFolder.EmbeddedNames)}), nor an id such as org/name.", error.Message);
     }
 }

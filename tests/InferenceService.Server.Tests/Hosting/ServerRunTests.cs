@@ -76,18 +76,4 @@ public sealed class ServerRunTests
         int code = await app.Services.GetRequiredService<ServerRun>().ServeAsync(app);
         return (code, output.ToString(), error.ToString());
     }
-
-    private sealed class AnnouncingWriter(string wanted) : StringWriter
-    {
-        private readonly TaskCompletionSource _seen = new(TaskCreationOptions.RunContinuationsAsynchronously);
-
-        public Task Seen => _seen.Task;
-
-        public override void WriteLine(string? value)
-        {
-            base.WriteLine(value);
-            if (value?.Contains(wanted, StringComparison.Ordinal) == true)
-                _seen.TrySetResult();
-        }
-    }
 }
