@@ -3,7 +3,7 @@ namespace InferenceService.Compute;
 /// <summary>The arithmetic of a decoder on one device. Inputs first, output last.</summary>
 /// <remarks>
 /// Operations allocate nothing, run in the order of the calls, and take no decision that depends on tensor contents, so that a
-/// decode step can be recorded once and replayed. Only <see cref="Download"/> and <see cref="Read"/> wait. One thread at a time.
+/// decode step can be recorded once and replayed. Only <see cref="Download"/>, <see cref="Read"/> and a <see cref="Readback"/> wait. One thread at a time.
 /// Activations are f32 on the CPU. A row's result never depends on which other rows are in the call: the CPU backend is
 /// bit-identical for any batch.
 /// All operations throw <see cref="ShapeException"/> when shapes or types do not fit.
@@ -72,6 +72,9 @@ public interface IBackend : IDisposable
         Download(device, staging);
         return staging[..checked((int)device.ByteLength)];
     }
+
+    /// <summary>Room for copies of up to so many bytes to the host that are waited for later; lives until the backend is disposed.</summary>
+    Readback AllocateReadback(int bytes) => new WaitingReadback(this, bytes);
 
     /// <summary>output[i] = table[ids[i]], widened. Also gathers rows of activations.</summary>
     /// <param name="table">[entries, n], f32, f16 or bf16.</param>
@@ -157,10 +160,11 @@ public interface IBackend : IDisposable
     /// <summary>Chooses the next token of some rows of logits, each by its order.</summary>
     /// <remarks>Equal logits give equal tokens on every backend and in every batch, but where two sums of score and noise agree to 2^-45.</remarks>
     /// <param name="logits">f32 [rows, vocabulary]; the rows that are chosen from are changed.</param>
-    /// <param name="orders">u8 [orders, 56], each a <see cref="TokenOrder"/>.</param>
+    /// <param name="orders">u8 [orders, 64], each a <see cref="TokenOrder"/>.</param>
     /// <param name="changes">i32 [changes, 3], each a <see cref="LogitChange"/>.</param>
     /// <param name="tokens">i32 [orders, 1]: ids, or one of <see cref="TokenOrder"/>'s words for none.</param>
-    void Choose(Tensor logits, Tensor orders, Tensor changes, Tensor tokens) => throw new ShapeException($"Backend {Name} chooses no tokens.");
+    /// <param name="next">i32 [1, rows]: the ids once more, each where its order says, 0 instead of a word for none; what no order names is unchanged.</param>
+    void Choose(Tensor logits, Tensor orders, Tensor changes, Tensor tokens, Tensor next) => throw new ShapeException($"Backend {Name} chooses no tokens.");
 
     /// <summary>Copies slots (all lanes of the block) inside the pool, in order.</summary>
     /// <param name="pool">u8 [blocks, blockBytes].</param>

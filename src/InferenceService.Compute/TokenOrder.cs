@@ -19,13 +19,14 @@ namespace InferenceService.Compute;
 /// <param name="TopK">Keep so many; 0 = all.</param>
 /// <param name="FirstChange">First of this row's changes.</param>
 /// <param name="Changes">How many there are.</param>
+/// <param name="Next">Where the id goes for the step that follows, before the host knows it; −1 = nowhere.</param>
 [StructLayout(LayoutKind.Sequential)]
 public readonly record struct TokenOrder(
     int Row, int Position, ulong Key, double LogMinP, float Temperature, float TopP, float RepetitionPenalty, float FrequencyPenalty,
-    float PresencePenalty, int TopK, int FirstChange, int Changes)
+    float PresencePenalty, int TopK, int FirstChange, int Changes, int Next)
 {
     /// <summary>Bytes of an order.</summary>
-    public const int ByteLength = 56;
+    public const int ByteLength = 64;
 
     /// <summary>Instead of a token: a logit is NaN or +∞.</summary>
     public const int NotNumbers = -1;

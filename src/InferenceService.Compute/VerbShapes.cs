@@ -130,7 +130,7 @@ public static class VerbShapes
     }
 
     /// <summary>Rules of <see cref="IBackend.Choose"/>.</summary>
-    public static void Choose(in Tensor logits, in Tensor orders, in Tensor changes, in Tensor tokens)
+    public static void Choose(in Tensor logits, in Tensor orders, in Tensor changes, in Tensor tokens, in Tensor next)
     {
         if (logits.Type != DType.F32)
             throw Misfit("tokens are chosen from f32 logits", logits);
@@ -140,6 +140,8 @@ public static class VerbShapes
             throw Misfit($"changes must be i32 [changes, {LogitChange.Words}] without holes", changes);
         if (!(tokens.Type == DType.I32 && tokens.Rows == orders.Rows && tokens.Columns == 1 && tokens.IsDense))
             throw Misfit($"tokens must be i32 [{orders.Rows}, 1] without holes", tokens);
+        if (!(next.Type == DType.I32 && next.Rows == 1))
+            throw Misfit("ids for the next step must be i32 [1, rows]", next);
     }
 
     /// <summary>Rules of <see cref="IBackend.WriteKv"/>.</summary>

@@ -28,6 +28,7 @@ public sealed unsafe class CudaBackend : IBackend
     private readonly CacheVerbs _cache;
     private readonly SamplingVerbs _sampling;
     private readonly List<CudaGraph> _graphs = [];
+    private readonly List<CudaReadback> _readbacks = [];
     private bool _disposed;
 
     /// <summary>Opens the device, compiles the kernels and loads the libraries.</summary>
@@ -162,6 +163,15 @@ public sealed unsafe class CudaBackend : IBackend
     }
 
     /// <inheritdoc/>
+    public Readback AllocateReadback(int bytes)
+    {
+        Device.MakeCurrent();
+        var readback = new CudaReadback(Device, _stream, _fault, bytes);
+        _readbacks.Add(readback);
+        return readback;
+    }
+
+    /// <inheritdoc/>
     public void Embed(Tensor table, Tensor ids, Tensor output)
     {
         VerbShapes.Embed(table, ids, output);
@@ -287,11 +297,11 @@ public sealed unsafe class CudaBackend : IBackend
     public bool ChoosesTokens => true;
 
     /// <inheritdoc/>
-    public void Choose(Tensor logits, Tensor orders, Tensor changes, Tensor tokens)
+    public void Choose(Tensor logits, Tensor orders, Tensor changes, Tensor tokens, Tensor next)
     {
-        VerbShapes.Choose(logits, orders, changes, tokens);
+        VerbShapes.Choose(logits, orders, changes, tokens, next);
         Enter();
-        _sampling.Choose(logits, orders, changes, tokens);
+        _sampling.Choose(logits, orders, changes, tokens, next);
         Leave();
     }
 
@@ -365,6 +375,8 @@ public sealed unsafe class CudaBackend : IBackend
 
         foreach (CudaGraph graph in _graphs)
             graph.Dispose();
+        foreach (CudaReadback readback in _readbacks)
+            readback.Dispose();
         _blas.Dispose();
         _staging.Dispose();
         _memory.Dispose();

@@ -49,7 +49,7 @@ internal sealed class EngineChecks(KvCache cache, Roster roster)
         foreach (ref readonly BatchItem item in batch.Items)
         {
             Sequence sequence = item.Sequence;
-            for (int group = 0; sequence.Finish == FinishReason.None && group < sequence.Cache!.Tables.Length; group++)
+            for (int group = 0; sequence.Finish == FinishReason.None && !item.EndsByLength && group < sequence.Cache!.Tables.Length; group++)
                 if (sequence.Cache.Tables[group].LiveSlots > MostSlots(sequence, group))
                     throw new InvalidOperationException($"Group {group} holds {sequence.Cache.Tables[group].LiveSlots} tokens; {sequence.Generation.Policy.Name} allows {MostSlots(sequence, group)}.");
         }

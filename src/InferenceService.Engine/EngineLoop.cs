@@ -29,6 +29,12 @@ internal sealed class EngineLoop
     private int _state = (int)EngineState.Running;
     private int _cancelAll;
     private int _resetPrefixes;
+    private readonly bool _overlaps;
+    private Batch? _underway;       // called, and its tokens not read
+    private bool _compressed;       // its policies were asked
+    private int _onDevice;          // rows of the last step that the device samples
+    private long _since;            // begin of the step, or the end of the one before it
+    private long _computedSince;
     private long _steps;
     private long _busyTicks;
     private long _samplerTicks;
@@ -53,6 +59,7 @@ internal sealed class EngineLoop
         _packer = new KvPacker(Cache);
         _scheduler = new Scheduler(Cache, _residency, _packer, chunks, _compressor, Meter, options, model.Limits.MaxLogitRows, time);
         _runner = new ModelRunner(model, Cache, sums, chunks, options, time);
+        _overlaps = options.AsyncScheduling;
         _sampler = new Sampler(model.Config, model.Backend);
         _outbox = new Outbox(time);
         _checks = new EngineChecks(Cache, _scheduler.Roster);
@@ -76,6 +83,9 @@ internal sealed class EngineLoop
 
     /// <summary>Blocks quantised so far.</summary>
     public long PackedBlocks => _packer.PackedBlocks;
+
+    /// <summary>Steps that were called before the tokens of the one before were known.</summary>
+    public long StepsAhead { get; private set; }
 
     /// <summary>Last published counters.</summary>
     public StatisticsBoard Statistics { get; } = new();
@@ -109,43 +119,61 @@ internal sealed class EngineLoop
     }
 
     /// <summary>One iteration. False: there was nothing to do.</summary>
+    /// <remarks>
+    /// Where the backend chooses tokens itself, a step may stay underway until the next iteration has called the step behind it, so that the
+    /// device never waits for the host (<see cref="StepAhead"/>); what callers read is the same.
+    /// </remarks>
     public bool Step()
     {
-        long start = _time.GetTimestamp();
-        Ages.Now = start;
-        AdmitArrivals();                        // inbox: new requests and cancellations
-        Batch batch = _scheduler.Schedule();    // reserve blocks, choose token ranges
-        EndFailed();
-        if (!batch.IsEmpty)
-        {
-            StepTokens.Observe(batch.Tokens);
-            long computing = _runner.ModelTicks + _samplerTicks;
-            if (ChecksEveryStep)
-                _checks.BeforeForward(batch);
-            Tensor logits = _runner.Run(batch); // pack, forward
-            if (ChecksEveryStep)
-                EngineChecks.AfterForward(batch);
-            PackShared(batch);                  // packed once for all choices
-            _scheduler.Share(batch);            // further choices of a computed prompt
-            Sample(batch, logits);              // one token for every sequence whose tokens are all computed
-            Compress(batch);                    // the policy answers, the cache obeys
-            if (ChecksEveryStep)
-                EngineChecks.AfterCompression(batch);
-            _scheduler.Retire();                // the finished give their blocks back
-            _steps++;
-            LastStepTokens = batch.Tokens;
-            long ticks = _time.GetTimestamp() - start;
-            _busyTicks += ticks;
-            StepSeconds.Observe(ticks / (double)_time.TimestampFrequency);
-            StepHostSeconds.Observe((ticks - (_runner.ModelTicks + _samplerTicks - computing)) / (double)_time.TimestampFrequency);
-        }
-
+        Ages.Now = _time.GetTimestamp();
+        if (_underway is null)
+            (_since, _computedSince) = (Ages.Now, ComputingTicks);
+        long steps = _steps;
+        AdmitArrivals();                // inbox: new requests and cancellations
+        Batch batch = Follow() ?? Begin();
+        if (_overlaps && StepAhead.MayFollow(batch, _onDevice))
+            Compress(batch);            // its selectors need nothing of the device
+        else
+            Land();                     // tokens to their callers
         ReleaseDoor();
         PublishStatistics();
-        _outbox.Publish(batch);                 // token ids to their callers
         if (ChecksEveryStep)
             AssertConsistent();
-        return !batch.IsEmpty;
+        return _steps > steps;
+    }
+
+    /// <summary>The step behind the one underway, called before the tokens of that are known. Null: it had to end first, or there was none.</summary>
+    private Batch? Follow()
+    {
+        Batch? batch = _underway is null ? null : _scheduler.ScheduleAhead(_underway);
+        if (batch is null)
+        {
+            Land();
+            return null;
+        }
+
+        Sample(batch, Run(batch, ahead: true));
+        StepsAhead++;
+        Land(batch);
+        Commit(batch);
+        _underway = batch;
+        return batch;
+    }
+
+    /// <summary>A step of whoever is to run now.</summary>
+    private Batch Begin()
+    {
+        Batch batch = _scheduler.Schedule();    // reserve blocks, choose token ranges
+        EndFailed();
+        if (batch.IsEmpty)
+            return batch;
+        Tensor logits = Run(batch, ahead: false);
+        Commit(batch);
+        PackShared(batch);                      // packed once for all choices
+        _scheduler.Share(batch);                // further choices of a computed prompt
+        Sample(batch, logits);                  // one token for every sequence whose tokens are all computed
+        _underway = batch;
+        return batch;
     }
 
     /// <summary>Body of the engine thread.</summary>
@@ -176,8 +204,14 @@ internal sealed class EngineLoop
         _ended.TrySetResult();
     }
 
+    private long ComputingTicks => _runner.ModelTicks + _samplerTicks;
+
     /// <summary>Puts every running sequence back to waiting, for checks.</summary>
-    public void PreemptAll() => _scheduler.PreemptAll();
+    public void PreemptAll()
+    {
+        Land();
+        _scheduler.PreemptAll();
+    }
 
     /// <summary>Any thread: takes no more work; the thread ends with the last request.</summary>
     public void Drain(bool cancelRest)
@@ -232,6 +266,7 @@ internal sealed class EngineLoop
         if (sequence.State == SequenceState.Finished)
             return;
         sequence.Finish = FinishReason.Cancelled;
+        _underway?.Remove(sequence);
         _scheduler.End(sequence);
         _outbox.PublishEnd(sequence);
     }
@@ -243,26 +278,86 @@ internal sealed class EngineLoop
         _scheduler.Failed.Clear();
     }
 
+    private Tensor Run(Batch batch, bool ahead)
+    {
+        StepTokens.Observe(batch.Tokens);
+        (LastStepTokens, _steps) = (batch.Tokens, _steps + 1);
+        if (ChecksEveryStep)
+            _checks.BeforeForward(batch);
+        return _runner.Run(batch, ahead);       // pack, forward
+    }
+
+    private void Commit(Batch batch)
+    {
+        _runner.Commit(batch);
+        if (ChecksEveryStep)
+            EngineChecks.AfterForward(batch);
+    }
+
     private void Sample(Batch batch, Tensor logits)
     {
         long start = _time.GetTimestamp();
-        _sampler.Sample(batch, logits);
+        _onDevice = _sampler.Begin(batch, logits, _runner.NextIds);
         _samplerTicks += _time.GetTimestamp() - start;
+    }
+
+    /// <summary>Ends the step underway: waits for its tokens, lets the policies answer and sends the tokens to their callers.</summary>
+    /// <param name="follower">A step that was called behind it; whoever ended is taken out.</param>
+    private void Land(Batch? follower = null)
+    {
+        if (_underway is not Batch batch)
+            return;
+        long start = _time.GetTimestamp();
+        _sampler.End();
+        _samplerTicks += _time.GetTimestamp() - start;
+        if (!_compressed)
+            Compress(batch);                    // the policy answers, the cache obeys
+        if (follower is not null)
+            TakeOut(batch, follower);
+        _scheduler.Retire();                    // the finished give their blocks back
+        ObserveStep();
+        ReleaseDoor();
+        PublishStatistics();
+        _outbox.Publish(batch);                 // token ids to their callers
+        (_underway, _compressed) = (null, false);
+    }
+
+    /// <summary>Who ended with this step has no place in the one behind it, and gives back what it took for that.</summary>
+    private void TakeOut(Batch batch, Batch follower)
+    {
+        foreach (ref readonly BatchItem item in batch.Items)
+        {
+            if (item.Sequence.Finish == FinishReason.None)
+                continue;
+            follower.Remove(item.Sequence);
+            Cache.Trim(item.Sequence.Cache!);
+        }
+    }
+
+    /// <summary>A step lasts from its begin, or from the end of the step before it, to its end.</summary>
+    private void ObserveStep()
+    {
+        long now = _time.GetTimestamp(), ticks = now - _since, computing = ComputingTicks - _computedSince;
+        _busyTicks += ticks;
+        StepSeconds.Observe(ticks / (double)_time.TimestampFrequency);
+        StepHostSeconds.Observe((ticks - computing) / (double)_time.TimestampFrequency);
+        (_since, _computedSince) = (now, ComputingTicks);
     }
 
     private void Compress(Batch batch)
     {
+        _compressed = true;
         foreach (ref readonly BatchItem item in batch.Items)
         {
             Sequence sequence = item.Sequence;
-            if (sequence.Finish != FinishReason.None)
+            if (sequence.Finish != FinishReason.None || item.EndsByLength)
                 continue;
             long dropped = _compressor.DroppedSlots;
             bool promptComplete = sequence.Computed >= sequence.PromptLength;
             try
             {
                 if (sequence.Selector is not null && (promptComplete || !sequence.Generation.Policy.Mask.IsNone))
-                    _compressor.Compress(sequence.Cache!, sequence.Selector, sequence.Tokens, sequence.PromptLength, sequence.Computed, batch.Reserved);
+                    _compressor.Compress(sequence.Cache!, sequence.Selector, sequence.Tokens[..sequence.Computed], sequence.PromptLength, sequence.Computed, batch.Reserved);
             }
             catch (Exception failure) when (failure is not OutOfMemoryException)
             {
@@ -274,6 +369,9 @@ internal sealed class EngineLoop
             if (promptComplete && sequence.Finish == FinishReason.None)
                 _packer.Pack(sequence.Cache!, sequence.Packing, sequence.Selector);
         }
+
+        if (ChecksEveryStep)
+            EngineChecks.AfterCompression(batch);
     }
 
     /// <summary>What every choice of a prompt would pack alike is packed before they share it; a selector decides for each choice first.</summary>
@@ -316,7 +414,7 @@ internal sealed class EngineLoop
             _scheduler.Roster.Running.Count, _scheduler.Roster.Waiting.Count, Cache.Blocks.Total, Cache.Blocks.Used, Cache.Blocks.Cached,
             _scheduler.Preemptions, _residency.PrefixQueryTokens, _residency.PrefixHitTokens, _scheduler.PromptTokens,
             _outbox.GeneratedTokens, _steps, _time.GetTimestamp(), _time.GetElapsedTime(0, _busyTicks).TotalSeconds,
-            _time.GetElapsedTime(0, _busyTicks - _runner.ModelTicks - _samplerTicks).TotalSeconds));
+            _time.GetElapsedTime(0, _busyTicks - ComputingTicks).TotalSeconds));
         // A walk over all tables, so not in every step; but what is gone must not stay on show.
         if (_scheduler.Roster.IsIdle != _heldNothing || _time.GetElapsedTime(_heldAt) >= HeldInterval)
         {

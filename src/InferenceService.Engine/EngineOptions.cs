@@ -65,6 +65,9 @@ public sealed record EngineOptions
     /// <summary>Order of waiting requests.</summary>
     public SchedulingPolicy Scheduling { get; init; } = SchedulingPolicy.Fcfs;
 
+    /// <summary>Where the backend chooses tokens itself, call a decode step before the tokens of the one before it are read. Changes no token.</summary>
+    public bool AsyncScheduling { get; init; } = true;
+
     /// <summary>Most waiting choices (a request with n = 4 counts 4).</summary>
     public int MaxQueuedRequests { get; init; } = 1024;
 

@@ -30,12 +30,12 @@ internal sealed class Generation : GenerationStream
     {
         (Request, Policy, Client, Arrived, _cancel) = (request, policy, ticket.Client, ticket.Time, cancel);
         Priority = ticket.UsesPriority ? request.Priority : 0;
-        // All events of a short answer fit at once; a long one may leave StreamCapacity unread. One step writes at most one event a
-        // choice, and an end without a token must always fit.
+        // All events of a short answer fit at once; a long one may leave StreamCapacity unread. Two steps may be
+        // underway, each writes at most one event a choice, and an end without a token must always fit.
         int choices = request.Choices;
         long all = (long)choices * (request.MaxTokens + 1L);
-        int capacity = (int)Math.Min(Math.Max(streamCapacity, 2L * choices), all) + choices;
-        Channel = new TokenChannel(capacity, 2 * choices, roomAgain);
+        int capacity = (int)Math.Min(Math.Max(streamCapacity, 2L * choices), all) + 2 * choices;
+        Channel = new TokenChannel(capacity, 3 * choices, roomAgain);
         _cancelled = new bool[choices];
         Sequences = new Sequence[choices];
         for (int choice = 0; choice < choices; choice++)

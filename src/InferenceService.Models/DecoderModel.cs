@@ -96,6 +96,9 @@ public sealed class DecoderModel
     /// <summary>f32 [rows, vocabulary]: the first rows of the logits that <see cref="Forward"/> left behind.</summary>
     public Tensor Logits(int rows) => _work.Logits.RowRange(0, rows);
 
+    /// <summary>i32 [1, <see cref="DecoderLimits.MaxRows"/>] ids of a step on the device: for <see cref="ForwardInput.TokenIdsInPlace"/>, each inside the vocabulary.</summary>
+    public Tensor TokenIds => _work.TokenIds;
+
     /// <summary>All operations of a step whose inputs are on the device.</summary>
     /// <param name="wanted">Rows with logits.</param>
     /// <param name="firstLogit">Where their logits go.</param>
@@ -259,7 +262,8 @@ public sealed class DecoderModel
 
         if (input.Kv.Format != _format)
             SetFormat(input.Kv.Format);
-        Backend.Upload(MemoryMarshal.AsBytes(input.TokenIds), _work.TokenIds.ColumnRange(0, rows));
+        if (!input.TokenIdsInPlace)
+            Backend.Upload(MemoryMarshal.AsBytes(input.TokenIds), _work.TokenIds.ColumnRange(0, rows));
         if (input.LogitRows.Length > 0 && input.LogitRows.Length < rows)
             Backend.Upload(MemoryMarshal.AsBytes(input.LogitRows), _work.LogitRows.ColumnRange(0, input.LogitRows.Length));
         Tensor cosSin = Rotation(input.Positions, _work.CosSin);

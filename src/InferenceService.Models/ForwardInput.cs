@@ -9,6 +9,12 @@ public readonly ref struct ForwardInput
     /// <summary>[rows] token ids, each inside the vocabulary.</summary>
     public required ReadOnlySpan<int> TokenIds { get; init; }
 
+    /// <summary>
+    /// The ids are on the device already, in <see cref="DecoderModel.TokenIds"/>, where an operation called before wrote them;
+    /// <see cref="TokenIds"/> only says how many.
+    /// </summary>
+    public bool TokenIdsInPlace { get; init; }
+
     /// <summary>[rows] position of each token in its text (RoPE), fixed for life.</summary>
     public required ReadOnlySpan<int> Positions { get; init; }
 

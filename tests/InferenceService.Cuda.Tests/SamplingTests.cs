@@ -76,18 +76,18 @@ public sealed class SamplingTests : IDisposable
     public void What_only_the_host_does_is_refused_and_what_is_not_there_is_reported()
     {
         var device = new DeviceSampler(_cuda);
-        Assert.False(device.TryAdd(NewSequence(new SamplingParams { TopLogprobs = 0 }, [1], []), 0));
-        Assert.False(device.TryAdd(NewSequence(new SamplingParams { AllowedTokenIds = [1] }, [1], []), 0));
-        Assert.False(device.TryAdd(NewSequence(new SamplingParams { BadWords = [[1]] }, [1], []), 0));
-        Assert.False(device.TryAdd(NewSequence(new SamplingParams { MinTokens = 1 }, [1], []), 0));
-        Assert.False(device.TryAdd(NewSequence(new SamplingParams { ForcedTokens = Forced }, [1], []), 0));
-        Assert.False(device.TryAdd(NewSequence(new SamplingParams { LogitBias = [new(1, 2), new(1, 3)] }, [1], []), 0));
+        Assert.False(TryAdd(device, NewSequence(new SamplingParams { TopLogprobs = 0 }, [1], []), 0));
+        Assert.False(TryAdd(device, NewSequence(new SamplingParams { AllowedTokenIds = [1] }, [1], []), 0));
+        Assert.False(TryAdd(device, NewSequence(new SamplingParams { BadWords = [[1]] }, [1], []), 0));
+        Assert.False(TryAdd(device, NewSequence(new SamplingParams { MinTokens = 1 }, [1], []), 0));
+        Assert.False(TryAdd(device, NewSequence(new SamplingParams { ForcedTokens = Forced }, [1], []), 0));
+        Assert.False(TryAdd(device, NewSequence(new SamplingParams { LogitBias = [new(1, 2), new(1, 3)] }, [1], []), 0));
         Assert.Equal(0, device.Count);
-        Assert.True(device.TryAdd(NewSequence(new SamplingParams { LogitBias = [new(5, 2)] }, [1], []), 0));
+        Assert.True(TryAdd(device, NewSequence(new SamplingParams { LogitBias = [new(5, 2)] }, [1], []), 0));
         Tensor logits = _cuda.Allocate(DType.F32, 1, 5);
-        Assert.Equal("Order 0, for row 0 of the logits, names a row, a change or a token that is not there.", Assert.Throws<ShapeException>(() => device.Choose(logits)).Message);
-        Assert.True(device.TryAdd(NewSequence(new SamplingParams(), [1], []), 1));
-        Assert.Throws<ShapeException>(() => device.Choose(logits));
+        Assert.Equal("Order 0, for row 0 of the logits, names a row, a change or a token that is not there.", Assert.Throws<ShapeException>(() => Chosen(device, logits)).Message);
+        Assert.True(TryAdd(device, NewSequence(new SamplingParams(), [1], []), 1));
+        Assert.Throws<ShapeException>(() => Chosen(device, logits));
     }
 
     private void AssertEqual(int vocabulary, Sequence[] sequences, float[][] logits)
@@ -105,8 +105,21 @@ public sealed class SamplingTests : IDisposable
         _cuda.Upload(MemoryMarshal.AsBytes(logits.Reverse().SelectMany(row => row).ToArray().AsSpan()), rows);
         var device = new DeviceSampler(_cuda);
         for (int i = 0; i < sequences.Length; i++)
-            Assert.True(device.TryAdd(sequences[i], sequences.Length - 1 - i));
-        return device.Choose(rows).ToArray();
+            Assert.True(TryAdd(device, sequences[i], sequences.Length - 1 - i));
+        return Chosen(device, rows);
+    }
+
+    private static bool TryAdd(DeviceSampler device, Sequence sequence, int row) => device.TryAdd(sequence, row, sequence.TokenCount, device.Count);
+
+    /// <summary>What the host reads is also what the next step would find.</summary>
+    private int[] Chosen(DeviceSampler device, Tensor logits)
+    {
+        Tensor next = _cuda.Allocate(DType.I32, 1, device.Count);
+        device.Start(logits, next);
+        int[] tokens = device.Finish(out _).ToArray(), placed = new int[next.Columns];
+        _cuda.Download(next, MemoryMarshal.AsBytes(placed.AsSpan()));
+        Assert.Equal(tokens.Select(token => Math.Max(0, token)), placed);
+        return tokens;
     }
 
     private static Sequence NewSequence(Random random, int vocabulary)

@@ -176,6 +176,8 @@ public sealed class BatchInvarianceTests
 
         public long PackedBlocks { get; set; }
 
+        public long StepsAhead { get; set; }
+
         public void AssertRough(bool hitsPrefixes = true)
         {
             Assert.True(Preemptions > 0, "Nothing was preempted.");
@@ -225,6 +227,7 @@ public sealed class BatchInvarianceTests
 
         run.AssertNothingOwned();
         weather.PackedBlocks += run.Engine.Loop.PackedBlocks;
+        weather.StepsAhead += run.Engine.Loop.StepsAhead;
         weather.Preemptions += run.Engine.Statistics.Preemptions;
         weather.PrefixHits += run.Engine.Statistics.PrefixHitTokens;
         for (int i = 0; i < requests.Length; i++)

@@ -8,10 +8,10 @@ enum { THREADS = 256, BUCKETS = 2048, FAULT_ORDER = 6 };
 enum { NOT_NUMBERS = -1, NOTHING_ALLOWED = -2 };                   // instead of a token
 
 struct Order {
-  int row, position; u64 key; double logMinP; float temperature, topP, repetition, frequency, presence; int topK, firstChange, changes;
+  int row, position; u64 key; double logMinP; float temperature, topP, repetition, frequency, presence; int topK, firstChange, changes, next, padding;
 };
 struct Change { int token, generated; float bias; };               // generated < 0: a bias; 0: a token of the prompt; more: how often it was generated
-struct SampleArgs { float* logits; const Order* orders; const Change* changes; int* tokens; u32* fault; i64 stride; int rows, vocabulary, entries, padding; };
+struct SampleArgs { float* logits; const Order* orders; const Change* changes; int* tokens; int* next; u32* fault; i64 stride; int rows, vocabulary, entries, nextRows; };
 
 // Unsigned integers in the order of the floats, and back.
 __device__ __forceinline__ u32 kv_key(float score) { const u32 bits = kv_float_bits(score); return bits ^ (bits >> 31 ? 0xffffffffu : 0x80000000u); }
@@ -236,13 +236,19 @@ __device__ __forceinline__ int kv_draw(const Order& order, const float* scores, 
   return kv_best(best).id;
 }
 
+// For the host, and for the next step, which may run before the host has looked: its embedding needs an id that is there.
+__device__ __forceinline__ void kv_say(const SampleArgs& a, const Order& order, int token) {
+  a.tokens[blockIdx.x] = token;
+  if (order.next >= 0) a.next[order.next] = token < 0 ? 0 : token;
+}
+
 // grid = orders, block = 256: one row each, whose logits are changed
 extern "C" __global__ void __launch_bounds__(256) sample(SampleArgs a) {
   __shared__ Order order;
   const int tid = threadIdx.x;
   if (tid == 0) order = a.orders[blockIdx.x];
   __syncthreads();
-  const bool there = order.row >= 0 && order.row < a.rows && order.changes >= 0 && order.firstChange >= 0 && order.changes <= a.entries - order.firstChange;
+  const bool there = order.row >= 0 && order.row < a.rows && order.changes >= 0 && order.firstChange >= 0 && order.changes <= a.entries - order.firstChange && order.next < a.nextRows;
   u64 wrong = 0;
   for (int i = tid; there && i < order.changes; i += THREADS) wrong += (u32)a.changes[order.firstChange + i].token >= (u32)a.vocabulary;
   if (kv_total(wrong) > 0 || !there) {
@@ -257,7 +263,7 @@ extern "C" __global__ void __launch_bounds__(256) sample(SampleArgs a) {
   u64 bad = 0;
   for (int i = tid; i < a.vocabulary; i += THREADS) bad += !(logits[i] < kv_bits_float(0x7f800000));
   if (kv_total(bad) > 0) {
-    if (tid == 0) a.tokens[blockIdx.x] = NOT_NUMBERS;
+    if (tid == 0) kv_say(a, order, NOT_NUMBERS);
     return;
   }
   kv_change(order, a.changes, logits);
@@ -270,5 +276,5 @@ extern "C" __global__ void __launch_bounds__(256) sample(SampleArgs a) {
   best = kv_best(best);
   int token = best.sum < -3.4028235e38 ? NOTHING_ALLOWED : best.id;
   if (token >= 0 && order.temperature > 0.f) token = kv_draw(order, logits, a.vocabulary, (float)best.sum);
-  if (tid == 0) a.tokens[blockIdx.x] = token;
+  if (tid == 0) kv_say(a, order, token);
 }

@@ -8,7 +8,8 @@ namespace InferenceService.Cuda.Verbs;
 /// <remarks>The kernel that found it has read and written nothing there. The words are those of Kernels/cache.cuh.</remarks>
 internal sealed unsafe class FaultRecord(CudaDevice device, CudaStream stream, StagingRing staging, Tensor words)
 {
-    private const int Words = 4;
+    /// <summary>Words of the record.</summary>
+    public const int Words = 4;
 
     /// <summary>Device address of the words.</summary>
     public ulong Address { get; } = (ulong)words.Address;
@@ -26,6 +27,13 @@ internal sealed unsafe class FaultRecord(CudaDevice device, CudaStream stream, S
     {
         int* found = stackalloc int[Words];
         staging.Download(source, target, bytes, Address, (byte*)found, Words * sizeof(int));
+        Throw(found);
+    }
+
+    /// <summary>Throws what words that were copied to the host say.</summary>
+    /// <exception cref="ShapeException">A kernel met a table, id or row range that leads nowhere.</exception>
+    public void Throw(int* found)
+    {
         if (found[0] == 0)
             return;
         device.Check(CudaDriver.Fill(Address, 0, Words * sizeof(int), stream.Handle), "cuMemsetD8Async");

@@ -88,10 +88,9 @@ internal struct IntegerArguments
 [StructLayout(LayoutKind.Sequential)]
 internal struct SampleArguments
 {
-    public ulong Logits, Orders, Changes, Tokens, Fault;
+    public ulong Logits, Orders, Changes, Tokens, Next, Fault;
     public long Stride;
-    public int Rows, Vocabulary, Entries;
-    private readonly int _padding;
+    public int Rows, Vocabulary, Entries, NextRows;
 }
 
 /// <summary>How a block is laid out, as part of other structs: <see cref="KvBlockFormat"/>.</summary>

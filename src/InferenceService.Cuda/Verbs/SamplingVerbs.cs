@@ -9,7 +9,7 @@ internal sealed class SamplingVerbs(CudaStream stream, KernelSet kernels, FaultR
 {
     private const int Threads = 256;
 
-    public void Choose(in Tensor logits, in Tensor orders, in Tensor changes, in Tensor tokens) => kernels.Sample.Launch(
+    public void Choose(in Tensor logits, in Tensor orders, in Tensor changes, in Tensor tokens, in Tensor next) => kernels.Sample.Launch(
         stream,
         new SampleArguments
         {
@@ -17,11 +17,13 @@ internal sealed class SamplingVerbs(CudaStream stream, KernelSet kernels, FaultR
             Orders = CudaBackend.Address(orders),
             Changes = CudaBackend.Address(changes),
             Tokens = CudaBackend.Address(tokens),
+            Next = CudaBackend.Address(next),
             Fault = fault.Address,
             Stride = logits.RowStride,
             Rows = logits.Rows,
             Vocabulary = logits.Columns,
             Entries = changes.Rows,
+            NextRows = next.Columns,
         },
         (orders.Rows, 1, 1), Threads);
 }

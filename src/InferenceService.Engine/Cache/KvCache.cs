@@ -80,6 +80,18 @@ internal sealed class KvCache
             AssertWritable(cache, tokens);
     }
 
+    /// <summary>Gives back what <see cref="Grow"/> took for tokens that do not come after all.</summary>
+    public void Trim(SequenceCache cache)
+    {
+        foreach (ref BlockTable table in cache.Tables.AsSpan())
+        {
+            int needed = (table.Length + Format.BlockSize - 1) / Format.BlockSize;
+            for (int surplus = table.Count - 1; surplus >= needed; surplus--)
+                Blocks.Release(table.Blocks[surplus]);
+            table.Truncate(Math.Min(needed, table.Count));
+        }
+    }
+
     /// <summary>Takes one block, which nobody else holds and no prefix entry names.</summary>
     public int Take()
     {

@@ -18,6 +18,7 @@ internal sealed class ModelRunner
     private readonly int _maxSequences;
     private readonly bool _repeats;
     private int _logits;
+    private bool _ahead;
 
     /// <summary>Buffers for the largest step.</summary>
     public ModelRunner(DecoderModel model, KvCache cache, SumStore sums, PromptChunks chunks, EngineOptions options, TimeProvider time)
@@ -38,7 +39,7 @@ internal sealed class ModelRunner
         {
             for (int time = 0; time < 2; time++)
             {
-                _logits = 0;
+                (_logits, _ahead) = (0, false);
                 _input.Clear();
                 _input.Pad(rows);
                 Forward();
@@ -46,11 +47,16 @@ internal sealed class ModelRunner
         }
     }
 
-    /// <summary>Runs the batch; afterwards K and V of all its tokens are in the cache and its full blocks are offered for reuse.</summary>
+    /// <summary>i32 [1, rows] where <see cref="Sampling.Sampler.Begin"/> leaves ids for a step that runs ahead.</summary>
+    public Tensor NextIds => _model.TokenIds;
+
+    /// <summary>Runs the batch: K and V of all its tokens go to the cache, which knows of them after <see cref="Commit"/>.</summary>
+    /// <param name="batch">Scheduled.</param>
+    /// <param name="ahead">One token a sequence, whose ids stand in <see cref="NextIds"/> and are not known here.</param>
     /// <returns>f32 [logit rows, vocabulary], valid until the next call.</returns>
-    public Tensor Run(Batch batch)
+    public Tensor Run(Batch batch, bool ahead = false)
     {
-        _logits = 0;
+        (_logits, _ahead) = (0, ahead);
         _input.Clear();
         foreach (ref BatchItem item in batch.Items)
             if (!item.IsRider && (!_chunks.AreFixed || item.Count == 1))
@@ -66,7 +72,6 @@ internal sealed class ModelRunner
         }
 
         PlaceRiders(batch);
-        Commit(batch);
         return _model.Logits(_logits);
     }
 
@@ -75,7 +80,7 @@ internal sealed class ModelRunner
         Sequence sequence = item.Sequence;
         SequenceCache cache = sequence.Cache!;
         item.FirstLogit = _logits + _input.Add(
-            sequence.Tokens.Slice(item.Start, item.Count), item.Start, item.LogitRows, cache, sequence.Generation.Policy.Mask);
+            _ahead ? [0] : sequence.Tokens.Slice(item.Start, item.Count), item.Start, item.LogitRows, cache, sequence.Generation.Policy.Mask);
         if (cache.SumRow >= 0 && cache.Watch.Sums != AttentionSums.None)
             _sums.Reach(cache.SumRow, cache.LongestTable + item.Count);
     }
@@ -93,6 +98,7 @@ internal sealed class ModelRunner
         _model.Forward(new ForwardInput
         {
             TokenIds = _input.TokenIds,
+            TokenIdsInPlace = _ahead,
             Positions = _input.Positions,
             SinkPositions = _input.SinkPositions,
             LogitRows = _input.LogitRows,
@@ -124,7 +130,8 @@ internal sealed class ModelRunner
         }
     }
 
-    private void Commit(Batch batch)
+    /// <summary>States that the batch ran, and offers full blocks for reuse. Its tokens are known by now.</summary>
+    public void Commit(Batch batch)
     {
         foreach (ref readonly BatchItem item in batch.Items)
         {

@@ -23,7 +23,6 @@ internal sealed class Sampler
     private readonly TopK _topK;
     private readonly TopP _topP;
     private readonly DeviceSampler? _device;
-    private Sequence[] _onDevice = new Sequence[16];
     private readonly float[] _row;
     private readonly float[] _work;
 
@@ -45,11 +44,17 @@ internal sealed class Sampler
         (_row, _work) = (new float[vocabulary], new float[vocabulary]);
     }
 
-    /// <summary>Samples for the whole batch. A row that cannot be used ends its own sequence with an error and no other.</summary>
+    /// <summary>
+    /// Samples for the whole batch, except for rows that are left to the device: their tokens come with <see cref="End"/>. A row that cannot
+    /// be used ends its own sequence with an error and no other.
+    /// </summary>
     /// <param name="batch">Packed.</param>
     /// <param name="logits">f32 [rows, vocabulary].</param>
-    public void Sample(Batch batch, Tensor logits)
+    /// <param name="nextIds">i32 [1, rows]: gets the ids of those who go on, in the order of the batch, where all are left to the device.</param>
+    /// <returns>Rows left to the device.</returns>
+    public int Begin(Batch batch, Tensor logits, Tensor nextIds)
     {
+        int next = 0;
         foreach (ref readonly BatchItem item in batch.Items)
         {
             Sequence sequence = item.Sequence;
@@ -61,7 +66,8 @@ internal sealed class Sampler
                 int row = item.FirstLogit + item.LogitRows - 1;
                 if (item.Samples)
                 {
-                    if (!TryLeave(item, row))
+                    // A second choice from the same row is the host's.
+                    if (_device is null || item.IsRider || !_device.TryAdd(sequence, row, item.End, item.EndsByLength ? -1 : next++))
                         Take(sequence, Choose(sequence, Row(logits, row)));
                 }
                 else if (sequence.Remaining == 0)
@@ -74,26 +80,23 @@ internal sealed class Sampler
         }
 
         // Last, because it changes the rows that it chooses from.
-        if (_device is { Count: > 0 })
-            TakeChosen(_device.Choose(logits));
+        int left = _device?.Count ?? 0;
+        if (left > 0)
+            _device!.Start(logits, nextIds);
+        return left;
     }
 
-    /// <summary>Leaves a row to the device, where it can; another that samples from the same row is the host's.</summary>
-    private bool TryLeave(in BatchItem item, int row)
+    /// <summary>Waits for the rows that the oldest <see cref="Begin"/> left to the device. Whoever ended meanwhile gets none.</summary>
+    public void End()
     {
-        if (_device is null || item.IsRider || !_device.TryAdd(item.Sequence, row))
-            return false;
-        if (_device.Count > _onDevice.Length)
-            Array.Resize(ref _onDevice, 2 * _onDevice.Length);
-        _onDevice[_device.Count - 1] = item.Sequence;
-        return true;
-    }
-
-    private void TakeChosen(ReadOnlySpan<int> tokens)
-    {
+        if (_device is null)
+            return;
+        ReadOnlySpan<int> tokens = _device.Finish(out ReadOnlySpan<Sequence> sequences);
         for (int i = 0; i < tokens.Length; i++)
         {
-            Sequence sequence = _onDevice[i];
+            Sequence sequence = sequences[i];
+            if (sequence.Finish != FinishReason.None)
+                continue;
             if (tokens[i] == TokenOrder.NotNumbers)
                 FailOnNumbers(sequence);
             else if (tokens[i] == TokenOrder.NothingAllowed)
@@ -101,8 +104,6 @@ internal sealed class Sampler
             else
                 Take(sequence, tokens[i]);
         }
-
-        Array.Clear(_onDevice, 0, tokens.Length);
     }
 
     /// <summary>The next token of a sequence, or −1 after <see cref="Sequence.Fail"/>.</summary>

@@ -98,6 +98,12 @@ internal struct BatchItem
     /// <summary>A token is sampled from the last row.</summary>
     public bool Samples;
 
+    /// <summary>Position behind the range: where a token sampled from its last row stands.</summary>
+    public readonly int End => Start + Count;
+
+    /// <summary>The token sampled is the last that its request allows.</summary>
+    public readonly bool EndsByLength => Samples && End + 1 - Sequence.PromptLength >= Sequence.Request.MaxTokens;
+
     /// <summary>Computes nothing itself.</summary>
     public readonly bool IsRider => Count == 0;
 }

@@ -5,15 +5,16 @@ namespace InferenceService.Engine.Scheduling;
 
 /// <summary>Free blocks that are spoken for: what compression after the step copies into before it frees any, and what the running sequences soon grow into.</summary>
 /// <remarks>The first is kept in <see cref="Batch.Reserved"/> and nobody may have it; the second only those who run already. Engine thread only.</remarks>
-internal sealed class Headroom(KvCache cache, KvPacker packer, Roster roster, Batch batch)
+internal sealed class Headroom(KvCache cache, KvPacker packer, Roster roster)
 {
+    private Batch _batch = null!; // given by Begin
     private long _sharings; // state of sharing for which the batch's reserve was counted
 
     /// <summary>Blocks that a running sequence may take.</summary>
-    public int Free => cache.Blocks.Free - batch.Reserved;
+    public int Free => cache.Blocks.Free - _batch.Reserved;
 
     /// <summary>A step begins, with an empty batch.</summary>
-    public void Begin() => _sharings = cache.Blocks.Sharings;
+    public void Begin(Batch batch) => (_batch, _sharings) = (batch, cache.Blocks.Sharings);
 
     /// <summary>Blocks that compression of a sequence may need once it computed <paramref name="count"/> more tokens: copies of those that others hold too.</summary>
     public int Of(Sequence sequence, int count)
@@ -37,18 +38,18 @@ internal sealed class Headroom(KvCache cache, KvPacker packer, Roster roster, Ba
     {
         if (_sharings != cache.Blocks.Sharings)
             Recount();
-        return batch.Reserved + Soon();
+        return _batch.Reserved + Soon();
     }
 
     /// <summary>A block that somebody began to share must be copied by whoever writes it after this step, and was not when it was scheduled.</summary>
     private void Recount()
     {
         _sharings = cache.Blocks.Sharings;
-        batch.Reserved = 0;
+        _batch.Reserved = 0;
         Sequence? owner = null;
-        foreach (ref readonly BatchItem item in batch.Items)
+        foreach (ref readonly BatchItem item in _batch.Items)
         {
-            batch.Reserved += item.IsRider ? OfRider(owner!) : Of(item.Sequence, item.Count);
+            _batch.Reserved += item.IsRider ? OfRider(owner!) : Of(item.Sequence, item.Count);
             owner = item.IsRider ? owner : item.Sequence;
         }
     }

@@ -20,10 +20,12 @@ internal sealed class Scheduler
     private readonly EngineOptions _options;
     private readonly int _maxLogitRows;
     private readonly TimeProvider _time;
-    private readonly Batch _batch;
     private readonly Headroom _headroom;
+    private readonly StepAhead _ahead;
     private readonly Func<int> _leave; // kept, because a method group allocates
     private readonly List<Sequence> _turn;
+    private Batch _batch;
+    private Batch _other; // the step before, which may still run
     private long _step;
 
     /// <summary>A scheduler with nothing to do.</summary>
@@ -33,9 +35,10 @@ internal sealed class Scheduler
     {
         (_cache, _residency, _chunks, _compressor, _meter) = (cache, residency, chunks, compressor, meter);
         (_options, _maxLogitRows, _time) = (options, maxLogitRows, time);
-        _batch = new Batch(options.MaxNumSeqs);
+        (_batch, _other) = (new Batch(options.MaxNumSeqs), new Batch(options.MaxNumSeqs));
         Roster = new Roster(options.MaxNumSeqs);
-        _headroom = new Headroom(cache, packer, Roster, _batch);
+        _headroom = new Headroom(cache, packer, Roster);
+        _ahead = new StepAhead(cache, Roster, _headroom);
         _leave = _headroom.LeftByNewcomers;
         _turn = new List<Sequence>(options.MaxNumSeqs);
     }
@@ -55,9 +58,8 @@ internal sealed class Scheduler
     /// <summary>Chooses the next step. Blocks for all its tokens are taken.</summary>
     public Batch Schedule()
     {
-        _batch.Clear();
+        TurnBatch();
         _step++;
-        _headroom.Begin();
         _turn.Clear();
         _turn.AddRange(Roster.Running);
         foreach (Sequence sequence in _turn)
@@ -71,6 +73,25 @@ internal sealed class Scheduler
             if (item.Samples)
                 item.Sequence.Generation.Client.Charge(ClientShare.OutputCost);
         return _batch;
+    }
+
+    /// <summary>Chooses the step behind one that still runs, whose tokens are not known. Blocks for all its tokens are taken.</summary>
+    /// <param name="running">What this or <see cref="Schedule"/> gave last.</param>
+    /// <returns>Null: what follows is not certain before those tokens are known.</returns>
+    public Batch? ScheduleAhead(Batch running)
+    {
+        TurnBatch();
+        if (_ahead.TryFill(running, _batch))
+            return _batch;
+        (_batch, _other) = (_other, _batch);
+        return null;
+    }
+
+    private void TurnBatch()
+    {
+        (_batch, _other) = (_other, _batch);
+        _batch.Clear();
+        _headroom.Begin(_batch);
     }
 
     /// <summary>Choices that joined a prompt which is now computed share its blocks.</summary>
@@ -235,6 +256,7 @@ internal sealed class Scheduler
             }
             else if (!ParkPaused())
             {
+                _ahead.NoteRefusal();
                 return;
             }
         }
@@ -307,7 +329,7 @@ internal sealed class Scheduler
             long dropped = _compressor.DroppedSlots;
             try
             {
-                if (!_compressor.Yield(sequence.Cache!, selector, sequence.Tokens, sequence.PromptLength, sequence.Computed, _headroom.Free))
+                if (!_compressor.Yield(sequence.Cache!, selector, sequence.Tokens[..sequence.Computed], sequence.PromptLength, sequence.Computed, _headroom.Free))
                     continue;
                 _meter.NoteDropped(sequence, _compressor.DroppedSlots - dropped);
             }

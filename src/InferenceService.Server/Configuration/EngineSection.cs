@@ -59,6 +59,9 @@ internal sealed record EngineSection
     /// <summary>Long prompts are prefilled in chunks between decode steps; cannot be turned off. Default true.</summary>
     public bool ChunkedPrefill { get; init; } = true;
 
+    /// <summary>On a GPU, call a decode step before the tokens of the one before it are read, so that the device does not wait for the host. Default true.</summary>
+    public bool AsyncScheduling { get; init; } = true;
+
     /// <summary>Order of waiting requests. Default fcfs.</summary>
     [OneOf("fcfs", "priority")]
     public string SchedulingPolicy { get; init; } = "fcfs";

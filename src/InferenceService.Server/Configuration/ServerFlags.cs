@@ -52,6 +52,7 @@ internal static class ServerFlags
         new("--enable-prefix-caching", FlagKind.Switch, "Engine:PrefixCaching", "Reuse full prompt blocks between requests."),
         new("--prefix-isolation", FlagKind.Value, "Engine:PrefixIsolation", "Who shares reused prompt blocks: none (all do), salt, api-key; auto: api-key with several keys."),
         new("--enable-chunked-prefill", FlagKind.Switch, "Engine:ChunkedPrefill", "Always on; --no-enable-chunked-prefill is refused."),
+        new("--async-scheduling", FlagKind.Switch, "Engine:AsyncScheduling", "On a GPU, call a decode step before the tokens of the one before it are read."),
         new("--scheduling-policy", FlagKind.Value, "Engine:SchedulingPolicy", "fcfs or priority."),
         new("--tensor-parallel-size", FlagKind.Value, "Engine:TensorParallelSize", "1; more comes later."),
         new("--seed", FlagKind.Value, "Engine:Seed", "Seed of requests that bring none."),

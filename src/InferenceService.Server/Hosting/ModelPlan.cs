@@ -192,6 +192,7 @@ internal sealed class ModelPlan : IDisposable
         SwapBytes = Memory.SwapBytes,
         TokenClasses = Classes(),
         PrefixCaching = engine.PrefixCaching,
+        AsyncScheduling = engine.AsyncScheduling,
         Scheduling = engine.SchedulingPolicy == "priority" ? SchedulingPolicy.Priority : SchedulingPolicy.Fcfs,
         MaxQueuedRequests = admission.MaxQueuedRequests,
         MaxQueuedTokens = admission.MaxQueuedTokens,

@@ -46,10 +46,10 @@ internal static class Measurements
         Tensor logits = backend.Allocate(DType.F32, rows, vocabulary), orders = backend.Allocate(DType.U8, rows, TokenOrder.ByteLength);
         for (int i = 0; i < rows; i++)
             backend.Upload(MemoryMarshal.AsBytes(row.AsSpan()), logits.RowRange(i, 1));
-        TokenOrder[] list = [.. Enumerable.Range(0, rows).Select(i => new TokenOrder(i, 7, (ulong)i, double.NegativeInfinity, i % 2, 0.9f, 1, 0, 0, 50, 0, 0))];
+        TokenOrder[] list = [.. Enumerable.Range(0, rows).Select(i => new TokenOrder(i, 7, (ulong)i, double.NegativeInfinity, i % 2, 0.9f, 1, 0, 0, 50, 0, 0, -1))];
         backend.Upload(MemoryMarshal.AsBytes(list.AsSpan()), orders);
-        Tensor changes = backend.Allocate(DType.I32, 1, LogitChange.Words), tokens = backend.Allocate(DType.I32, rows, 1);
-        return Line($"sampling {rows} rows of {vocabulary}", Time(backend, () => backend.Choose(logits, orders, changes, tokens)), 4.0 * rows * vocabulary, 0);
+        Tensor changes = backend.Allocate(DType.I32, 1, LogitChange.Words), tokens = backend.Allocate(DType.I32, rows, 1), next = backend.Allocate(DType.I32, 1, rows);
+        return Line($"sampling {rows} rows of {vocabulary}", Time(backend, () => backend.Choose(logits, orders, changes, tokens, next)), 4.0 * rows * vocabulary, 0);
     }
 
     /// <summary>Rows at the end of a context; where blocks may be packed, those before the rows are.</summary>

@@ -32,7 +32,7 @@ public sealed class AbiTests
         Assert.Equal(128, Unsafe.SizeOf<CacheArguments>());
         Assert.Equal(160, Unsafe.SizeOf<WriteArguments>());
         Assert.Equal(208, Unsafe.SizeOf<RotateArguments>());
-        Assert.Equal(64, Unsafe.SizeOf<SampleArguments>());
+        Assert.Equal(72, Unsafe.SizeOf<SampleArguments>());
         Assert.Equal(TokenOrder.ByteLength, Unsafe.SizeOf<TokenOrder>());
         Assert.Equal(LogitChange.Words * sizeof(int), Unsafe.SizeOf<LogitChange>());
         Assert.Equal(40, Unsafe.SizeOf<MoveArguments>());

@@ -8,7 +8,7 @@ public readonly ref struct KvObservation
     /// <summary>Groups and lanes of the model.</summary>
     public required KvLayout Layout { get; init; }
 
-    /// <summary>Ids by position; at least <see cref="ComputedTokens"/>.</summary>
+    /// <summary>Ids by position, of <see cref="ComputedTokens"/>: a token behind them may not be known yet.</summary>
     public required ReadOnlySpan<int> Tokens { get; init; }
 
     /// <summary>Prompt length in tokens.</summary>
