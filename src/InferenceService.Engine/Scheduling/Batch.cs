@@ -47,6 +47,14 @@ internal sealed class Batch(int maxSequences)
     /// <summary>Adds a choice that computes nothing and samples from the last row of the sequence added before it.</summary>
     public void AddRider(Sequence rider, bool samples) => _items[_count++] = new BatchItem { Sequence = rider, Samples = samples };
 
+    /// <summary>Counts the tokens that will be sampled against those who asked for them.</summary>
+    public void ChargeTokens()
+    {
+        foreach (ref readonly BatchItem item in Items)
+            if (item.Samples)
+                item.Sequence.Generation.Client.Charge(ClientShare.OutputCost);
+    }
+
     /// <summary>Tokens of a sequence in this step; 0 = none.</summary>
     public int TokensOf(Sequence sequence)
     {

@@ -69,9 +69,7 @@ internal sealed class Scheduler
             if (sequence.Remaining > 1)
                 Continue(sequence);
         Admit();
-        foreach (ref readonly BatchItem item in _batch.Items)
-            if (item.Samples)
-                item.Sequence.Generation.Client.Charge(ClientShare.OutputCost);
+        _batch.ChargeTokens();
         return _batch;
     }
 
@@ -82,7 +80,11 @@ internal sealed class Scheduler
     {
         TurnBatch();
         if (_ahead.TryFill(running, _batch))
+        {
+            _batch.ChargeTokens();
             return _batch;
+        }
+
         (_batch, _other) = (_other, _batch);
         return null;
     }
