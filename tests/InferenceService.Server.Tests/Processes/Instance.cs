@@ -1,0 +1,75 @@
+using System.Diagnostics;
+
+namespace InferenceService.Server.Tests.Processes;
+
+/// <summary>The server as a process of its own, ready, on a port of its own; killed when disposed.</summary>
+internal sealed class Instance : IAsyncDisposable
+{
+    private const string Welcome = "curl -N ";
+    private readonly Process _process;
+    private readonly Task _reading;
+
+    private Instance(Process process, Uri address)
+    {
+        (_process, Address) = (process, address);
+        // Whoever writes to a full pipe waits for ever.
+        _reading = Task.WhenAll(process.StandardOutput.ReadToEndAsync(), process.StandardError.ReadToEndAsync());
+    }
+
+    /// <summary>Where it listens.</summary>
+    public Uri Address { get; }
+
+    /// <summary>Starts one and returns once it is ready.</summary>
+    /// <param name="drainDelay">How long it takes work after it was told to end.</param>
+    /// <param name="flags">As on the command line.</param>
+    public static async Task<Instance> StartAsync(string drainDelay, params string[] flags)
+    {
+        string server = Path.Combine(AppContext.BaseDirectory, "InferenceService.Server.dll");
+        string[] model = flags.Contains("--model") ? [] : ["--model", TinyModel.Folder];
+        var start = new ProcessStartInfo("dotnet", [server, .. model, "--port", "0", "--threads", "1", .. flags]) { RedirectStandardOutput = true, RedirectStandardError = true };
+        start.Environment["INFERENCE__Server__DrainDelay"] = drainDelay;
+        start.Environment["DOTNET_ENVIRONMENT"] = "Testing";
+        Process process = Process.Start(start)!;
+        string? line;
+        do
+        {
+            line = await process.StandardOutput.ReadLineAsync();
+            if (line is null)
+                Assert.Fail($"The server ended before it was ready: {await process.StandardError.ReadToEndAsync()}");
+        }
+        while (!line.StartsWith(Welcome, StringComparison.Ordinal));
+        var asked = new Uri(line[Welcome.Length..].Split(' ')[0]);
+        return new Instance(process, new Uri(asked.GetLeftPart(UriPartial.Authority)));
+    }
+
+    /// <summary>A client of its own connections that waits as long as it takes.</summary>
+    public HttpClient NewClient() => new() { BaseAddress = Address, Timeout = Timeout.InfiniteTimeSpan };
+
+    /// <summary>Tells it to end (SIGTERM).</summary>
+    public async Task TerminateAsync()
+    {
+        using Process kill = Process.Start("/bin/sh", ["-c", $"kill -TERM {_process.Id}"]);
+        await kill.WaitForExitAsync();
+    }
+
+    /// <summary>Ends it without a word (SIGKILL).</summary>
+    public void Kill() => _process.Kill();
+
+    /// <summary>Waits for its end.</summary>
+    /// <returns>The exit code.</returns>
+    public async Task<int> ExitCodeAsync()
+    {
+        await _process.WaitForExitAsync();
+        return _process.ExitCode;
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        if (!_process.HasExited)
+            _process.Kill();
+        await _process.WaitForExitAsync();
+        await _reading;
+        _process.Dispose();
+    }
+}

@@ -1,0 +1,180 @@
+using System.Net;
+using System.Net.Sockets;
+
+namespace InferenceService.Server.Tests.Processes;
+
+/// <summary>
+/// A plain proxy of TCP connections: each new one goes to the next instance that takes it. It knows neither HTTP nor health, repeats nothing, and
+/// closes a connection whose instance is gone.
+/// </summary>
+internal sealed class RoundRobinProxy : IAsyncDisposable
+{
+    private readonly TcpListener _listener = new(IPAddress.Loopback, 0);
+    private readonly CancellationTokenSource _stop = new();
+    private readonly IPEndPoint[] _instances;
+    private readonly Lock _lock = new();
+    private readonly List<Relay> _relays = [];
+    private readonly Task _accepting;
+    private TaskCompletionSource _changed = NewSignal();
+    private int _next;
+
+    /// <summary>A proxy before these instances.</summary>
+    public RoundRobinProxy(IEnumerable<Instance> instances)
+    {
+        _instances = [.. instances.Select(instance => new IPEndPoint(IPAddress.Loopback, instance.Address.Port))];
+        _listener.Start();
+        _accepting = AcceptAsync();
+    }
+
+    /// <summary>Where clients connect.</summary>
+    public Uri Address => new($"http://127.0.0.1:{((IPEndPoint)_listener.LocalEndpoint).Port}");
+
+    /// <summary>Returns once an instance has begun to answer somebody while others have asked it and heard nothing yet.</summary>
+    /// <returns>How many have begun, and how many wait.</returns>
+    public async Task<(int Answering, int Waiting)> BusyAsync(int instance, int waiting)
+    {
+        while (true)
+        {
+            Task changed;
+            lock (_lock)
+            {
+                Relay[] mine = [.. _relays.Where(relay => relay.Instance == instance && !relay.IsClosed)];
+                (int Answering, int Waiting) now = (mine.Count(relay => relay.Heard && relay.Asked), mine.Count(relay => relay.Asked && !relay.Heard));
+                if (now.Answering > 0 && now.Waiting >= waiting)
+                    return now;
+                changed = _changed.Task;
+            }
+
+            await changed;
+        }
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        await _stop.CancelAsync();
+        _listener.Stop();
+        await _accepting;
+        Task[] running;
+        lock (_lock)
+        {
+            _relays.ForEach(relay => relay.Close());
+            running = [.. _relays.Select(relay => relay.Running)];
+        }
+
+        await Task.WhenAll(running);
+        _stop.Dispose();
+    }
+
+    private async Task AcceptAsync()
+    {
+        try
+        {
+            while (true)
+            {
+                Socket client = await _listener.AcceptSocketAsync(_stop.Token);
+                client.NoDelay = true;
+                await ConnectAsync(client);
+            }
+        }
+        catch (Exception exception) when (exception is OperationCanceledException or SocketException)
+        {
+            // The proxy ends.
+        }
+    }
+
+    private async Task ConnectAsync(Socket client)
+    {
+        for (int attempt = 0; attempt < _instances.Length; attempt++)
+        {
+            int instance = _next++ % _instances.Length;
+            var server = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+            try
+            {
+                await server.ConnectAsync(_instances[instance], _stop.Token);
+                lock (_lock)
+                    _relays.Add(new Relay(instance, client, server, Changed));
+                return;
+            }
+            catch (SocketException)
+            {
+                server.Dispose();
+            }
+        }
+
+        client.Dispose();
+    }
+
+    private void Changed()
+    {
+        lock (_lock)
+        {
+            _changed.TrySetResult();
+            _changed = NewSignal();
+        }
+    }
+
+    private static TaskCompletionSource NewSignal() => new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+    /// <summary>One connection through the proxy.</summary>
+    private sealed class Relay
+    {
+        private readonly Socket _client, _server;
+
+        public Relay(int instance, Socket client, Socket server, Action changed)
+        {
+            (Instance, _client, _server) = (instance, client, server);
+            Running = RunAsync(changed);
+        }
+
+        public int Instance { get; }
+
+        /// <summary>Ends when the connection has.</summary>
+        public Task Running { get; }
+
+        /// <summary>The client has sent something.</summary>
+        public bool Asked { get; private set; }
+
+        /// <summary>The instance has answered something to what the client sent last.</summary>
+        public bool Heard { get; private set; }
+
+        public bool IsClosed { get; private set; }
+
+        public void Close()
+        {
+            _client.Dispose();
+            _server.Dispose();
+        }
+
+        private async Task RunAsync(Action changed)
+        {
+            await Task.WhenAny(
+                CopyAsync(_client, _server, () => (Asked, Heard) = (true, false), changed),
+                CopyAsync(_server, _client, () => Heard = true, changed));
+            IsClosed = true;
+            Close();
+            changed();
+        }
+
+        private static async Task CopyAsync(Socket from, Socket to, Action note, Action changed)
+        {
+            await Task.Yield(); // whoever made the relay holds the lock
+            byte[] buffer = new byte[16 * 1024];
+            try
+            {
+                int read;
+                while ((read = await from.ReceiveAsync(buffer)) > 0)
+                {
+                    for (int sent = 0; sent < read;)
+                        sent += await to.SendAsync(buffer.AsMemory(sent, read - sent));
+                    note();
+                    changed();
+                }
+            }
+            catch (Exception exception) when (exception is SocketException or ObjectDisposedException)
+            {
+                // One side is gone, and so is the connection.
+            }
+        }
+    }
+}
