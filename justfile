@@ -19,6 +19,11 @@ golden:
     python3 tests/golden/architectures/make_goldens.py
     git diff --stat tests/golden
 
+# Write docs/configuration-reference.md from the option records.
+config-reference:
+    WRITE_CONFIGURATION_REFERENCE=1 dotnet test tests/InferenceService.Server.Tests --filter FullyQualifiedName~ConfigurationReference
+    git diff --stat docs/configuration-reference.md
+
 # Render and check the manifests, the board and the alerts (build the server first).
 manifests:
     npm ci --prefix tests/deploy --no-audit --no-fund --loglevel error

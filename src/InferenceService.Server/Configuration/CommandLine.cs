@@ -59,6 +59,10 @@ internal sealed class CommandLine
     /// <summary>Print the flags and exit.</summary>
     public bool WantsHelp => Result.Action is System.CommandLine.Help.HelpAction;
 
+    /// <summary>What the process can do instead of serving.</summary>
+    public IEnumerable<(string Name, string Description)> Commands =>
+        _root.Options.OfType<Option<bool>>().Where(option => !option.Hidden).Select(option => (option.Name, option.Description ?? ""));
+
     /// <summary>Reads the arguments of the process.</summary>
     public static CommandLine Parse(IReadOnlyList<string> args) => new(args);
 

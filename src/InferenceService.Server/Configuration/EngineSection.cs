@@ -19,14 +19,14 @@ internal sealed record EngineSection
     [Range(65_536L, 1L << 46)]
     public long? KvCacheMemoryBytes { get; init; }
 
-    /// <summary>Most sequences in a batch, stated. Range 1–4096; default <see cref="BatchSequences"/>.</summary>
+    /// <summary>Most sequences in a batch, stated. Range 1–4096; default 16, on a GPU 128 as far as a step takes so many tokens.</summary>
     [Range(1, 4096)]
     public int? MaxNumSeqs { get; init; }
 
     /// <summary>Most sequences in a batch in force: as stated, else 16, on a GPU 128 as far as a step takes so many tokens.</summary>
     public int BatchSequences => MaxNumSeqs ?? (OnGpu ? Math.Min(128, MaxNumBatchedTokens ?? 128) : 16);
 
-    /// <summary>Most tokens of a step, stated. Range 1–1,048,576; default <see cref="StepTokens"/>.</summary>
+    /// <summary>Most tokens of a step, stated. Range 1–1,048,576; default 512, on a GPU 2048, and no fewer than the sequences of a batch.</summary>
     [Range(1, 1_048_576)]
     public int? MaxNumBatchedTokens { get; init; }
 
