@@ -185,7 +185,7 @@ public interface IBackend : IDisposable
     /// <summary>Records the operations that <paramref name="step"/> calls, without running them.</summary>
     /// <remarks>
     /// The step has been taken once with the same shapes. The recording holds the addresses of its tensors: what changes from time to time
-    /// (ids, lengths, tables) is uploaded into them between replays. Hints like <see cref="KvBatch.MaxRows"/> are recorded as they are.
+    /// (ids, lengths, tables) is uploaded into them between replays. <see cref="KvBatch.MaxRows"/> is recorded as it is.
     /// </remarks>
     /// <exception cref="InvalidOperationException">The step copies between host and device, or wants memory that is not there yet.</exception>
     RecordedStep Record(Action step) => throw new InvalidOperationException($"Backend {Name} records nothing.");

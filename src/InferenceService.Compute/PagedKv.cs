@@ -83,7 +83,7 @@ public readonly record struct KvBlockFormat(DType Type, int BlockSize, int HeadD
 /// child ~e, that is child ~e % ChildrenPerBlock of block ~e / ChildrenPerBlock. Blocks that are written are never packed.
 /// </param>
 /// <param name="RowStarts">i32 [1, sequences + 1]: rows [RowStarts[s], RowStarts[s + 1]) of q, k and v belong to sequence s. A sequence without rows is padding: its groups are not read. Rows behind the last sequence's are padding too, in recorded steps: nothing of them is written to the cache, and what attention leaves in them means nothing.</param>
-/// <param name="MaxRows">Most rows of one sequence in this step (a host-side hint for work splitting).</param>
+/// <param name="MaxRows">No sequence of this step, or of any replay of it, has more rows: work is divided by it.</param>
 public readonly record struct KvBatch(
     Tensor Pool, KvBlockFormat Format, int Sequences, int GroupsPerSequence, Tensor Groups, Tensor Tables, Tensor RowStarts, int MaxRows)
 {

@@ -25,6 +25,7 @@ public sealed unsafe class CudaBackend : IBackend
     private readonly BlasProducts _blas;
     private readonly RowVerbs _rows;
     private readonly ProductVerbs _products;
+    private readonly SplitPlans _plans;
     private readonly CacheVerbs _cache;
     private readonly SamplingVerbs _sampling;
     private readonly List<CudaGraph> _graphs = [];
@@ -55,7 +56,8 @@ public sealed unsafe class CudaBackend : IBackend
         _blas = new BlasProducts(device, _stream, _memory, options.ArenaBytes);
         _rows = new RowVerbs(_stream, _kernels, _fault);
         _products = new ProductVerbs(_stream, _kernels, _memory, _rows, _blas, options.Deterministic);
-        _cache = new CacheVerbs(device, _stream, _kernels, _memory, _fault, options);
+        _plans = new SplitPlans(_stream, _kernels, _memory, device.Multiprocessors);
+        _cache = new CacheVerbs(device, _stream, _kernels, _memory, _plans, _fault, options);
         _sampling = new SamplingVerbs(_stream, _kernels, _fault);
     }
 
@@ -149,6 +151,7 @@ public sealed unsafe class CudaBackend : IBackend
     {
         VerbShapes.Upload(host.Length, device);
         Device.MakeCurrent();
+        _plans.Invalidate();
         fixed (byte* first = host)
             _staging.Upload(first, host.Length, Address(device));
     }
@@ -332,6 +335,9 @@ public sealed unsafe class CudaBackend : IBackend
         Device.Check(CudaDriver.CopyOnDevice(Address(to), Address(from), (nuint)from.ByteLength, _stream.Handle), "cuMemcpyDtoDAsync");
     }
 
+    /// <summary>How steps are divided, for checks.</summary>
+    internal SplitPlans Plans => _plans;
+
     /// <summary>Steps recorded so far, for checks.</summary>
     internal int RecordedSteps => _graphs.Count;
 
@@ -356,7 +362,7 @@ public sealed unsafe class CudaBackend : IBackend
         }
 
         SetRecording(false);
-        CudaGraph graph = CudaGraph.End(Device, _stream);
+        CudaGraph graph = CudaGraph.End(Device, _stream, _plans.Invalidate);
         _graphs.Add(graph);
         return graph;
     }
@@ -425,5 +431,9 @@ public sealed unsafe class CudaBackend : IBackend
             _fault.Check();
     }
 
-    private void SetRecording(bool recording) => _memory.IsRecording = _staging.IsRecording = _blas.IsRecording = recording;
+    private void SetRecording(bool recording)
+    {
+        _memory.IsRecording = _staging.IsRecording = _blas.IsRecording = recording;
+        _plans.Invalidate(); // a recorded step makes its own
+    }
 }

@@ -10,7 +10,8 @@ namespace InferenceService.Cuda.Tests;
 [RequiresCuda]
 public sealed class FlashTests : IDisposable
 {
-    private static readonly KvCase.Limits Served = new(Sequences: 3, Slots: 200, Rows: 30) { BlockSizes = [3, 16, 32], HeadDims = [64, 128], FewestRows = 5 };
+    private static readonly int[] Others = [32, 48, 80, 96, 112, 256];
+    private static readonly KvCase.Limits Served = new(Sequences: 3, Slots: 200, Rows: 30) { BlockSizes = [3, 16, 32], HeadDims = [64, 128, .. Others], FewestRows = 5 };
 
     private readonly CudaBackend _flash = CudaUnderTest.Backend(), _rounded = CudaUnderTest.Backend(options => options with { RoundedAttention = true });
 
@@ -29,11 +30,15 @@ public sealed class FlashTests : IDisposable
 
     [ContractFact]
     public void Single_rows_over_packed_blocks_equal_the_dense_answer() => Property.Check(4, random =>
-        AssertDense(_flash, KvCase.Random(random, new KvCase.Limits(1, 1200, 1) { BlockSizes = [32], HeadDims = [64, 128], PackedBits = [4, 8] })));
+        AssertDense(_flash, KvCase.Random(random, new KvCase.Limits(1, 1200, 1) { BlockSizes = [32], HeadDims = [64, 96, 128], PackedBits = [4, 8] })));
 
     [ContractFact]
     public void Few_rows_equal_the_dense_answer() => Property.Check(12, random =>
-        AssertDense(_flash, KvCase.Random(random, new KvCase.Limits(3, 400, random.Next(1, 6)) { BlockSizes = [16, 32], HeadDims = [64, 128] })));
+        AssertDense(_flash, KvCase.Random(random, new KvCase.Limits(3, 400, random.Next(1, 6)) { BlockSizes = [16, 32], HeadDims = [64, 128, .. Others] })));
+
+    [ContractFact]
+    public void Few_and_many_rows_in_one_step_equal_the_dense_answer() => Property.Check(15, random =>
+        AssertDense(_flash, KvCase.Random(random, new KvCase.Limits(5, random.Next(2) == 0 ? 100 : 900, 24) { BlockSizes = [16, 32], HeadDims = [32, 64, 80, 128], PackedBits = [0, 0, 0, 8] }), random.Next(3) == 0));
 
     [ContractFact]
     public void Windows_over_long_contexts_equal_the_dense_answer() => Property.Check(4, random =>
@@ -54,7 +59,7 @@ public sealed class FlashTests : IDisposable
     [ContractFact]
     public void Served_sizes_have_a_kernel_and_others_take_the_exact_one()
     {
-        foreach (int headDim in (int[])[64, 128])
+        foreach (int headDim in (int[])[64, 128, .. Others])
         {
             foreach (int bits in (int[])[0, 4, 8])
             {
@@ -68,7 +73,7 @@ public sealed class FlashTests : IDisposable
         }
 
         Assert.Null(CudaUnderTest.Kernels.Flash(new KvBlockFormat(DType.F32, 16, 128, 1), 4, rounded: false, few: false));
-        Assert.Null(CudaUnderTest.Kernels.Flash(new KvBlockFormat(DType.BF16, 16, 80, 1), 4, rounded: false, few: false));
+        Assert.Null(CudaUnderTest.Kernels.Flash(new KvBlockFormat(DType.BF16, 16, 72, 1), 4, rounded: false, few: false));
         Assert.Null(CudaUnderTest.Kernels.Flash(new KvBlockFormat(DType.BF16, 16, 128, 1), 65, rounded: false, few: false));
         Assert.Null(CudaUnderTest.Kernels.Flash(new KvBlockFormat(DType.BF16, 16, 128, 1), 17, rounded: false, few: true));
     }
@@ -101,9 +106,9 @@ public sealed class FlashTests : IDisposable
         return (score, value);
     }
 
-    private static void AssertDense(CudaBackend backend, KvCase kvCase)
+    private static void AssertDense(CudaBackend backend, KvCase kvCase, bool observe = false)
     {
-        float[][] rows = new KvRun(kvCase, backend).All(observe: false);
+        float[][] rows = new KvRun(kvCase, backend).All(observe);
         for (int s = 0; s < rows.Length; s++)
         {
             CudaBackendTests.Allowed(Tolerance.F32, kvCase.Format)

@@ -8,8 +8,7 @@ namespace InferenceService.Cuda.Tests;
 [RequiresCuda]
 public sealed class RecordedStepTests : IDisposable
 {
-    private const int Rows = 2, HeadDim = 8, KvHeads = 2, Width = 4 * HeadDim;
-    private static readonly KvBlockFormat Format = new(DType.BF16, 4, HeadDim, KvHeads);
+    private const int Rows = 2, KvHeads = 2;
 
     private readonly CudaBackend _backend = CudaUnderTest.Backend(options => options with { CheckEachVerb = false });
     private readonly Random _random = new(3);
@@ -17,17 +16,25 @@ public sealed class RecordedStepTests : IDisposable
     public void Dispose() => _backend.Dispose();
 
     [ContractFact]
-    public void Replays_give_the_bits_of_the_same_step_taken_eagerly()
+    public void Replays_give_the_bits_of_the_same_step_taken_eagerly() => Replays(8, 4, [5, 1, 7, 2, 0, 3], 9, 1);
+
+    [ContractFact]
+    public void Replays_divide_the_keys_of_rows_by_the_lengths_of_the_moment() => Replays(32, 64, [.. Enumerable.Range(0, 24)], 6, 120);
+
+    /// <summary>Steps of two sequences whose tables are the two halves of one, the second with fewer tokens.</summary>
+    private void Replays(int headDim, int blockSize, int[] table, int steps, int tokens)
     {
-        Tensor x = _backend.Allocate(DType.F32, Rows, Width), groups = _backend.Allocate(DType.I32, Rows, KvBatch.GroupFields), weight = Numbers(Width, Width);
-        Weight packed = _backend.AllocateWeight(WeightFormat.BF16, Width, Width);
+        int width = 4 * headDim;
+        var format = new KvBlockFormat(DType.BF16, blockSize, headDim, KvHeads);
+        Tensor x = _backend.Allocate(DType.F32, Rows, width), groups = _backend.Allocate(DType.I32, Rows, KvBatch.GroupFields), weight = Numbers(width, width);
+        Weight packed = _backend.AllocateWeight(WeightFormat.BF16, width, width);
         Step eager = New(), recorded = New();
-        Fill(x, groups, 0);
+        Fill(x, groups, 0, table.Length / 2);
         recorded.Run();
         using RecordedStep graph = _backend.Record(recorded.Run);
-        for (int length = 0; length < 9; length++)
+        for (int length = 0; length < steps * tokens; length += tokens)
         {
-            Fill(x, groups, length);
+            Fill(x, groups, length, table.Length / 2);
             eager.Run();
             graph.Replay();
             byte[] expected = Bytes(eager.Output);
@@ -38,13 +45,13 @@ public sealed class RecordedStepTests : IDisposable
 
         Step New()
         {
-            Tensor pool = _backend.Allocate(DType.U8, 8, Format.BlockBytes), output = _backend.Allocate(DType.F32, Rows, Width), mixed = _backend.Allocate(DType.F32, Rows, Width);
-            var batch = new KvBatch(pool, Format, Rows, 1, groups, Ints(5, 1, 7, 2, 0, 3), Ints(0, 1, 2), 1);
-            var cache = new PagedKv(batch, Ints(0, 0), Ints(Format.LaneOffset(0), Format.LaneOffset(1)), 0.3f);
+            Tensor pool = _backend.Allocate(DType.U8, table.Max() + 1, format.BlockBytes), output = _backend.Allocate(DType.F32, Rows, width), mixed = _backend.Allocate(DType.F32, Rows, width);
+            var batch = new KvBatch(pool, format, Rows, 1, groups, Ints(table), Ints(0, 1, 2), 1);
+            var cache = new PagedKv(batch, Ints(0, 0), Ints(format.LaneOffset(0), format.LaneOffset(1)), 0.3f);
             return new Step(pool, output, () =>
             {
                 _backend.MatMul(x, weight, mixed);
-                _backend.WriteKv(mixed.ColumnRange(0, KvHeads * HeadDim), mixed.ColumnRange(KvHeads * HeadDim, KvHeads * HeadDim), cache);
+                _backend.WriteKv(mixed.ColumnRange(0, KvHeads * headDim), mixed.ColumnRange(KvHeads * headDim, KvHeads * headDim), cache);
                 _backend.Attention(mixed, cache, default, output);
                 _backend.MatMul(output, packed, mixed);
                 _backend.Add(mixed, output);
@@ -90,11 +97,11 @@ public sealed class RecordedStepTests : IDisposable
 
     private string Refused(Action step) => Assert.Throws<InvalidOperationException>(() => _backend.Record(step)).Message;
 
-    private void Fill(Tensor x, Tensor groups, int length)
+    private void Fill(Tensor x, Tensor groups, int length, int second)
     {
-        float[] values = [.. Enumerable.Range(0, Rows * Width).Select(_ => _random.NextSingle() - 0.5f)];
+        float[] values = [.. Enumerable.Range(0, x.Rows * x.Columns).Select(_ => _random.NextSingle() - 0.5f)];
         _backend.Upload(MemoryMarshal.AsBytes(values.AsSpan()), x);
-        int[] fields = [0, length, 0, 0, 0, 0, 0, 3, length, Math.Min(1, length), length / 3, 0, 0, 0];
+        int[] fields = [0, length, 0, 0, 0, 0, 0, second, length, Math.Min(1, length), length / 3, 0, 0, 0];
         _backend.Upload(MemoryMarshal.AsBytes(fields.AsSpan()), groups);
     }
 

@@ -24,17 +24,27 @@ compile() { # name source
 }
 
 for source in ./*.cpp; do compile "$(basename "$source" .cpp)" "$source"; done
+register() { # source, module, what its kernels' names end in
+  sed -n -e 's/^extern "C" __global__ void .*[ )]\([a-z0-9_]\+\)([A-Za-z]* [a-z]).*/static bool added_\1 = add_kernel("'"$2"'", "\1", \1);/p' \
+    -e 's/^[A-Z_]*(\([a-z0-9_]*\), KV_.*/static bool added_\1 = add_kernel("'"$2"'", "\1'"$3"'", \1'"$3"');/p' "$1"
+}
+
+kernel() { # source, module, head size or nothing
+  local generated=$out/$2.kernels.cpp
+  {
+    if [[ -n ${3:-} ]]; then printf '#define KV_HEAD_DIM %s\n' "$3"; fi
+    printf '#include "%s"\n#include "registry.h"\n' "$(realpath "$1")"
+    register "$1" "$2" "${3:+_d$3}"
+    printf '// %s\n' "$(sha256sum < "$1")"                         # the kernel file's own text belongs to the key
+  } > "$generated.new"
+  mv "$generated.new" "$generated"
+  compile "$2.kernels" "$generated"
+}
+
 for source in "$kernels"/*.cu ../InferenceService.Cuda.Tests/Modules/*.cu; do
   name=$(basename "$source" .cu)
-  generated=$out/$name.kernels.cpp
-  {
-    printf '#include "%s"\n#include "registry.h"\n' "$(realpath "$source")"
-    sed -n -e 's/^extern "C" __global__ void .*[ )]\([a-z0-9_]\+\)([A-Za-z]* [a-z]).*/static bool added_\1 = add_kernel("'"$name"'", "\1", \1);/p' -e 's/^[A-Z_]*(\([a-z0-9_]*\), KV_.*/static bool added_\1 = add_kernel("'"$name"'", "\1", \1);/p' "$source"
-  } > "$generated.new"
-  # The kernel file's own text belongs to the key.
-  printf '// %s\n' "$(sha256sum < "$source")" >> "$generated.new"
-  mv "$generated.new" "$generated"
-  compile "$name.kernels" "$generated"
+  if ! grep -q '^#ifndef KV_HEAD_DIM' "$source"; then kernel "$source" "$name"; continue; fi
+  for size in 32 48 64 80 96 112 128 256; do kernel "$source" "${name}_d$size" "$size"; done   # HeadKernels.Sizes
 done
 
 if [[ $changed == 1 || ! -f $out/libcuda.so.1 ]]; then

@@ -24,7 +24,10 @@ int nvrtcCompileProgram(Program* program, int count, const char* const* options)
   INJECTABLE("nvrtcCompileProgram")
   bool architecture = false;
   for (int i = 0; i < count; i++) architecture |= strcmp(options[i], "--gpu-architecture=sm_80") == 0;
-  const std::string module = program->name.substr(0, program->name.rfind('.'));
+  std::string module = program->name.substr(0, program->name.rfind('.'));
+  const std::string size = "-DKV_HEAD_DIM=";                       // a file that was built once for every head size
+  for (int i = 0; i < count; i++)
+    if (strncmp(options[i], size.c_str(), size.size()) == 0) module += "_d" + std::string(options[i] + size.size());
   auto first = kernels().lower_bound(module + "/");
   const bool known = first != kernels().end() && first->second.module == module;
   if (!architecture) program->log = "error: no architecture of this device\n";

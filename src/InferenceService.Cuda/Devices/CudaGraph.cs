@@ -10,16 +10,19 @@ internal sealed unsafe class CudaGraph : RecordedStep
 
     private readonly CudaDevice _device;
     private readonly CudaStream _stream;
+    private readonly Action _replayed;
     private nint _executable;
 
-    private CudaGraph(CudaDevice device, CudaStream stream, nint executable) => (_device, _stream, _executable) = (device, stream, executable);
+    private CudaGraph(CudaDevice device, CudaStream stream, nint executable, Action replayed) =>
+        (_device, _stream, _executable, _replayed) = (device, stream, executable, replayed);
 
     /// <summary>From now on the stream's work is recorded, not run.</summary>
     public static void Begin(CudaDevice device, CudaStream stream) =>
         device.Check(CudaDriver.CaptureBegin(stream.Handle, ThreadLocal), "cuStreamBeginCapture");
 
     /// <summary>Ends the recording and makes it ready to run.</summary>
-    public static CudaGraph End(CudaDevice device, CudaStream stream)
+    /// <param name="replayed">Told whenever it has been enqueued: it writes memory that others may think they know.</param>
+    public static CudaGraph End(CudaDevice device, CudaStream stream, Action replayed)
     {
         nint graph, executable;
         device.Check(CudaDriver.CaptureEnd(stream.Handle, &graph), "cuStreamEndCapture");
@@ -32,7 +35,7 @@ internal sealed unsafe class CudaGraph : RecordedStep
             _ = CudaDriver.GraphDestroy(graph);
         }
 
-        return new CudaGraph(device, stream, executable);
+        return new CudaGraph(device, stream, executable, replayed);
     }
 
     /// <summary>Ends a recording that failed half-way, and forgets it.</summary>
@@ -49,6 +52,7 @@ internal sealed unsafe class CudaGraph : RecordedStep
     {
         _device.MakeCurrent();
         _device.Check(CudaDriver.GraphLaunch(_executable, _stream.Handle), "cuGraphLaunch");
+        _replayed();
     }
 
     /// <inheritdoc/>

@@ -12,10 +12,54 @@ struct AttentionArgs {
 };
 
 // The keys of a row divided between CTAs, which leave parts of STATISTICS + headDim floats a query head and split: maximum, sum, share of the
-// range, output before division.
-struct SplitArgs { AttentionArgs attention; float* parts; int splits, padding; };
+// range, output before division. A kernel serves the sequences with `least` to `most` rows. `plan` (of the kernels of few rows): each lane is
+// divided by its length (splits.cu), and a sequence has up to rowsEach rows; without it all are divided alike. `tiles`: which tiles of rows there
+// are, so that a grid need not reckon with as many for every sequence as the longest has.
+struct SplitArgs { AttentionArgs attention; float* parts; const int* plan; const int* tiles; int splits, least, most, rowsEach; };
 
 enum { STATISTICS = 3, SPLIT_SLOTS = 256 };
+
+// A plan: how many items there are; from PLAN_LANES on the splits of every lane (sequence · kvHeads + head) and its first item; then of every item
+// lane · 256 + split. Tiles: how many there are; from PLAN_LANES on of each its sequence and number.
+enum { PLAN_LANES = 4 };
+struct Share { int sequence, head, split, splits, firstItem; };
+
+__device__ __forceinline__ void kv_lane_plan(const SplitArgs& s, Share* share) {
+  const int* lane = s.plan + PLAN_LANES + 2 * (share->sequence * s.attention.cache.kvHeads + share->head);
+  share->splits = lane[0];
+  share->firstItem = lane[1];
+}
+
+// What a planned CTA, by its x, has to do; false where nothing is left.
+__device__ __forceinline__ bool kv_item(const SplitArgs& s, Share* share) {
+  const int lanes = s.attention.cache.sequences * s.attention.cache.kvHeads;
+  if ((int)blockIdx.x >= s.plan[0]) return false;
+  const int item = s.plan[PLAN_LANES + 2 * lanes + blockIdx.x], lane = item >> 8;
+  share->sequence = lane / s.attention.cache.kvHeads;
+  share->head = lane % s.attention.cache.kvHeads;
+  share->split = item & 255;
+  kv_lane_plan(s, share);
+  return true;
+}
+
+// The rows of a sequence that this kernel serves; none where another does. More rows than the step was said to have at most are reported.
+__device__ __forceinline__ Rows kv_served(const SplitArgs& s, int sequence) {
+  const Rows rows = kv_rows(s.attention.cache, sequence);
+  if (rows.count < s.least || rows.count > s.most) return Rows{0, 0};
+  if (s.rowsEach > 0 && rows.count > s.rowsEach) {
+    kv_report(s.attention.cache, KV_FAULT_ROWS, sequence, rows.start, rows.count);
+    return Rows{0, 0};
+  }
+  return rows;
+}
+
+// Where a split leaves its part of a query head of a row.
+__device__ __forceinline__ float* kv_part(const SplitArgs& s, const Share& share, int row, int rowOfSequence, int query, int split) {
+  const AttentionArgs& a = s.attention;
+  const u64 line = s.plan ? ((u64)(share.firstItem + split) * s.rowsEach + rowOfSequence) * a.group + query
+    : (((u64)row * a.cache.kvHeads + share.head) * a.group + query) * share.splits + split;
+  return s.parts + line * (STATISTICS + a.cache.headDim);
+}
 
 struct SumArgs {
   AttentionArgs attention; float* columns; float* band; float* range;

@@ -3,12 +3,20 @@
 // in the wide kernel what a cache of another type holds. Sums of a tile are added up outside the tensor cores, which cut off instead of rounding.
 // A row's bits depend on nothing but what it sees, on how its keys are split, and on which of the two forms serves it: in the one a warp owns 16 of
 // 64 lines and meets all keys of a tile; in the other, for few lines, all warps own the same 16 and a warp meets 16 keys of a tile.
+// Compiled once for every head size, a multiple of 16.
 #include "attention.cuh"
+#ifndef KV_HEAD_DIM
+  #define KV_HEAD_DIM 128
+#endif
 
 enum { KEYS = 64, THREADS = 128, WARPS = THREADS / 32, WARP_LINES = 16 };
 
-// Where a row's 8 channels lie in a tile, in 16-byte units: what is read together lies in different banks.
-template<int D> __device__ __forceinline__ int kv_place(int row, int chunk) { return row * (D / 8) + (chunk ^ (row & 7)); }
+// PITCH: from row to row of a tile, in 16-byte units. KEPT: steps of 16 channels of the queries that stay in registers: those of longer heads would
+// push out the output, and are read again for every tile, from a cache near by.
+template<int D> struct Head { enum { PITCH = D % 64 == 0 ? D / 8 : D / 8 | 1, KEPT = D <= 128 ? D / 16 : 0, ROOM = KEPT > 0 ? KEPT : 1 }; };
+
+// Where a row's 8 channels lie in a tile, in 16-byte units: what is read together lies in different banks, by an odd pitch or by exchanging places.
+template<int D> __device__ __forceinline__ int kv_place(int row, int chunk) { return row * Head<D>::PITCH + (D % 64 == 0 ? chunk ^ (row & 7) : chunk); }
 
 // The K or V rows of a tile into shared memory. Narrow: copies that go on while the caller computes. Wide: widened here, in two parts.
 template<int D, bool WIDE> __device__ __forceinline__ void kv_fetch(const Cache& c, const u64* at, int tile, bool value, uint4* high, uint4* low) {
@@ -83,11 +91,19 @@ __device__ __forceinline__ Lines kv_lines(const AttentionArgs& a, int firstRow, 
 // q · k of a warp's lines and EACH keys of a tile.
 template<int D, bool WIDE, int TERMS, int EACH>
 __device__ __forceinline__ void kv_tile_scores(float (&score)[EACH / 8][4], const AttentionArgs& a, const Lane& cacheLane, const Lines& line,
-                                               const u32 (&q)[D / 16][TERMS][4], const uint4* high, const uint4* low, int tile, int firstKey) {
+                                               const u32 (&q)[Head<D>::ROOM][TERMS][4], const uint4* high, const uint4* low, int tile, int firstKey) {
   KV_UNROLL for (int n = 0; n < EACH / 8; n++) {
     KV_UNROLL for (int i = 0; i < 4; i++) score[n][i] = 0.f;
   }
-  KV_UNROLL for (int step = 0; step < D / 16; step++) kv_scores<D, WIDE, TERMS, EACH>(score, q[step], high, low, firstKey, step);
+  if constexpr (Head<D>::KEPT > 0) {
+    KV_UNROLL for (int step = 0; step < D / 16; step++) kv_scores<D, WIDE, TERMS, EACH>(score, q[step], high, low, firstKey, step);
+  } else {
+    for (int step = 0; step < D / 16; step++) {
+      u32 mine[TERMS][4];
+      kv_query<TERMS>(line.q, step * 16, mine);
+      kv_scores<D, WIDE, TERMS, EACH>(score, mine, high, low, firstKey, step);
+    }
+  }
   if (!a.sinkQueries || tile >= cacheLane.sinks) return;
   float other[EACH / 8][4];                                         // the sinks have queries of their own
   KV_UNROLL for (int n = 0; n < EACH / 8; n++) {
@@ -140,20 +156,19 @@ __device__ __forceinline__ int kv_next_tile(const Cache& c, const Lane& lane, in
 
 // Where the output of a line goes, and its statistics: to the caller's, or to the parts of a split.
 struct Target { float* output; float* statistics; };
-__device__ __forceinline__ Target kv_target(const SplitArgs& s, int row, int head, int query, int split) {
+__device__ __forceinline__ Target kv_target(const SplitArgs& s, const Share& share, const Rows& all, int row, int query) {
   const AttentionArgs& a = s.attention;
-  const int D = a.cache.headDim;
-  const u64 column = (u64)head * a.group + query, line = (u64)row * a.cache.kvHeads * a.group + column;
-  if (s.splits > 1) {
-    float* part = s.parts + (line * s.splits + split) * (STATISTICS + D);
+  if (share.splits > 1) {
+    float* part = kv_part(s, share, row, row - all.start, query, share.split);
     return Target{part + STATISTICS, part};
   }
-  return Target{a.output + (u64)row * a.outputStride + column * D, a.statistics ? a.statistics + line * STATISTICS : (float*)0};
+  const u64 column = (u64)share.head * a.group + query, line = (u64)row * a.cache.kvHeads * a.group + column;
+  return Target{a.output + (u64)row * a.outputStride + column * a.cache.headDim, a.statistics ? a.statistics + line * STATISTICS : (float*)0};
 }
 
 // The warps' shares of the same lines, added in order.
 template<int D> __device__ __forceinline__ void kv_merge_warps(
-    const SplitArgs& s, float* shared, int firstRow, int lines, int head, int split, const float (&output)[D / 8][4], const float (&most)[2], const float (&sum)[2], const float (&range)[2]) {
+    const SplitArgs& s, const Share& share, const Rows& all, float* shared, int firstRow, int lines, const float (&output)[D / 8][4], const float (&most)[2], const float (&sum)[2], const float (&range)[2]) {
   constexpr int ROOM = STATISTICS + D;
   const int tid = threadIdx.x, warp = tid >> 5, lanePair = (tid & 3) * 2, group = s.attention.group;
   KV_UNROLL for (int r = 0; r < 2; r++) {
@@ -177,25 +192,39 @@ template<int D> __device__ __forceinline__ void kv_merge_warps(
       inRange = kv_fma(factor, mine[2], inRange);
       value = kv_fma(factor, mine[STATISTICS + e], value);
     }
-    const Target target = kv_target(s, firstRow + line / group, head, line % group, split);
-    target.output[e] = s.splits > 1 ? value : total == 0.f ? 0.f : kv_divide(value, total);
+    const Target target = kv_target(s, share, all, firstRow + line / group, line % group);
+    target.output[e] = share.splits > 1 ? value : total == 0.f ? 0.f : kv_divide(value, total);
     if (e == 0 && target.statistics) { target.statistics[0] = top; target.statistics[1] = total; target.statistics[2] = inRange; }
   }
 }
 
-// grid = (tiles of rows, kvHeads, sequences · splits), block = 128, dynamic shared memory: a tile of keys and one of values, twice as much if
+// grid = (tiles of rows, kvHeads, sequences · splits), or (all tiles there may be, kvHeads, splits), or with a plan (items); block = 128, dynamic shared memory: a tile of keys and one of values, twice as much if
 // WIDE; if FEW also enough for 64 lines of 3 + D floats. A lane has two of its warp's 16 lines: lane / 4 and 8 more on. The longest tiles of rows
 // come first.
 template<int D, bool WIDE, int TERMS, bool FEW> __device__ __forceinline__ void flash(const SplitArgs& s) {
   KV_DYNAMIC_SHARED(uint4, shared);
   __shared__ u64 at[2][KEYS];
   __shared__ int holes[2];
-  constexpr int TILE = KEYS * D / 8, EACH = FEW ? KEYS / WARPS : KEYS;  // keys of a tile that a warp meets
+  constexpr int TILE = KEYS * Head<D>::PITCH, EACH = FEW ? KEYS / WARPS : KEYS;  // keys of a tile that a warp meets
   const AttentionArgs& a = s.attention;
   const Cache& c = a.cache;
   const int tid = threadIdx.x, firstLine = (FEW ? 0 : (tid >> 5) * WARP_LINES) + (tid & 31) / 4, firstKey = FEW ? (tid >> 5) * EACH : 0;
-  const int lanePair = (tid & 3) * 2, head = blockIdx.y, sequence = blockIdx.z / s.splits, split = blockIdx.z % s.splits;
-  const Rows all = kv_rows(c, sequence);
+  const int lanePair = (tid & 3) * 2;
+  Share share = {(int)blockIdx.z / s.splits, (int)blockIdx.y, (int)blockIdx.z % s.splits, s.splits, 0};
+  int number = blockIdx.x, stride = gridDim.x;
+  if (s.plan) {
+    if (!kv_item(s, &share)) return;
+    number = 0;
+    stride = 1;
+  } else if (s.tiles) {
+    if (number >= s.tiles[0]) return;
+    share.sequence = s.tiles[PLAN_LANES + 2 * number];
+    share.split = blockIdx.z;
+    number = s.tiles[PLAN_LANES + 2 * number + 1];
+    stride = 1 << 30;                                               // this one alone
+  }
+  const int head = share.head, sequence = share.sequence, split = share.split;
+  const Rows all = kv_served(s, sequence);
   if (all.count == 0) return;
   const Lane lane = kv_lane(c, sequence, head);
   const bool ranged = (kv_wanted(a, sequence) & WANT_RANGE) != 0;
@@ -204,20 +233,20 @@ template<int D, bool WIDE, int TERMS, bool FEW> __device__ __forceinline__ void 
   uint4* values = keys + (WIDE ? 2 : 1) * TILE;
 
   const int rowTiles = (all.count + a.rowsPerTile - 1) / a.rowsPerTile;
-  for (int number = blockIdx.x; number < rowTiles; number += gridDim.x) {
+  for (; number < rowTiles; number += stride) {
     const int start = (rowTiles - 1 - number) * a.rowsPerTile, rows = kv_least(a.rowsPerTile, all.count - start), lines = rows * a.group;
     const int first = lane.length + start, last = first + rows - 1;
     int own[2];
     KV_UNROLL for (int r = 0; r < 2; r++) own[r] = first + (firstLine + 8 * r) / a.group;
     const Lines line = kv_lines(a, all.start + start, lines, head, firstLine);
-    u32 q[D / 16][TERMS][4];
-    KV_UNROLL for (int step = 0; step < D / 16; step++) kv_query<TERMS>(line.q, step * 16, q[step]);
+    u32 q[Head<D>::ROOM][TERMS][4];
+    KV_UNROLL for (int step = 0; step < Head<D>::KEPT; step++) kv_query<TERMS>(line.q, step * 16, q[step]);
     float output[D / 8][4], most[2] = {MASKED, MASKED}, sum[2] = {0.f, 0.f}, range[2] = {0.f, 0.f};
     KV_UNROLL for (int n = 0; n < D / 8; n++) {
       KV_UNROLL for (int i = 0; i < 4; i++) output[n][i] = 0.f;
     }
 
-    int tile = kv_next_tile(c, lane, first, last, split, s.splits, 0);
+    int tile = kv_next_tile(c, lane, first, last, split, share.splits, 0);
     if (tile <= last) {
       kv_find<KEYS>(c, lane, sequence, head, first, last, tile, at[0]);
       if (tid < KEYS && at[0][tid] == 0) holes[0] = tile;
@@ -228,7 +257,7 @@ template<int D, bool WIDE, int TERMS, bool FEW> __device__ __forceinline__ void 
       kv_copy_wait();
       __syncthreads();                                              // the keys are there, and all are done with the values before
       kv_fetch<D, WIDE>(c, at[b], tile, true, values, values + TILE);
-      following = kv_next_tile(c, lane, first, last, split, s.splits, tile + KEYS);
+      following = kv_next_tile(c, lane, first, last, split, share.splits, tile + KEYS);
       if (following <= last) {
         kv_find<KEYS>(c, lane, sequence, head, first, last, following, at[b ^ 1]);
         if (tid < KEYS && at[b ^ 1][tid] == 0) holes[b ^ 1] = following;
@@ -292,15 +321,15 @@ template<int D, bool WIDE, int TERMS, bool FEW> __device__ __forceinline__ void 
     }
     if (FEW) {
       __syncthreads();                                              // all are done with the tiles, whose place the shares take
-      kv_merge_warps<D>(s, (float*)shared, all.start + start, lines, head, split, output, most, sum, range);
+      kv_merge_warps<D>(s, share, all, (float*)shared, all.start + start, lines, output, most, sum, range);
     } else {
       KV_UNROLL for (int r = 0; r < 2; r++) {
         if (!line.q[r]) continue;
-        const Target target = kv_target(s, all.start + own[r] - lane.length, head, (firstLine + 8 * r) % a.group, split);
-        const float share = s.splits > 1 ? 1.f : sum[r] == 0.f ? 0.f : kv_divide(1.f, sum[r]);
+        const Target target = kv_target(s, share, all, all.start + own[r] - lane.length, (firstLine + 8 * r) % a.group);
+        const float factor = share.splits > 1 ? 1.f : sum[r] == 0.f ? 0.f : kv_divide(1.f, sum[r]);
         KV_UNROLL for (int n = 0; n < D / 8; n++) {
-          target.output[n * 8 + lanePair] = output[n][2 * r] * share;
-          target.output[n * 8 + lanePair + 1] = output[n][2 * r + 1] * share;
+          target.output[n * 8 + lanePair] = output[n][2 * r] * factor;
+          target.output[n * 8 + lanePair + 1] = output[n][2 * r + 1] * factor;
         }
         if (target.statistics && lanePair == 0) {
           target.statistics[0] = most[r];
@@ -313,24 +342,21 @@ template<int D, bool WIDE, int TERMS, bool FEW> __device__ __forceinline__ void 
   }
 }
 
-#define FLASH(name, T, D, WIDE, TERMS, FEW) extern "C" __global__ void __launch_bounds__(128, 2) name(SplitArgs a) { flash<D, WIDE, TERMS, FEW>(a); }
-FLASH(flash_d64, KV_BF16, 64, false, 2, false)
-FLASH(flash_d128, KV_BF16, 128, false, 2, false)
-FLASH(flash_wide_d64, KV_F16, 64, true, 2, false)
-FLASH(flash_wide_d128, KV_F16, 128, true, 2, false)
-FLASH(flash_rounded_d64, KV_BF16, 64, false, 1, false)
-FLASH(flash_rounded_d128, KV_BF16, 128, false, 1, false)
-FLASH(flash_few_d64, KV_BF16, 64, false, 2, true)
-FLASH(flash_few_d128, KV_BF16, 128, false, 2, true)
-FLASH(flash_few_wide_d64, KV_F16, 64, true, 2, true)
-FLASH(flash_few_wide_d128, KV_F16, 128, true, 2, true)
+#define NAME(name, size) name##_d##size
+#define SIZED(name, size) NAME(name, size)
+#define FLASH(name, T, WIDE, TERMS, FEW) extern "C" __global__ void __launch_bounds__(128, 2) SIZED(name, KV_HEAD_DIM)(SplitArgs a) { flash<KV_HEAD_DIM, WIDE, TERMS, FEW>(a); }
+FLASH(flash, KV_BF16, false, 2, false)
+FLASH(flash_wide, KV_F16, true, 2, false)
+FLASH(flash_rounded, KV_BF16, false, 1, false)
+FLASH(flash_few, KV_BF16, false, 2, true)
+FLASH(flash_few_wide, KV_F16, true, 2, true)
 
 // Column and band sums, as attention_sums does them: a CTA owns 64 slots of one KV head, and every score has the bits that it had above.
 // grid = (tiles of slots, kvHeads, sequences), block = 128, dynamic shared memory: a tile of keys, twice as much if WIDE, and 64 · 65 floats
 template<int D, bool WIDE> __device__ __forceinline__ void flash_sums(const SumArgs& s) {
   KV_DYNAMIC_SHARED(uint4, shared);
   __shared__ u64 at[KEYS];
-  constexpr int TILE = KEYS * D / 8;
+  constexpr int TILE = KEYS * Head<D>::PITCH;
   const AttentionArgs& a = s.attention;
   const Cache& c = a.cache;
   const int tid = threadIdx.x, firstLine = (tid >> 5) * WARP_LINES + (tid & 31) / 4, lanePair = (tid & 3) * 2;
@@ -351,8 +377,8 @@ template<int D, bool WIDE> __device__ __forceinline__ void flash_sums(const SumA
     const int rows = kv_least(a.rowsPerTile, all.count - start), first = lane.length + start;
     if (kv_sees_none(c, lane, first, first + rows - 1, tile, tile + KEYS)) continue;
     const Lines line = kv_lines(a, all.start + start, rows * a.group, head, firstLine);
-    u32 q[D / 16][2][4];
-    KV_UNROLL for (int step = 0; step < D / 16; step++) kv_query<2>(line.q, step * 16, q[step]);
+    u32 q[Head<D>::ROOM][2][4];
+    KV_UNROLL for (int step = 0; step < Head<D>::KEPT; step++) kv_query<2>(line.q, step * 16, q[step]);
     float score[KEYS / 8][4];
     kv_tile_scores<D, WIDE, 2, KEYS>(score, a, lane, line, q, shared, shared + TILE, tile, 0);
     KV_UNROLL for (int r = 0; r < 2; r++) {
@@ -374,8 +400,6 @@ template<int D, bool WIDE> __device__ __forceinline__ void flash_sums(const SumA
   }
 }
 
-#define SUMS(name, T, D, WIDE) extern "C" __global__ void __launch_bounds__(128) name(SumArgs a) { flash_sums<D, WIDE>(a); }
-SUMS(flash_sums_d64, KV_BF16, 64, false)
-SUMS(flash_sums_d128, KV_BF16, 128, false)
-SUMS(flash_sums_wide_d64, KV_F16, 64, true)
-SUMS(flash_sums_wide_d128, KV_F16, 128, true)
+#define SUMS(name, T, WIDE) extern "C" __global__ void __launch_bounds__(128) SIZED(name, KV_HEAD_DIM)(SumArgs a) { flash_sums<KV_HEAD_DIM, WIDE>(a); }
+SUMS(flash_sums, KV_BF16, false)
+SUMS(flash_sums_wide, KV_F16, true)

@@ -39,34 +39,36 @@ internal sealed unsafe class KernelCompiler
     }
 
     /// <summary>The module's image: a cubin, or PTX for a device newer than the compiler.</summary>
+    /// <param name="headDim">The head size that the file is compiled for; 0 = it asks for none.</param>
     /// <exception cref="CudaException">The source does not compile; the message ends with the compiler's words.</exception>
-    public byte[] Compile(KernelSource source)
+    public byte[] Compile(KernelSource source, int headDim = 0)
     {
-        string key = Key(source);
+        string[] wanted = headDim == 0 ? _options : [.. _options, $"-DKV_HEAD_DIM={headDim}"];
+        string key = Key(source, wanted);
         byte[]? image = _cache.Read(key);
         if (image is null)
         {
-            image = Run(source);
+            image = Run(source, wanted);
             _cache.Write(key, image);
         }
 
         return image;
     }
 
-    private string Key(KernelSource source)
+    private string Key(KernelSource source, string[] wanted)
     {
-        var text = new StringBuilder().Append(_version).Append('\0').AppendJoin(' ', _options).Append('\0').Append(source.Name).Append('\0').Append(source.Text);
+        var text = new StringBuilder().Append(_version).Append('\0').AppendJoin(' ', wanted).Append('\0').Append(source.Name).Append('\0').Append(source.Text);
         foreach ((string name, string header) in source.Headers)
             text.Append('\0').Append(name).Append('\0').Append(header);
         return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(text.ToString())));
     }
 
-    private byte[] Run(KernelSource source)
+    private byte[] Run(KernelSource source, string[] wanted)
     {
         using var text = new NativeStrings([source.Text, source.Name]);
         using var names = new NativeStrings([.. source.Headers.Select(header => header.Name)]);
         using var headers = new NativeStrings([.. source.Headers.Select(header => header.Text)]);
-        using var options = new NativeStrings(_options);
+        using var options = new NativeStrings(wanted);
         nint program;
         Nvrtc.Check(Nvrtc.CreateProgram(&program, text[0], text[1], names.Count, headers.Pointers, names.Pointers), "nvrtcCreateProgram");
         try

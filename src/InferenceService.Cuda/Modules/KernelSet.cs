@@ -10,17 +10,18 @@ namespace InferenceService.Cuda.Modules;
 /// <summary>All kernels of a device, compiled and loaded.</summary>
 public sealed unsafe class KernelSet : IDisposable
 {
-    private static readonly string[] Sources = ["flash.cu", "attention.cu", "decode.cu", "skinny.cu", "integer.cu", "sampling.cu", "product.cu", "cache.cu", "rows.cu"];
+    private static readonly string[] Sources = ["attention.cu", "skinny.cu", "integer.cu", "sampling.cu", "product.cu", "cache.cu", "rows.cu", "splits.cu"];
+    private static readonly string[] SizedSources = ["flash.cu", "decode.cu"];
+    private static readonly int[] UsualSizes = [64, 128]; // of a head: compiled at the start; others when a model first needs them
     private static readonly int[] SkinnyRows = [8, 16, 32];
-    private static readonly int[] DecodeGroups = [1, 3]; // with more query heads a KV head tensor cores have the lead
     private static readonly string[] Suffixes = ["f32", "f16", "bf16"]; // by DType
 
     private readonly CudaDevice _device;
     private readonly List<nint> _modules = [];
-    private readonly Dictionary<(int Type, int HeadDim, int Group), Kernel<SplitArguments>> _decode = [];
-    private readonly Dictionary<(string Kind, int HeadDim), Kernel<SumArguments>> _flashSums = [];
+    private readonly KernelCompiler _compiler;
+    private readonly ConcurrentDictionary<int, HeadKernels> _heads = [];
+    private readonly Lock _loading = new();
     private readonly Dictionary<(WeightFormat Format, bool AsIs), Kernel<SkinnyArguments>[]> _skinny = [];
-    private readonly Dictionary<(string Kind, int HeadDim), Kernel<SplitArguments>> _flash = [];
 
     /// <summary>Compiles what the cache lacks and loads everything.</summary>
     /// <exception cref="CudaException">NVRTC is missing, a source does not compile, or the device refuses a module.</exception>
@@ -28,11 +29,10 @@ public sealed unsafe class KernelSet : IDisposable
     {
         _device = device;
         device.MakeCurrent();
-        var compiler = new KernelCompiler(device.Capability, new CubinCache(options.CubinCache));
-        IReadOnlyDictionary<string, byte[]> images = Compile(compiler);
+        _compiler = new KernelCompiler(device.Capability, new CubinCache(options.CubinCache));
+        IReadOnlyDictionary<(string, int), byte[]> images = Compile(_compiler, [.. UsualSizes.SelectMany(Sized), .. Sources.Select(name => (name, 0))]);
         nint rows = Load(images, "rows.cu"), product = Load(images, "product.cu"), cache = Load(images, "cache.cu"), attention = Load(images, "attention.cu");
-        nint decode = Load(images, "decode.cu"), integer = Load(images, "integer.cu"), flash = Load(images, "flash.cu"), skinny = Load(images, "skinny.cu");
-        nint sampling = Load(images, "sampling.cu");
+        nint integer = Load(images, "integer.cu"), skinny = Load(images, "skinny.cu"), sampling = Load(images, "sampling.cu"), splits = Load(images, "splits.cu");
         Embed = new(device, rows, "embed");
         RmsNorm = new(device, rows, "rms_norm");
         Add = new(device, rows, "add");
@@ -59,20 +59,10 @@ public sealed unsafe class KernelSet : IDisposable
         AttentionSums = [.. Suffixes.Select(suffix => new Kernel<SumArguments>(device, attention, $"attention_sums_{suffix}"))];
         AttentionRange = new(device, attention, "attention_range");
         Sample = new(device, sampling, "sample");
-        MergeSplits = new(device, decode, "merge_splits");
-        foreach (int headDim in (int[])[64, 128])
-        {
-            foreach (string type in Suffixes[1..])
-            {
-                foreach (int group in DecodeGroups)
-                    _decode[(Array.IndexOf(Suffixes, type), headDim, group)] = new(device, decode, $"decode_{type}_d{headDim}_g{group}");
-            }
-
-            foreach (string kind in (string[])["", "_wide"])
-                _flashSums[(kind, headDim)] = new(device, flash, $"flash_sums{kind}_d{headDim}");
-            foreach (string kind in (string[])["", "_wide", "_rounded", "_few", "_few_wide"])
-                _flash[(kind, headDim)] = new(device, flash, $"flash{kind}_d{headDim}");
-        }
+        MergeSplits = new(device, splits, "merge_splits");
+        PlanSplits = new(device, splits, "plan_splits");
+        foreach (int headDim in UsualSizes)
+            _heads[headDim] = new HeadKernels(device, headDim, Load(images, SizedSources[0], headDim), Load(images, SizedSources[1], headDim));
     }
 
     internal Kernel<EmbedArguments> Embed { get; }
@@ -112,6 +102,8 @@ public sealed unsafe class KernelSet : IDisposable
 
     internal Kernel<SplitArguments> MergeSplits { get; }
 
+    internal Kernel<PlanArguments> PlanSplits { get; }
+
     internal Kernel<SampleArguments> Sample { get; }
 
     /// <summary>The kernel of few rows for a packed weight, and how many it takes at once.</summary>
@@ -123,23 +115,17 @@ public sealed unsafe class KernelSet : IDisposable
     }
 
     /// <summary>The kernel of single rows for a cache and a number of query heads; null where there is none.</summary>
-    internal Kernel<SplitArguments>? Decode(in KvBlockFormat format, int group) => format.PackedBits > 0 || group > DecodeGroups[^1]
-        ? null
-        : _decode.GetValueOrDefault(((int)format.Type, format.HeadDim, DecodeGroups.First(most => group <= most)));
+    internal Kernel<SplitArguments>? Decode(in KvBlockFormat format, int group) =>
+        format.PackedBits > 0 || format.Type == DType.F32 ? null : Heads(format.HeadDim)?.Decode(format.Type, group);
 
     /// <summary>The kernel on tensor cores for a cache and a number of query heads; null where there is none.</summary>
     /// <param name="rounded">Queries and weights in one part, where there is a kernel for that.</param>
     /// <param name="few">For tiles of 16 lines instead of 64.</param>
-    internal Kernel<SplitArguments>? Flash(in KvBlockFormat format, int group, bool rounded, bool few)
-    {
-        if (format.Type == DType.F32 || group > FlashLines(few))
-            return null;
-        bool wide = IsWide(format);
-        return _flash.GetValueOrDefault(((few, wide) switch { (true, true) => "_few_wide", (true, false) => "_few", (false, true) => "_wide", _ => rounded ? "_rounded" : "" }, format.HeadDim));
-    }
+    internal Kernel<SplitArguments>? Flash(in KvBlockFormat format, int group, bool rounded, bool few) =>
+        format.Type == DType.F32 || group > FlashLines(few) ? null : Heads(format.HeadDim)?.Flash(IsWide(format), rounded, few);
 
     /// <summary>The kernel of column and band sums that belongs to <see cref="Flash"/>.</summary>
-    internal Kernel<SumArguments> FlashSums(in KvBlockFormat format) => _flashSums[(IsWide(format) ? "_wide" : "", format.HeadDim)];
+    internal Kernel<SumArguments> FlashSums(in KvBlockFormat format) => Heads(format.HeadDim)!.Sums(IsWide(format));
 
     /// <summary>What the cache holds is widened on its way into a tile, and takes twice the room there.</summary>
     internal static bool IsWide(in KvBlockFormat format) => format is not { Type: DType.BF16, PackedBits: 0 };
@@ -158,13 +144,31 @@ public sealed unsafe class KernelSet : IDisposable
         _modules.Clear();
     }
 
-    /// <summary>Side by side: NVRTC takes seconds for the larger files.</summary>
-    private static ConcurrentDictionary<string, byte[]> Compile(KernelCompiler compiler)
+    /// <summary>The kernels of a head size, compiled if nobody has asked before: by a step that is taken for the first time, never while one is recorded.</summary>
+    private HeadKernels? Heads(int headDim)
     {
-        var images = new ConcurrentDictionary<string, byte[]>();
+        if (_heads.TryGetValue(headDim, out HeadKernels? known))
+            return known;
+        if (!HeadKernels.Sizes.Contains(headDim))
+            return null;
+        lock (_loading)
+        {
+            if (_heads.TryGetValue(headDim, out known))
+                return known;
+            ConcurrentDictionary<(string, int), byte[]> images = Compile(_compiler, [.. Sized(headDim)]);
+            return _heads[headDim] = new HeadKernels(_device, headDim, Load(images, SizedSources[0], headDim), Load(images, SizedSources[1], headDim));
+        }
+    }
+
+    private static IEnumerable<(string, int)> Sized(int headDim) => SizedSources.Select(name => (name, headDim));
+
+    /// <summary>Side by side: NVRTC takes seconds for the larger files.</summary>
+    private static ConcurrentDictionary<(string, int), byte[]> Compile(KernelCompiler compiler, (string Name, int HeadDim)[] wanted)
+    {
+        var images = new ConcurrentDictionary<(string, int), byte[]>();
         try
         {
-            Parallel.ForEach(Sources, name => images[name] = compiler.Compile(KernelSource.Read(name)));
+            Parallel.ForEach(wanted, one => images[one] = compiler.Compile(KernelSource.Read(one.Name), one.HeadDim));
         }
         catch (AggregateException failures)
         {
@@ -174,10 +178,10 @@ public sealed unsafe class KernelSet : IDisposable
         return images;
     }
 
-    private nint Load(IReadOnlyDictionary<string, byte[]> images, string name)
+    private nint Load(IReadOnlyDictionary<(string, int), byte[]> images, string name, int headDim = 0)
     {
         nint module;
-        fixed (byte* image = images[name])
+        fixed (byte* image = images[(name, headDim)])
             _device.Check(CudaDriver.ModuleLoad(&module, image, 0, null, null), "cuModuleLoadDataEx", name);
         _modules.Add(module);
         return module;

@@ -5,9 +5,9 @@ using InferenceService.Cuda.Modules;
 namespace InferenceService.Cuda.Verbs;
 
 /// <summary>The verbs over the paged cache: arguments and launch shapes.</summary>
-internal sealed class CacheVerbs(CudaDevice device, CudaStream stream, KernelSet kernels, DeviceMemory memory, FaultRecord fault, CudaOptions options)
+internal sealed class CacheVerbs(CudaDevice device, CudaStream stream, KernelSet kernels, DeviceMemory memory, SplitPlans plans, FaultRecord fault, CudaOptions options)
 {
-    private const int MostDecodeRows = 4, MostSplits = 32; // of a sequence, from which on tiles of rows pay; of a row's keys
+    private const int MostDecodeRows = 4; // of a sequence, from which on tiles of rows pay
     private const int RowThreads = 64; // Kernels/cache.cu
     private const int Threads = 128, Statistics = 3; // Kernels/attention.cuh
     private const int Keys = 32, Lines = 16, FlashKeys = 64; // Kernels/attention.cu, Kernels/flash.cu
@@ -74,57 +74,130 @@ internal sealed class CacheVerbs(CudaDevice device, CudaStream stream, KernelSet
             Sum(attention, probe, cache.Batch, flash);
     }
 
-    /// <summary>By the kernel that serves the case best; the exact one serves all.</summary>
-    /// <returns>It was the one on tensor cores.</returns>
+    /// <summary>By the kernels that serve the case best: one for the sequences with few rows of the step, one for those with more. The exact one serves all.</summary>
+    /// <returns>The scores were those of the kernels on tensor cores.</returns>
     private bool Run(ref AttentionArguments attention, in KvBatch batch, int rows, bool observed)
     {
         KvBlockFormat format = batch.Format;
-        // How the keys of a single row are split follows from the number of rows: bits then depend on the batch.
-        if (options is { Deterministic: false, ExactAttention: false } && !observed && batch.MaxRows <= MostDecodeRows
-            && kernels.Decode(format, attention.Group) is { } decode)
+        bool rounded = options.RoundedAttention && !observed; // sums are shares of what attention saw
+        Server? many = options.ExactAttention ? null : OnTensorCores(format, attention.Group, rounded, few: false);
+        Server? few = options.ExactAttention || options.Deterministic ? null : Few(format, attention.Group, batch.MaxRows, observed);
+        if (few is { } all && (batch.MaxRows <= all.Rows || (many is not null && batch.Sequences == 1)))
         {
-            Split(decode, ref attention, rows, (rows, 1), observed, 0);
+            if (batch.MaxRows <= all.Rows)
+                many = null;
+            else
+                few = null;
+        }
+        else if (many is null)
+            few = null; // a step is either served by these or by the exact kernel
+
+        if (few is null && many is null)
+        {
+            attention.RowsPerTile = Math.Max(1, Lines / attention.Group);
+            attention.Statistics = observed ? memory.Scratch(StatisticsBytes(attention, rows)) : 0;
+            kernels.Attention[(int)format.Type].Launch(
+                stream, attention, (RowTiles(attention, batch, rows), attention.Cache.KvHeads, batch.Sequences), Threads, SharedBytes(attention, output: true));
             return false;
         }
 
-        // Few lines have a form of their own, whose bits are not those of the other.
-        bool few = !options.Deterministic && (long)batch.MaxRows * attention.Group <= KernelSet.FlashLines(few: true);
-        int shared = Math.Max(2 * FlashTileBytes(format), few ? FlashKeys * (Statistics + format.HeadDim) * sizeof(float) : 0);
-        bool rounded = options.RoundedAttention && !observed; // sums are shares of what attention saw
-        if (!options.ExactAttention && shared <= device.SharedBytesPerBlock && kernels.Flash(format, attention.Group, rounded, few) is { } flash)
-        {
-            attention.RowsPerTile = KernelSet.FlashLines(few) / attention.Group;
-            Split(flash, ref attention, rows, (RowTiles(attention, batch, rows), batch.Sequences), observed, shared);
-            return true;
-        }
-
-        attention.RowsPerTile = Math.Max(1, Lines / attention.Group);
-        attention.Statistics = observed ? memory.Scratch(StatisticsBytes(attention, rows)) : 0;
-        kernels.Attention[(int)format.Type].Launch(
-            stream, attention, (RowTiles(attention, batch, rows), attention.Cache.KvHeads, batch.Sequences), Threads, SharedBytes(attention, output: true));
-        return false;
+        Serve(attention, batch, rows, observed, few, many, out ulong statistics);
+        attention.Statistics = statistics;
+        return observed;
     }
 
+    /// <summary>A kernel that can divide the keys of a row.</summary>
+    /// <param name="Rows">Most rows of a sequence that it serves.</param>
+    /// <param name="RowsPerTile">Rows of a CTA; 0 = one each.</param>
+    private readonly record struct Server(Kernel<SplitArguments> Kernel, int Rows, int RowsPerTile, int SharedBytes);
+
+    /// <summary>
+    /// The kernel for the sequences with few rows. How their keys are split follows from the whole step, and their sums from the tiles: other bits than
+    /// those of <see cref="OnTensorCores"/> without splits, so that Deterministic has no use for it.
+    /// </summary>
+    private Server? Few(in KvBlockFormat format, int group, int mostRows, bool observed)
+    {
+        Server? tiles = OnTensorCores(format, group, rounded: false, few: true);
+        bool fits = tiles is { } served && mostRows <= served.Rows && mostRows > MostDecodeRows;
+        return !observed && !fits && kernels.Decode(format, group) is { } decode ? new Server(decode, MostDecodeRows, 0, 0) : tiles;
+    }
+
+    private Server? OnTensorCores(in KvBlockFormat format, int group, bool rounded, bool few)
+    {
+        int shared = Math.Max(2 * FlashTileBytes(format), few ? FlashKeys * (Statistics + format.HeadDim) * sizeof(float) : 0);
+        if (shared > device.SharedBytesPerBlock || kernels.Flash(format, group, rounded, few) is not { } kernel)
+            return null;
+        int rowsPerTile = KernelSet.FlashLines(few) / group;
+        return new Server(kernel, few ? rowsPerTile : int.MaxValue, rowsPerTile, shared);
+    }
+
+    /// <summary>
+    /// As many CTAs as fill the device, as far as rows and heads do not give them: the keys of a row are split, alike where there is one sequence, by
+    /// length where there are several. Scratch: statistics, then the parts of the one kernel, which its merge has read before the other's come.
+    /// </summary>
+    private void Serve(AttentionArguments attention, in KvBatch batch, int rows, bool observed, Server? few, Server? many, out ulong statistics)
+    {
+        int kvHeads = attention.Cache.KvHeads, heads = kvHeads * attention.Group, mostFew = few?.Rows ?? 0, rowsEach = Math.Min(mostFew, Math.Min(batch.MaxRows, rows));
+        int served = many is null ? int.MaxValue : mostFew;
+        attention.RowsPerTile = many?.RowsPerTile ?? few?.RowsPerTile ?? 0;
+        int tilesEach = many is null ? 1 : RowTiles(attention, batch, rows);
+        bool plansLanes = few is not null && batch.Sequences > 1, plansTiles = tilesEach > 1 && batch.Sequences > 1;
+        (ulong plan, ulong tiles) = plansLanes || plansTiles
+            ? plans.Make(attention.Cache, batch, plansLanes ? served : 0, mostFew + 1, plansTiles ? attention.RowsPerTile : 0)
+            : default;
+        long items = plans.MostItems(batch, kvHeads), ctas = plansTiles ? SplitPlans.MostTiles(batch, rows, attention.RowsPerTile) : (long)tilesEach * batch.Sequences;
+        int fewSplits = Splits((long)rowsEach * batch.Sequences * kvHeads), manySplits = Splits(ctas * kvHeads);
+        long statisticBytes = observed ? StatisticsBytes(attention, rows) : 0, partBytes = (attention.Cache.Format.HeadDim + Statistics) * (long)sizeof(float);
+        long fewLines = few is null ? 0 : plansLanes ? items * rowsEach * attention.Group : fewSplits > 1 ? (long)rows * heads * fewSplits : 0;
+        long manyLines = many is null || manySplits == 1 ? 0 : (long)rows * heads * manySplits, bytes = statisticBytes + Math.Max(fewLines, manyLines) * partBytes;
+        ulong scratch = bytes > 0 ? memory.Scratch(bytes) : 0;
+        attention.Statistics = statistics = observed ? scratch : 0;
+        if (few is { } single)
+        {
+            attention.RowsPerTile = single.RowsPerTile;
+            var arguments = new SplitArguments
+            {
+                Attention = attention,
+                Parts = scratch + (ulong)statisticBytes,
+                Plan = plansLanes ? plan : 0,
+                Splits = plansLanes ? 1 : fewSplits,
+                Least = 1,
+                Most = served,
+                RowsEach = rowsEach,
+            };
+            int ownRows = single.RowsPerTile == 0 ? rowsEach : 1; // CTAs of a sequence beside its splits
+            (long, long, long) grid = plansLanes ? (items, ownRows, 1) : (ownRows, kvHeads, (long)batch.Sequences * fewSplits);
+            single.Kernel.Launch(stream, arguments, grid, Threads, single.SharedBytes);
+            if (plansLanes || fewSplits > 1)
+                kernels.MergeSplits.Launch(stream, arguments, ((long)batch.Sequences * rowsEach, heads, 1), attention.Cache.Format.HeadDim);
+        }
+
+        if (many is { } tiled)
+        {
+            attention.RowsPerTile = tiled.RowsPerTile;
+            var arguments = new SplitArguments
+            {
+                Attention = attention,
+                Parts = scratch + (ulong)statisticBytes,
+                Tiles = plansTiles ? tiles : 0,
+                Splits = manySplits,
+                Least = mostFew + 1,
+                Most = int.MaxValue,
+            };
+            tiled.Kernel.Launch(stream, arguments, plansTiles ? (ctas, kvHeads, manySplits) : (tilesEach, kvHeads, (long)batch.Sequences * manySplits), Threads, tiled.SharedBytes);
+            if (manySplits > 1)
+                kernels.MergeSplits.Launch(stream, arguments, (rows, heads, 1), attention.Cache.Format.HeadDim);
+        }
+    }
+
+    private int Splits(long ctas) => options.Deterministic ? 1 : (int)Math.Clamp(plans.Target / Math.Max(1, ctas), 1, SplitPlans.MostSplits);
+
     /// <summary>Room for the keys, or the values, of a tile.</summary>
-    private static int FlashTileBytes(in KvBlockFormat format) => FlashKeys * format.HeadDim * sizeof(ushort) * (KernelSet.IsWide(format) ? 2 : 1);
+    private static int FlashTileBytes(in KvBlockFormat format) => FlashKeys * HeadKernels.PitchBytes(format.HeadDim) * (KernelSet.IsWide(format) ? 2 : 1);
 
     /// <summary>The hint only splits the work: a CTA goes on to the tiles that the grid does not cover.</summary>
     private static int RowTiles(in AttentionArguments attention, in KvBatch batch, int rows) =>
         (Math.Max(1, Math.Min(batch.MaxRows, rows)) + attention.RowsPerTile - 1) / attention.RowsPerTile;
-
-    /// <summary>A kernel that can divide the keys: two CTAs a multiprocessor, as far as rows and heads do not give them; those past a row's end leave at once.</summary>
-    private void Split(Kernel<SplitArguments> kernel, ref AttentionArguments attention, int rows, (int X, int Z) grid, bool observed, int sharedBytes)
-    {
-        int kvHeads = attention.Cache.KvHeads, heads = kvHeads * attention.Group, headDim = attention.Cache.Format.HeadDim;
-        int splits = options.Deterministic ? 1 : (int)Math.Clamp(2L * device.Multiprocessors / ((long)grid.X * grid.Z * kvHeads), 1, MostSplits);
-        long statistics = observed ? StatisticsBytes(attention, rows) : 0, parts = splits > 1 ? (long)rows * heads * splits * (headDim + Statistics) * sizeof(float) : 0;
-        ulong scratch = statistics + parts > 0 ? memory.Scratch(statistics + parts) : 0;
-        attention.Statistics = observed ? scratch : 0;
-        var arguments = new SplitArguments { Attention = attention, Splits = splits, Parts = scratch + (ulong)statistics };
-        kernel.Launch(stream, arguments, (grid.X, kvHeads, (long)grid.Z * splits), Threads, sharedBytes);
-        if (splits > 1)
-            kernels.MergeSplits.Launch(stream, arguments, (rows, heads, 1), headDim);
-    }
 
     /// <summary>Maximum, sum and share of the range of every row and query head.</summary>
     private static long StatisticsBytes(in AttentionArguments attention, int rows) => (long)rows * attention.Cache.KvHeads * attention.Group * Statistics * sizeof(float);

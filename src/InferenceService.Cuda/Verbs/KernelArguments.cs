@@ -161,8 +161,16 @@ internal struct AttentionArguments
 internal struct SplitArguments
 {
     public AttentionArguments Attention;
-    public ulong Parts;
-    public int Splits;
+    public ulong Parts, Plan, Tiles;
+    public int Splits, Least, Most, RowsEach;
+}
+
+[StructLayout(LayoutKind.Sequential)]
+internal struct PlanArguments
+{
+    public CacheArguments Cache;
+    public ulong Plan, Tiles;
+    public int Target, Most, MostSplits, Least, RowsPerTile;
     private readonly int _padding;
 }
 

@@ -33,15 +33,22 @@ public sealed class KernelSyntaxTests
     {
         foreach (string file in KernelSourceTests.Kernels())
         {
-            bool mayKeep = Path.GetFileName(file) == "cache.cu"; // packing blocks, once in a block's life
-            string ptx = Path.Combine(Path.GetTempPath(), $"{Guid.NewGuid():N}.ptx");
-            (int code, string output) = CudaUnderTest.Run(
-                RequiresClangAttribute.Program!, "-x", "cuda", "--cuda-device-only", "--cuda-gpu-arch=sm_80", "-nocudainc", "-nocudalib", "-std=c++17", "-O3",
-                "-Wall", "-Werror", "-S", file, "-o", ptx);
-            Assert.True(code == 0, output);
-            Assert.True(mayKeep || !File.ReadAllText(ptx).Contains(".local", StringComparison.Ordinal), $"{file} keeps an array in local memory.");
-            File.Delete(ptx);
+            // A head size that fills tiles, one whose rows need padding, and one whose queries do not stay in registers.
+            foreach (string size in File.ReadAllText(file).Contains("#ifndef KV_HEAD_DIM", StringComparison.Ordinal) ? (string[])["128", "80", "256"] : ["0"])
+                Compile(file, size);
         }
+    }
+
+    private static void Compile(string file, string headDim)
+    {
+        bool mayKeep = Path.GetFileName(file) == "cache.cu"; // packing blocks, once in a block's life
+        string ptx = Path.Combine(Path.GetTempPath(), $"{Guid.NewGuid():N}.ptx");
+        (int code, string output) = CudaUnderTest.Run(
+            RequiresClangAttribute.Program!, "-x", "cuda", "--cuda-device-only", "--cuda-gpu-arch=sm_80", "-nocudainc", "-nocudalib", "-std=c++17", "-O3",
+            "-Wall", "-Werror", $"-DKV_HEAD_DIM={headDim}", "-S", file, "-o", ptx);
+        Assert.True(code == 0, output);
+        Assert.True(mayKeep || !File.ReadAllText(ptx).Contains(".local", StringComparison.Ordinal), $"{file} keeps an array in local memory.");
+        File.Delete(ptx);
     }
 }
 

@@ -40,7 +40,8 @@ public sealed class AbiTests
         Assert.Equal(224, Unsafe.SizeOf<AttentionArguments>());
         Assert.Equal(64, Unsafe.SizeOf<IntegerArguments>());
         Assert.Equal(64, Unsafe.SizeOf<SkinnyArguments>());
-        Assert.Equal(240, Unsafe.SizeOf<SplitArguments>());
+        Assert.Equal(264, Unsafe.SizeOf<SplitArguments>());
+        Assert.Equal(168, Unsafe.SizeOf<PlanArguments>());
         Assert.Equal(304, Unsafe.SizeOf<SumArguments>());
     }
 }
