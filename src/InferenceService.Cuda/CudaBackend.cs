@@ -338,6 +338,9 @@ public sealed unsafe class CudaBackend : IBackend
     /// <summary>How steps are divided, for checks.</summary>
     internal SplitPlans Plans => _plans;
 
+    /// <summary>Device memory that the recorded steps have taken, as the driver counts it; no plan can know it before.</summary>
+    public long RecordedBytes { get; private set; }
+
     /// <summary>Steps recorded so far, for checks.</summary>
     internal int RecordedSteps => _graphs.Count;
 
@@ -348,6 +351,7 @@ public sealed unsafe class CudaBackend : IBackend
     public RecordedStep Record(Action step)
     {
         Enter();
+        long free = Device.FreeBytes();
         CudaGraph.Begin(Device, _stream);
         SetRecording(true);
         try
@@ -363,6 +367,7 @@ public sealed unsafe class CudaBackend : IBackend
 
         SetRecording(false);
         CudaGraph graph = CudaGraph.End(Device, _stream, _plans.Invalidate);
+        RecordedBytes += Math.Max(0, free - Device.FreeBytes());
         _graphs.Add(graph);
         return graph;
     }

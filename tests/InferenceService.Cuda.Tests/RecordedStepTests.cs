@@ -1,6 +1,7 @@
 using System.Runtime.InteropServices;
 using InferenceService.Compute;
 using InferenceService.Compute.Tests;
+using InferenceService.Server.Hosting.Devices;
 
 namespace InferenceService.Cuda.Tests;
 
@@ -91,6 +92,18 @@ public sealed class RecordedStepTests : IDisposable
         _backend.Upload(new byte[32], output);
         graph.Replay();
         Assert.Equal(expected, Bytes(output));
+    }
+
+    [ContractFact]
+    public void What_recorded_steps_take_is_known_and_too_little_free_memory_is_said()
+    {
+        long before = _backend.RecordedBytes;
+        Tensor x = Numbers(2, 32), output = _backend.Allocate(DType.F32, 2, 32);
+        _backend.Add(x, output);
+        using (_backend.Record(() => _backend.Add(x, output)))
+            Assert.InRange(_backend.RecordedBytes - before, CudaUnderTest.IsReal ? 0 : 1, 1L << 30);
+        Assert.Null(GpuDevice.Shortage(1L << 30, 80L << 30, 0));
+        Assert.Contains("512 MiB", GpuDevice.Shortage(512L << 20, 80L << 30, 300L << 20), StringComparison.Ordinal);
     }
 
     private sealed record Step(Tensor Pool, Tensor Output, Action Run);

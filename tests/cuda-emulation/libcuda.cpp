@@ -232,13 +232,20 @@ int cuStreamEndCapture(Stream* stream, Graph** graph) {
   capturing = nullptr;
   return Success;
 }
-int cuGraphInstantiateWithFlags(Graph** executable, Graph* graph, u64) { NEEDS_CONTEXT("cuGraphInstantiateWithFlags"); *executable = new Graph(*graph); return Success; }
+// An executable graph takes device memory: 1 KiB an operation here.
+int cuGraphInstantiateWithFlags(Graph** executable, Graph* graph, u64) {
+  NEEDS_CONTEXT("cuGraphInstantiateWithFlags");
+  if (taken + 1024 * graph->work.size() > limit) return OutOfMemory;
+  taken += 1024 * graph->work.size();
+  *executable = new Graph(*graph);
+  return Success;
+}
 int cuGraphLaunch(Graph* executable, Stream* stream) {
   NEEDS_CONTEXT("cuGraphLaunch");
   for (auto& work : executable->work) enqueue(stream, work);
   return Success;
 }
-int cuGraphExecDestroy(Graph* executable) { delete executable; return Success; }
+int cuGraphExecDestroy(Graph* executable) { taken -= 1024 * executable->work.size(); delete executable; return Success; }
 int cuGraphDestroy(Graph* graph) { delete graph; return Success; }
 
 // For tests: the named call fails once with the code; a code that loses the context fails every call from then on. 0 heals.

@@ -33,7 +33,7 @@ sanitize() { # tool
   echo "compute-sanitizer $tool ..."
   local result=clean
   "$found" --tool "$tool" --error-exitcode 99 --print-limit 20 --log-file "$logs/$tool" \
-    "$dotnet" "$tests/InferenceService.Cuda.Tests.dll" CudaBackendTests DecodeTests FlashTests PackedWeightTests RecordedStepTests SamplingTests > "$logs/$tool.tests" 2>&1 || result="exit code $?"
+    "$dotnet" "$tests/InferenceService.Cuda.Tests.dll" CudaBackendTests DecodeTests FlashTests OperandTests PackedWeightTests RecordedStepTests SamplingTests SplitPlanTests > "$logs/$tool.tests" 2>&1 || result="exit code $?"
   if [[ $result != clean ]]; then code=1; tail -40 "$logs/$tool" "$logs/$tool.tests" 2>/dev/null || true; fi
   printf '%-34s %s (%s)\n' "$tool" "$result" "$(grep -h SUMMARY "$logs/$tool" 2>/dev/null | tail -1 | sed 's/^=* *//')" >> "$logs/sanitizer"
 }

@@ -44,6 +44,8 @@ internal sealed class LoadedModel : IAsyncDisposable
             DecoderModel decoder = DecoderModel.Load(config, plan.Checkpoint, backend, plan.Layout, plan.Limits, reports, plan.WeightFormat, plan.NewPackedCache(warnings.Add));
             engine = NewEngine(decoder, plan, configuration, time);
             await WarmUpAsync(engine, cancellationToken);
+            if (device.Recheck(backend) is { } shortage)
+                warnings.Add(shortage);
             var model = new ServedModel
             {
                 Names = plan.Names,

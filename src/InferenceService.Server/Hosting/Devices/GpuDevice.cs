@@ -49,6 +49,15 @@ internal sealed class GpuDevice : ModelDevice
     public override IBackend NewBackend() => new CudaBackend(_device, _kernels ??= new KernelSet(_device, _options), _options);
 
     /// <inheritdoc/>
+    public override string? Recheck(IBackend backend) =>
+        Shortage(_device.FreeBytes(), _device.TotalBytes, backend is CudaBackend cuda ? cuda.RecordedBytes : 0);
+
+    /// <summary>A hundredth of the memory should stay free: the driver takes some of it for what only comes up while requests are served.</summary>
+    internal static string? Shortage(long free, long total, long recorded) => free >= total / 100 ? null
+        : $"{HumanValues.Bytes(free)} of {HumanValues.Bytes(total)} are left free on the GPU once all decode steps are recorded, which took {HumanValues.Bytes(recorded)}: "
+            + "a lower --gpu-memory-utilization leaves more";
+
+    /// <inheritdoc/>
     public override void Dispose()
     {
         _kernels?.Dispose();

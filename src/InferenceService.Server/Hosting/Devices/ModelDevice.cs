@@ -50,6 +50,9 @@ internal abstract class ModelDevice : IDisposable
     /// <exception cref="CudaException">The device cannot hold it.</exception>
     public abstract IBackend NewBackend();
 
+    /// <summary>Looks again once a model runs: what no plan could know has been taken by then. Null, or why there is too little left.</summary>
+    public virtual string? Recheck(IBackend backend) => null;
+
     /// <inheritdoc/>
     public abstract void Dispose();
 }
