@@ -12,9 +12,10 @@ find "$out/tests/bin" \( -name '*.pdb' -o -name '*.xml' \) -delete
 rm -rf "$out/tests/bin/Embedded/lckv-storyteller"                  # the server's other built-in model, which no check serves
 cp -r src/InferenceService.Cuda/Kernels "$out/src/InferenceService.Cuda/Kernels"
 cp -r tests/gpu "$out/tests/gpu"
+mkdir "$out/tools" && cp -r tools/gpu-peers "$out/tools/"
 cp InferenceService.sln "$out/"                                    # marks the root for the tests that read the kernels' sources
 git rev-parse HEAD > "$out/commit"
-root=$(dirname "$(readlink -f "$(command -v dotnet)")")
+root=$(dotnet --list-runtimes | sed -n 's|^Microsoft.NETCore.App .* \[\(.*\)/shared/Microsoft.NETCore.App\]$|\1|p' | tail -1)
 for framework in Microsoft.NETCore.App Microsoft.AspNetCore.App; do
   version=$(ls "$root/shared/$framework" | sort -V | tail -1)
   mkdir -p "$out/dotnet/shared/$framework"

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The GPU checks in one command: contract and invariance suites, the engine under every policy against the processor, a storm, the server over
-# HTTP, timings, memory and races by compute-sanitizer where that is installed; a short table last. In an unpacked bundle or a checkout, or
-# beside the archive: tests/gpu/run.sh [archive] [parts of test names, or timings ...]; with names only those run, and nothing else.
+# HTTP, timings, policies against a pool of fixed size, memory and races by compute-sanitizer and other software's steps where these are installed; a
+# short table last. In an unpacked bundle or a checkout, or beside the archive: tests/gpu/run.sh [archive] [parts of test names, timings, or
+# policies with part of a policy's name ...]; with names only those run, and nothing else.
 # CUDA_LIBRARIES names folders with libnvrtc and libcublasLt (colons between them) where they are in no usual place.
 set -euo pipefail
 if [[ ${1:-} == *.tar.xz ]]; then
@@ -40,7 +41,14 @@ sanitize() { # tool
 sanitize memcheck
 sanitize racecheck
 
+# On the emulation there is nothing to compare with.
+if grep -q '^device: emulated' "$logs/tests" || ! python3 -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null; then
+  echo "peers                              not run: PyTorch and a GPU are needed" > "$logs/peers"
+else
+  python3 tools/gpu-peers/peers.py 2>&1 | tee "$logs/peers" || code=1
+fi
+
 echo
 sed -n '/^device: /h; //!H; $ { x; p }' "$logs/tests"               # from its last line "device:" on, the table
-cat "$logs/sanitizer"
+cat "$logs/sanitizer" "$logs/peers"
 exit "$code"

@@ -8,7 +8,7 @@ namespace InferenceService.Cuda.Tests.Bundle;
 /// <summary>Runs this assembly's tests and measurements without an SDK, and prints a short table last: what tests/gpu/run.sh calls.</summary>
 internal static class BundleRunner
 {
-    /// <summary>Arguments: parts of class or test names, or "timings"; none = everything. Exit code 1 when a test fails, 2 when nothing can run.</summary>
+    /// <summary>Arguments: parts of class or test names, "timings", or "policies" and part of a policy's name; none = everything. Exit code 1 when a test fails, 2 when nothing can run.</summary>
     private static async Task<int> Main(string[] filters)
     {
         TextWriter output = Console.Out;
@@ -40,7 +40,11 @@ internal static class BundleRunner
             tally[type.Name] = (passed + (skip || failure is not null ? 0 : 1), failed + (failure is null ? 0 : 1), skipped + (skip ? 1 : 0), seconds + watch.Elapsed.TotalSeconds);
         }
 
-        List<string> measured = filters.Length == 0 || filters.Contains("timings") ? [.. Measurements.Take(), .. DecodeSteps.Take()] : [];
+        List<string> measured = [];
+        if (filters.Length == 0 || filters.Contains("timings"))
+            measured.AddRange([.. Measurements.Take(), .. DecodeSteps.Take(), .. PromptSteps.Take()]);
+        if (filters.Length == 0 || filters.Contains("policies"))
+            measured.AddRange(PolicyLoads.Take(filters.SkipWhile(filter => filter != "policies").Skip(1).FirstOrDefault()));
         await output.WriteLineAsync($"\ndevice: {CudaUnderTest.Name}");
         foreach ((string name, (int passed, int failed, int skipped, double seconds)) in tally)
             await output.WriteLineAsync($"{name,-34} {passed,4} passed {failed,3} failed {skipped,3} skipped {seconds,7:F1} s");

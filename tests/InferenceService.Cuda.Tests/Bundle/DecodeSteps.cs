@@ -17,10 +17,6 @@ internal static class DecodeSteps
 {
     private const int BlockSize = 16;
 
-    private static readonly (string Name, ModelConfig Config)[] Shapes = CudaUnderTest.IsReal
-        ? [("1.1B", Llama(22, 2048, 32, 4, 64, 5632, 32_000)), ("7B", Llama(32, 4096, 32, 32, 128, 11_008, 32_000)), ("8B", Llama(32, 4096, 32, 8, 128, 14_336, 128_256))]
-        : [("tiny", Llama(2, 128, 2, 1, 64, 192, 300))];
-
     private static readonly (int Sequences, int Context)[] Sizes = CudaUnderTest.IsReal
         ? [(1, 512), (8, 512), (64, 512), (1, 4096), (8, 4096), (64, 4096)]
         : [(1, 32), (3, 32)];
@@ -30,7 +26,7 @@ internal static class DecodeSteps
     {
         double bandwidth = Bandwidth();
         yield return Text($"copy on the device: {bandwidth / 1e9:F0} GB/s, read and written");
-        foreach ((string name, ModelConfig config) in Shapes)
+        foreach ((string name, ModelConfig config) in BundleShapes.All)
         {
             using var weights = new RepeatedWeights(config);
             foreach ((int sequences, int context) in Sizes)
@@ -152,24 +148,6 @@ internal static class DecodeSteps
         backend.Upload(MemoryMarshal.AsBytes(values.AsSpan()), tensor);
         return tensor;
     }
-
-    private static ModelConfig Llama(int layers, int hidden, int heads, int kvHeads, int headDim, int intermediate, int vocabulary) => new()
-    {
-        Architecture = "LlamaForCausalLM",
-        HiddenSize = hidden,
-        Layers = layers,
-        Heads = heads,
-        KvHeads = kvHeads,
-        HeadDim = headDim,
-        IntermediateSize = intermediate,
-        VocabularySize = vocabulary,
-        MaxPositions = 8192,
-        RmsNormEpsilon = 1e-5f,
-        Rope = new RopeConfig { Theta = 10_000, RotaryDim = headDim },
-        Windows = [.. new int[layers]],
-        UsesRope = [.. Enumerable.Repeat(true, layers)],
-        EosTokenIds = [],
-    };
 
     private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
 }
