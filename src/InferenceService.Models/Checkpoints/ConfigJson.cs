@@ -38,7 +38,7 @@ internal readonly struct ConfigJson
     }
 
     /// <summary>True when the field is there, even as null.</summary>
-    public bool Mentions(string name) => _object.TryGetProperty(name, out _);
+    public bool Mentions(string name) => TryGet(name, out _);
 
     /// <summary>True when the field is there and not null.</summary>
     public bool Has(string name) => Find(name) is not null;
@@ -172,7 +172,20 @@ internal readonly struct ConfigJson
     }
 
     private JsonElement? Find(string name) =>
-        _object.TryGetProperty(name, out JsonElement value) && value.ValueKind is not (JsonValueKind.Null or JsonValueKind.Undefined) ? value : null;
+        TryGet(name, out JsonElement value) && value.ValueKind is not (JsonValueKind.Null or JsonValueKind.Undefined) ? value : null;
+
+    /// <summary>The JSON reader compares escaped names by their text and throws at half a surrogate pair, whatever name is looked for.</summary>
+    private bool TryGet(string name, out JsonElement value)
+    {
+        try
+        {
+            return _object.TryGetProperty(name, out value);
+        }
+        catch (InvalidOperationException e)
+        {
+            throw new CheckpointException($"{_file}: {(_prefix.Length == 0 ? "it" : _prefix.TrimEnd('.'))} has a name that is not valid text.", e);
+        }
+    }
 
     private CheckpointException Missing(string name) => new($"{_file}: {_prefix}{name} is missing.");
 

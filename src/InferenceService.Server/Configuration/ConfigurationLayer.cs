@@ -1,3 +1,5 @@
+using System.Text.Json;
+
 namespace InferenceService.Server.Configuration;
 
 /// <summary>Kinds of source, weakest first.</summary>
@@ -89,10 +91,13 @@ internal sealed class ConfigurationLayer(LayerKind kind, string name, IReadOnlyD
 
             return new ConfigurationLayer(LayerKind.File, Path.GetFileName(path), values);
         }
-        catch (Exception exception) when (exception is FormatException or System.Text.Json.JsonException)
+        catch (Exception exception) when (exception is FormatException or JsonException or InvalidOperationException)
         {
-            string reason = (exception.InnerException ?? exception).Message.ReplaceLineEndings(" ");
-            throw new InvalidDataException($"{Path.GetFileName(path)} is not valid JSON: {reason}");
+            // The exception's own words quote the file, which may hold keys.
+            string reason = (exception as JsonException ?? exception.InnerException as JsonException) is { } json
+                ? $"valid JSON at line {json.LineNumber + 1}, byte {json.BytePositionInLine + 1}"
+                : "an object of settings in valid Unicode, each there once";
+            throw new InvalidDataException($"{Path.GetFileName(path)} is not {reason}");
         }
     }
 

@@ -54,12 +54,15 @@ internal sealed class ConfigurationReading
         return new ConfigurationReading
         {
             Options = options,
-            Problems = problems,
-            Warnings = warnings,
+            Problems = problems.ConvertAll(OneLine),
+            Warnings = warnings.ConvertAll(OneLine),
             Effective = reader.Effective,
             Framework = FrameworkKeys(layers),
         };
     }
+
+    /// <summary>What was written somewhere else cannot add lines, or colours, to a terminal.</summary>
+    private static string OneLine(string text) => string.Concat(text.Select(c => char.IsControl(c) ? '?' : c));
 
     private static bool IsFramework(string key) =>
         FrameworkSections.Contains(key.Split(':')[0], StringComparer.OrdinalIgnoreCase);

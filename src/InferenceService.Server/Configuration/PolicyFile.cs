@@ -26,7 +26,13 @@ internal sealed record PolicyFile(KvPolicyField Policy)
         }
         catch (JsonException exception)
         {
-            return $"{path} is not valid JSON: {exception.Message.ReplaceLineEndings(" ")}";
+            // The exception's own words quote the file.
+            return $"{path} is not valid JSON at line {exception.LineNumber + 1}, byte {exception.BytePositionInLine + 1}";
+        }
+        catch (InvalidOperationException)
+        {
+            // A string that is no UTF-8, or half of a surrogate pair: the JSON reader finds it late.
+            return $"{path} holds text that is not valid Unicode";
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException or NotSupportedException or ArgumentException)
         {

@@ -20,7 +20,8 @@ internal readonly record struct JsonPart(JsonElement Element, string Path)
         }
         catch (JsonException e)
         {
-            throw new TokenizerException($"{file} is not valid JSON: {OneLine(e.Message)}", e);
+            // The exception's own words quote the file, at any length.
+            throw new TokenizerException($"{file} is not valid JSON at line {e.LineNumber + 1}, byte {e.BytePositionInLine + 1}", e);
         }
     }
 
@@ -57,13 +58,13 @@ internal readonly record struct JsonPart(JsonElement Element, string Path)
     {
         if (Element.ValueKind != JsonValueKind.Object)
             throw Error($"must be an object, not {Kind}");
-        return Element.TryGetProperty(name, out JsonElement value) && value.ValueKind != JsonValueKind.Null
+        return TryGet(name, out JsonElement value) && value.ValueKind != JsonValueKind.Null
             ? new JsonPart(value, $"{Path}.{name}")
             : null;
     }
 
     /// <summary>True when the field is there, even as JSON null.</summary>
-    public bool Has(string name) => Element.ValueKind == JsonValueKind.Object && Element.TryGetProperty(name, out _);
+    public bool Has(string name) => Element.ValueKind == JsonValueKind.Object && TryGet(name, out _);
 
     public string String()
     {
@@ -76,6 +77,32 @@ internal readonly record struct JsonPart(JsonElement Element, string Path)
         catch (InvalidOperationException e)
         {
             throw new TokenizerException($"{Path} is not valid Unicode text", e);
+        }
+    }
+
+    /// <summary>The JSON reader compares escaped names by their text and throws at half a surrogate pair, whatever name is looked for.</summary>
+    private bool TryGet(string name, out JsonElement value)
+    {
+        try
+        {
+            return Element.TryGetProperty(name, out value);
+        }
+        catch (InvalidOperationException e)
+        {
+            throw new TokenizerException($"{Path} has a name that is not valid Unicode text", e);
+        }
+    }
+
+    /// <summary>The name of one of this object's fields.</summary>
+    public string NameOf(JsonProperty field)
+    {
+        try
+        {
+            return field.Name;
+        }
+        catch (InvalidOperationException e)
+        {
+            throw new TokenizerException($"{Path} has a name that is not valid Unicode text", e);
         }
     }
 
@@ -143,6 +170,4 @@ internal readonly record struct JsonPart(JsonElement Element, string Path)
     public int Count => Element.ValueKind == JsonValueKind.Array ? Element.GetArrayLength() : throw Error($"must be an array, not {Kind}");
 
     private string Kind => Element.ValueKind.ToString().ToLowerInvariant();
-
-    private static string OneLine(string message) => message.ReplaceLineEndings(" ");
 }

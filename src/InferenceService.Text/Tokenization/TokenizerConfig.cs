@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text.Json;
 using InferenceService.Text.Tokenization.Algorithms;
 
@@ -78,8 +79,9 @@ internal sealed class TokenizerConfig
             throw part.Error("must be an object of id to token");
         foreach (JsonProperty entry in part.Element.EnumerateObject())
         {
-            if (!int.TryParse(entry.Name, out int id) || id is < 0 or > Vocabulary.MaxId)
-                throw part.Error($"has the id {JsonPart.Quote(entry.Name)}; it must be a whole number from 0 to {Vocabulary.MaxId}");
+            string name = part.NameOf(entry);
+            if (!int.TryParse(name, NumberStyles.None, CultureInfo.InvariantCulture, out int id) || id > Vocabulary.MaxId)
+                throw part.Error($"has the id {JsonPart.Quote(name)}; it must be a whole number from 0 to {Vocabulary.MaxId}");
             AddedTokens.Add(AddedToken.Read(new JsonPart(entry.Value, $"{part.Path}.{id}"), id));
         }
     }

@@ -94,9 +94,21 @@ public sealed class ConfigurationReadingTests
     public void A_file_that_is_not_json_is_one_problem()
     {
         Write("appsettings.json", "{\"Limits\": ");
-        string problem = Assert.Single(Read().Problems);
-        Assert.StartsWith("appsettings.json is not valid JSON: ", problem, StringComparison.Ordinal);
-        Assert.DoesNotContain('\n', problem);
+        Assert.Equal(["appsettings.json is not valid JSON at line 1, byte 12"], Read().Problems);
+    }
+
+    [Fact]
+    public void A_file_of_broken_text_is_one_problem()
+    {
+        Write("appsettings.json", """{"Limits":{"MaxN":"\udc00\ud800"}}""");
+        Assert.Equal(["appsettings.json is not an object of settings in valid Unicode, each there once"], Read().Problems);
+    }
+
+    [Fact]
+    public void A_problem_with_a_file_does_not_quote_it()
+    {
+        Write("appsettings.json", """{"Auth":{"Keys":["sk-secret-0123456789",sk-secret-0123456789]}}""");
+        Assert.DoesNotContain("secret", Assert.Single(Read().Problems), StringComparison.Ordinal);
     }
 
     [Theory]

@@ -39,9 +39,10 @@ internal sealed class Vocabulary
         int size = 0;
         foreach (JsonProperty entry in part.Element.EnumerateObject())
         {
-            string token = Checked(Name(entry, part), part);
-            if (entry.Value.ValueKind != JsonValueKind.Number || !entry.Value.TryGetInt32(out int id) || id is < 0 or > MaxId)
-                throw part.Error($"gives {JsonPart.Quote(token)} the id {JsonPart.Quote(entry.Value.GetRawText())}; it must be a whole number from 0 to {MaxId}");
+            string token = Checked(part.NameOf(entry), part);
+            bool isNumber = entry.Value.ValueKind == JsonValueKind.Number;
+            if (!isNumber || !entry.Value.TryGetInt32(out int id) || id is < 0 or > MaxId)
+                throw part.Error($"gives {JsonPart.Quote(token)} the id {(isNumber ? JsonPart.Quote(entry.Value.GetRawText()) : "of another kind")}; it must be a whole number from 0 to {MaxId}");
             ids[token] = id;
             size = Math.Max(size, id + 1);
         }
@@ -80,16 +81,4 @@ internal sealed class Vocabulary
     /// <summary>The token, unless it is too long.</summary>
     public static string Checked(string token, JsonPart part) =>
         token.Length <= MaxTokenLength ? token : throw part.Error($"has a token of {token.Length} characters; at most {MaxTokenLength} are allowed");
-
-    private static string Name(JsonProperty entry, JsonPart part)
-    {
-        try
-        {
-            return entry.Name;
-        }
-        catch (InvalidOperationException e)
-        {
-            throw new TokenizerException($"{part.Path} has a token that is not valid Unicode text", e);
-        }
-    }
 }
