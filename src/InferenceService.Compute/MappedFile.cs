@@ -10,9 +10,11 @@ public sealed partial class MappedFile : DeviceBuffer
     private const int AdviseWillNeed = 3;
     private const int AdviseDontNeed = 4;
 
-    private readonly MemoryMappedFile _file;
-    private readonly MemoryMappedViewAccessor _view;
+    private readonly MemoryMappedFile? _file;
+    private readonly MemoryMappedViewAccessor? _view;
     private nint _address;
+
+    private MappedFile(nint address, long byteLength) => (_address, ByteLength) = (address, byteLength);
 
     private unsafe MappedFile(MemoryMappedFile file, MemoryMappedViewAccessor view, long byteLength)
     {
@@ -57,6 +59,9 @@ public sealed partial class MappedFile : DeviceBuffer
         }
     }
 
+    /// <summary>Memory of the caller's as if it were a mapped file. Fuzzing puts files right before a page that must not be read.</summary>
+    internal static MappedFile Over(nint address, long byteLength) => new(address, byteLength);
+
     /// <summary>The bytes [<paramref name="offset"/>, offset + <paramref name="length"/>).</summary>
     /// <exception cref="ArgumentOutOfRangeException">The range leaves the file.</exception>
     public unsafe ReadOnlySpan<byte> Slice(long offset, int length)
@@ -99,8 +104,8 @@ public sealed partial class MappedFile : DeviceBuffer
     {
         if (Interlocked.Exchange(ref _address, 0) == 0)
             return;
-        _view.SafeMemoryMappedViewHandle.ReleasePointer();
-        _view.Dispose();
-        _file.Dispose();
+        _view?.SafeMemoryMappedViewHandle.ReleasePointer();
+        _view?.Dispose();
+        _file?.Dispose();
     }
 }

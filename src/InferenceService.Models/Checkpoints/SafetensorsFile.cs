@@ -25,7 +25,13 @@ internal sealed class SafetensorsFile : IDisposable
     public static SafetensorsFile Open(string path)
     {
         string name = Path.GetFileName(path);
-        MappedFile memory = Map(path, name);
+        return Open(name, Map(path, name));
+    }
+
+    /// <summary>Checks the header of a mapped file and takes the mapping over, also when it is refused.</summary>
+    /// <exception cref="CheckpointException">It is damaged.</exception>
+    internal static SafetensorsFile Open(string name, MappedFile memory)
+    {
         try
         {
             return new SafetensorsFile(name, memory, SafetensorsHeader.Parse(Header(memory, name), memory.ByteLength, name));

@@ -33,9 +33,12 @@ internal sealed class PackedFile : IDisposable
     /// <summary>Maps a file and checks header and table.</summary>
     /// <exception cref="InvalidDataException">It is damaged, or not the file of this key.</exception>
     /// <exception cref="IOException">It cannot be read.</exception>
-    public static PackedFile Open(string path, ReadOnlySpan<byte> key)
+    public static PackedFile Open(string path, ReadOnlySpan<byte> key) => Open(MappedFile.Open(path), key);
+
+    /// <summary>Checks a mapped file and takes the mapping over, also when it is refused.</summary>
+    /// <exception cref="InvalidDataException">It is damaged, or not the file of this key.</exception>
+    internal static PackedFile Open(MappedFile file, ReadOnlySpan<byte> key)
     {
-        MappedFile file = MappedFile.Open(path);
         try
         {
             return new PackedFile(file, ReadTable(file, key));

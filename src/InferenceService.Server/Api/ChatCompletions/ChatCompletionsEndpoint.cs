@@ -24,7 +24,8 @@ internal sealed class ChatCompletionsEndpoint(
         await sender.SendAsync(http, AnswerKind.Chat, head, order, writer, options, request.Generation.Stream.Enabled);
     }
 
-    private (ChatCompletionRequest, GenerationOrder) Read(HttpContext http, FieldReader json, ServedModel model)
+    /// <summary>The request and what becomes of it at the engine; problems go to the reader's list.</summary>
+    internal (ChatCompletionRequest, GenerationOrder) Read(HttpContext http, FieldReader json, ServedModel model)
     {
         ChatCompletionRequest request = ChatCompletionRequest.Read(json, limits, model.Engine.Model.Config.VocabularySize);
         request = request with { Generation = PolicyChoice.Apply(http.Request, request.Generation, model.Policies, json.Problems) };

@@ -27,7 +27,8 @@ internal sealed class CompletionsEndpoint(
         await sender.SendAsync(http, AnswerKind.Completion, head, order, writer, options, request.Generation.Stream.Enabled);
     }
 
-    private (CompletionRequest, GenerationOrder) Read(HttpContext http, FieldReader json, ServedModel model)
+    /// <summary>The request and what becomes of it at the engine; problems go to the reader's list.</summary>
+    internal (CompletionRequest, GenerationOrder) Read(HttpContext http, FieldReader json, ServedModel model)
     {
         CompletionRequest request = CompletionRequest.Read(json, limits, model);
         request = request with { Generation = PolicyChoice.Apply(http.Request, request.Generation, model.Policies, json.Problems) };
