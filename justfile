@@ -14,6 +14,10 @@ test:
 bench *ARGS:
     dotnet run -c Release --project tests/InferenceService.Benchmarks -- {{ARGS}}
 
+# Look for inputs that break a reader of outside bytes: `just fuzz run chat --seconds 60`; docs/fuzzing.md.
+fuzz *ARGS:
+    dotnet run -c Release --project tests/InferenceService.Fuzz -- {{ARGS}}
+
 # Make the architectures' golden files again and show what changed; the other folders of tests/golden say how theirs are made.
 golden:
     python3 tests/golden/architectures/make_goldens.py
