@@ -12,6 +12,13 @@ internal sealed class CommandLine
     private readonly Argument<string?> _model = new("model") { Arity = ArgumentArity.ZeroOrOne, Description = "Same as --model.", HelpName = "MODEL" };
     private readonly Option<bool> _printConfig = new("--print-config") { Description = "Print every setting in force with its source, then exit." };
     private readonly Option<bool> _dryRun = new("--dry-run") { Description = "Check files, print the memory plan, then exit." };
+    private readonly Option<string?> _planCapacity = new("--plan-capacity")
+    {
+        Arity = ArgumentArity.ZeroOrOne,
+        HelpName = "LENGTH:WEIGHT,…",
+        Description = "Print how many requests fit, of every length or of this mix (512:70,4k:30), then exit.",
+    };
+
     private readonly Option<bool> _downloadOnly = new("--download-only") { Description = "Download the models that are named by id, check every file, then exit." };
     private readonly Option<bool> _healthCheck = new("--health-check") { Description = "Ask the server that runs with these settings whether it is ready; exit with 0 or 1." };
     private readonly List<(Flag Flag, Option Yes, Option? No)> _options = [];
@@ -47,6 +54,12 @@ internal sealed class CommandLine
     /// <summary>Print the memory plan and exit.</summary>
     public bool DryRun => Result.GetValue(_dryRun);
 
+    /// <summary>Print how many requests fit and exit.</summary>
+    public bool WantsCapacity => Result.GetResult(_planCapacity) is { Implicit: false };
+
+    /// <summary>Lengths to plan for; null = of every length.</summary>
+    public string? CapacityMix => Result.GetValue(_planCapacity);
+
     /// <summary>Download models and exit.</summary>
     public bool DownloadOnly => Result.GetValue(_downloadOnly);
 
@@ -61,7 +74,7 @@ internal sealed class CommandLine
 
     /// <summary>What the process can do instead of serving.</summary>
     public IEnumerable<(string Name, string Description)> Commands =>
-        _root.Options.OfType<Option<bool>>().Where(option => !option.Hidden).Select(option => (option.Name, option.Description ?? ""));
+        _root.Options.Where(option => !option.Hidden && (option is Option<bool> || option == _planCapacity)).Select(option => (option.Name, option.Description ?? ""));
 
     /// <summary>Reads the arguments of the process.</summary>
     public static CommandLine Parse(IReadOnlyList<string> args) => new(args);
@@ -96,6 +109,7 @@ internal sealed class CommandLine
 
         _root.Options.Add(_printConfig);
         _root.Options.Add(_dryRun);
+        _root.Options.Add(_planCapacity);
         _root.Options.Add(_downloadOnly);
         _root.Options.Add(_healthCheck);
     }

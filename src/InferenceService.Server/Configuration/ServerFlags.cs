@@ -26,7 +26,7 @@ internal sealed record Flag(string Name, FlagKind Kind, string Key, string Help)
 /// <summary>The table of flags: the index a reader looks for.</summary>
 internal static class ServerFlags
 {
-    /// <summary>Every flag but <c>--help --version --print-config --dry-run --download-only --health-check</c>.</summary>
+    /// <summary>Every flag but <c>--help --version --print-config --dry-run --plan-capacity --download-only --health-check</c>.</summary>
     public static IReadOnlyList<Flag> All { get; } =
     [
         new("--model", FlagKind.Value, "Models:0:Path",

@@ -91,6 +91,9 @@ internal sealed record MemoryPlan
     /// <summary>Tokens the pool holds when nothing is evicted.</summary>
     public required long Tokens { get; init; }
 
+    /// <summary>Blocks that each group has, besides the one that packing needs.</summary>
+    public required long GroupBlocks { get; init; }
+
     /// <summary>Prompt and output together, after any reduction.</summary>
     public required int MaxModelLength { get; init; }
 
@@ -162,6 +165,7 @@ internal sealed record MemoryPlan
             BlockBytes = blockBytes,
             Blocks = (int)blocks,
             Tokens = perGroup * demand.BlockSize,
+            GroupBlocks = perGroup,
             MaxModelLength = length,
             TokenBytes = (long)groups * blockBytes / demand.BlockSize,
             SequenceBlocks = peak,
@@ -190,7 +194,8 @@ internal sealed record MemoryPlan
     private static string Refusal(MemoryDemand demand, int length, long sums) => string.Create(CultureInfo.InvariantCulture,
         $"The attention sums of {demand.MaxNumSeqs} sequences of {demand.Layout.OwnerLayers * demand.Layout.KvHeads} lanes of {length} tokens take {sums} bytes, and {demand.AvailableBytes} are available; lower --max-num-seqs or --max-model-len, or leave fast-gen out of KvCache:AllowedPolicies.");
 
-    private static double RestingBlocksOf(IKvPolicy policy, KvBlockFormat format, int length, int peak)
+    /// <summary>Blocks of one group that are left of a sequence once its old blocks are quantised.</summary>
+    public static double RestingBlocksOf(IKvPolicy policy, KvBlockFormat format, int length, int peak)
     {
         if (policy.Packing.IsNone)
             return peak;

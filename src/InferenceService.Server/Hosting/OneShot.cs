@@ -41,7 +41,21 @@ internal static class OneShot
             return ServerRun.Success;
         }
 
-        return commandLine.DryRun ? PrintPlan(reading.Options, environment, console) : null;
+        if (commandLine.WantsCapacity)
+        {
+            CapacityMix? mix = null;
+            if (commandLine.CapacityMix is { } text && CapacityMix.Parse(text, out mix) is { } wrong)
+            {
+                console.Problem($"--plan-capacity: {wrong}");
+                return ServerRun.Misconfigured;
+            }
+
+            return PrintPlans(reading.Options, environment, console, (plan, opened, device) => CapacityReport.Print(console, plan, opened, device, mix));
+        }
+
+        return commandLine.DryRun
+            ? PrintPlans(reading.Options, environment, console, (plan, opened, device) => PlanReport.Print(console, plan, opened, device))
+            : null;
     }
 
     private static void PrintSettings(ConfigurationReading reading, StartupConsole console)
@@ -71,7 +85,8 @@ internal static class OneShot
         }
     }
 
-    private static int PrintPlan(ServerConfiguration options, ProcessEnvironment environment, StartupConsole console)
+    private static int PrintPlans(
+        ServerConfiguration options, ProcessEnvironment environment, StartupConsole console, Action<ModelPlan, ServerConfiguration, ModelDevice> print)
     {
         try
         {
@@ -82,7 +97,7 @@ internal static class OneShot
             ServerConfiguration opened = options.On(device.Kind);
             foreach (ModelPlan plan in ModelCatalog.Plan(opened, environment, device))
             {
-                PlanReport.Print(console, plan, opened, device);
+                print(plan, opened, device);
                 plan.Dispose();
             }
 
