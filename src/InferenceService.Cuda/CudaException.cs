@@ -1,3 +1,5 @@
+using InferenceService.Compute;
+
 namespace InferenceService.Cuda;
 
 /// <summary>What a failed call means for the process.</summary>
@@ -17,7 +19,7 @@ public enum CudaFault
 }
 
 /// <summary>A call of the driver, NVRTC or cuBLASLt that failed.</summary>
-public sealed class CudaException : Exception
+public sealed class CudaException : DeviceException
 {
     /// <summary>Creates the exception of a failed call.</summary>
     /// <param name="code">The library's status.</param>
@@ -48,4 +50,7 @@ public sealed class CudaException : Exception
 
     /// <summary>What the failure means.</summary>
     public CudaFault Fault { get; } = CudaFault.Unavailable;
+
+    /// <inheritdoc/>
+    public override bool IsRefusal => Fault == CudaFault.Capacity;
 }
