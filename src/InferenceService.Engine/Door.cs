@@ -60,6 +60,8 @@ internal sealed class Door
     {
         if (_loop.State != EngineState.Running)
             return Closed();
+        if (_loop.Recovery.OpenFor is not null)
+            return new SubmitResult(null, Refusal.DeviceRefuses, "the device refuses steps, and will be tried again");
         long tokens = (long)request.PromptTokens.Length + request.MaxTokens;
         if (tokens > _engine.Options.MaxModelLength)
         {

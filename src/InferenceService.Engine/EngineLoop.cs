@@ -1,6 +1,8 @@
+// Above 400 lines: one thread's table of contents, and what holds its entries together; the entries themselves are elsewhere.
 using InferenceService.Compute;
 using InferenceService.Engine.Cache;
 using InferenceService.Engine.Execution;
+using InferenceService.Engine.Faults;
 using InferenceService.Engine.Sampling;
 using InferenceService.Engine.Scheduling;
 using InferenceService.Models;
@@ -25,11 +27,14 @@ internal sealed class EngineLoop
     private readonly KvPacker _packer;
     private readonly Outbox _outbox;
     private readonly EngineChecks _checks;
+    private readonly StepWatch _watch;
+    private readonly IFaultInjection _faults;
     private readonly TaskCompletionSource _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private int _state = (int)EngineState.Running;
     private int _cancelAll;
     private int _resetPrefixes;
     private readonly bool _overlaps;
+    private Tensor _logits;         // of the step called last
     private Batch? _underway;       // called, and its tokens not read
     private bool _compressed;       // its policies were asked
     private int _onDevice;          // rows of the last step that the device samples
@@ -62,6 +67,8 @@ internal sealed class EngineLoop
         _overlaps = options.AsyncScheduling;
         _sampler = new Sampler(model.Config, model.Backend);
         _outbox = new Outbox(time);
+        Recovery = new StepRecovery(Compute, _scheduler, _runner, new StepReversal(_scheduler.Roster, _residency, Meter, _runner.Snapshot), options, time);
+        (_watch, _faults) = (new StepWatch(time), options.Faults);
         _checks = new EngineChecks(Cache, _scheduler.Roster);
 #if DEBUG
         ChecksEveryStep = true;
@@ -80,6 +87,12 @@ internal sealed class EngineLoop
 
     /// <summary>Counts by KV policy.</summary>
     public KvMeter Meter { get; }
+
+    /// <summary>What becomes of steps that the device refuses.</summary>
+    public StepRecovery Recovery { get; }
+
+    /// <summary>The step that is being taken; null between steps. Any thread.</summary>
+    public RunningStep? RunningStep => _watch.Read();
 
     /// <summary>Blocks quantised so far.</summary>
     public long PackedBlocks => _packer.PackedBlocks;
@@ -108,6 +121,9 @@ internal sealed class EngineLoop
     /// <summary>Tokens of the last step, for checks.</summary>
     public int LastStepTokens { get; private set; }
 
+    /// <summary>Nobody runs or waits, for checks.</summary>
+    public bool IsIdle => _scheduler.Roster.IsIdle;
+
     /// <summary>Ends when the thread has ended.</summary>
     public Task Ended => _ended.Task;
 
@@ -129,9 +145,10 @@ internal sealed class EngineLoop
         if (_underway is null)
             (_since, _computedSince) = (Ages.Now, ComputingTicks);
         long steps = _steps;
+        _watch.Begin(Ages.Now);
         AdmitArrivals();                // inbox: new requests and cancellations
         Batch batch = Follow() ?? Begin();
-        if (_overlaps && StepAhead.MayFollow(batch, _onDevice))
+        if (_overlaps && Recovery.IsWell && StepAhead.MayFollow(batch, _onDevice))
             Compress(batch);            // its selectors need nothing of the device
         else
             Land();                     // tokens to their callers
@@ -139,6 +156,7 @@ internal sealed class EngineLoop
         PublishStatistics();
         if (ChecksEveryStep)
             AssertConsistent();
+        _watch.End();
         return _steps > steps;
     }
 
@@ -152,7 +170,18 @@ internal sealed class EngineLoop
             return null;
         }
 
-        Sample(batch, Run(batch, ahead: true));
+        try
+        {
+            Run(batch, ahead: true);
+            Sample(batch, ahead: true);
+        }
+        catch (Exception cause) when (Recovery.IsRefusal(cause))
+        {
+            Land(batch);
+            Recovery.TakeBack(batch, cause);
+            return null;
+        }
+
         StepsAhead++;
         Land(batch);
         Commit(batch);
@@ -163,16 +192,25 @@ internal sealed class EngineLoop
     /// <summary>A step of whoever is to run now.</summary>
     private Batch Begin()
     {
-        Batch batch = _scheduler.Schedule();    // reserve blocks, choose token ranges
+        Batch batch = Recovery.Take();          // computes; what the device refuses is taken again, smaller
         EndFailed();
         if (batch.IsEmpty)
             return batch;
-        Tensor logits = Run(batch, ahead: false);
         Commit(batch);
         PackShared(batch);                      // packed once for all choices
         _scheduler.Share(batch);                // further choices of a computed prompt
-        Sample(batch, logits);                  // one token for every sequence whose tokens are all computed
+        Sample(batch);                          // one token for every sequence whose tokens are all computed
         _underway = batch;
+        return batch;
+    }
+
+    /// <summary>Chooses a step and runs it; nothing of it counts before it is committed.</summary>
+    private Batch Compute()
+    {
+        Batch batch = _scheduler.Schedule();    // reserve blocks, choose token ranges
+        EndFailed();
+        if (!batch.IsEmpty)
+            Run(batch, ahead: false);
         return batch;
     }
 
@@ -278,13 +316,14 @@ internal sealed class EngineLoop
         _scheduler.Failed.Clear();
     }
 
-    private Tensor Run(Batch batch, bool ahead)
+    private void Run(Batch batch, bool ahead)
     {
-        StepTokens.Observe(batch.Tokens);
-        (LastStepTokens, _steps) = (batch.Tokens, _steps + 1);
+        _watch.Shape(batch.Items.Length, batch.Tokens);
         if (ChecksEveryStep)
             _checks.BeforeForward(batch);
-        return _runner.Run(batch, ahead);       // pack, forward
+        _logits = _runner.Run(batch, ahead);    // pack, forward
+        StepTokens.Observe(batch.Tokens);
+        (LastStepTokens, _steps) = (batch.Tokens, _steps + 1);
     }
 
     private void Commit(Batch batch)
@@ -294,10 +333,10 @@ internal sealed class EngineLoop
             EngineChecks.AfterForward(batch);
     }
 
-    private void Sample(Batch batch, Tensor logits)
+    private void Sample(Batch batch, bool ahead = false)
     {
         long start = _time.GetTimestamp();
-        _onDevice = _sampler.Begin(batch, logits, _runner.NextIds);
+        _onDevice = _sampler.Begin(batch, _logits, _runner.NextIds, ahead);
         _samplerTicks += _time.GetTimestamp() - start;
     }
 
@@ -318,6 +357,7 @@ internal sealed class EngineLoop
         ObserveStep();
         ReleaseDoor();
         PublishStatistics();
+        _faults.At(FaultPoint.Publish);
         _outbox.Publish(batch);                 // token ids to their callers
         (_underway, _compressed) = (null, false);
     }

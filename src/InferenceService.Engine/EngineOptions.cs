@@ -1,5 +1,6 @@
 using InferenceService.Compute;
 using InferenceService.Engine.Cache.Policies;
+using InferenceService.Engine.Faults;
 
 namespace InferenceService.Engine;
 
@@ -76,6 +77,15 @@ public sealed record EngineOptions
 
     /// <summary>Events a caller may leave unread before its choices pause.</summary>
     public int StreamCapacity { get; init; } = 1024;
+
+    /// <summary>Wait before a step that the device refused is taken again, smaller; twice as long each time.</summary>
+    public TimeSpan StepRetryDelay { get; init; } = TimeSpan.FromMilliseconds(2);
+
+    /// <summary>How long a device that refuses even the smallest steps is left alone before it is tried again; half a second to a day.</summary>
+    public TimeSpan CircuitBreak { get; init; } = TimeSpan.FromSeconds(5);
+
+    /// <summary>What tests let go wrong.</summary>
+    public IFaultInjection Faults { get; init; } = NoFaults.Instance;
 
     /// <summary>Seed from which requests without one draw theirs; null = random.</summary>
     public long? Seed { get; init; }

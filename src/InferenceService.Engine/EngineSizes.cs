@@ -21,6 +21,8 @@ internal static class EngineSizes
         InRange(nameof(options.MaxQueuedTokens), options.MaxQueuedTokens, 1, int.MaxValue);
         InRange(nameof(options.StreamCapacity), options.StreamCapacity, 1, 1 << 20);
         InRange(nameof(options.SwapBytes), options.SwapBytes, 0, long.MaxValue);
+        if (options.CircuitBreak < TimeSpan.FromSeconds(0.5) || options.CircuitBreak > TimeSpan.FromDays(1))
+            throw new ArgumentException($"CircuitBreak is {options.CircuitBreak}; allowed: half a second to a day.", nameof(options));
         if (options.KvType is not (DType.F32 or DType.F16 or DType.BF16))
             throw new ArgumentException($"KvType is {options.KvType}; allowed: F32, F16, BF16.", nameof(options));
 

@@ -84,6 +84,21 @@ public sealed class InferenceEngine : IAsyncDisposable
     /// <summary>Share of the slots of held blocks, a moment ago, that no token takes: 0 to 1.</summary>
     public double PoolFragmentation => _loop.Meter.Fragmentation;
 
+    /// <summary>Steps that the device refused, for want of memory or resources, and that were taken again, smaller.</summary>
+    public long RefusedSteps => _loop.Recovery.RefusedSteps;
+
+    /// <summary>What the device said when it last refused a step; null = never.</summary>
+    public string? DeviceRefusal => _loop.Recovery.Refusal;
+
+    /// <summary>
+    /// The device refuses every step: nobody runs, new requests are turned away, and after so long it is tried again. Null = it works, as
+    /// far as is known.
+    /// </summary>
+    public TimeSpan? OpenFor => _loop.Recovery.OpenFor;
+
+    /// <summary>The step that is being taken; null between steps.</summary>
+    public RunningStep? RunningStep => _loop.RunningStep;
+
     /// <summary>State of the engine thread.</summary>
     public EngineState State => _loop.State;
 

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using InferenceService.Compute;
 using InferenceService.Engine.Cache;
 using InferenceService.Engine.Cache.Policies;
 using InferenceService.Engine.Sampling;
@@ -83,6 +84,9 @@ internal sealed class Sequence
 
     /// <summary>Its policy's state; null: everything is kept.</summary>
     public KvSelector? Selector { get; set; }
+
+    /// <summary>Attention adds to its sums in the running step.</summary>
+    public bool IsObserved => Cache is { SumRow: >= 0 } held && held.Watch.Sums != AttentionSums.None;
 
     /// <summary>How its old blocks are quantised.</summary>
     public KvPacking Packing => Generation.Policy.Packing;

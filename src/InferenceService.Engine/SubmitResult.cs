@@ -21,6 +21,9 @@ public enum Refusal
     /// <summary>The engine drains and takes no new work.</summary>
     ShuttingDown,
 
+    /// <summary>The device refuses every step for want of memory or resources: try again later.</summary>
+    DeviceRefuses,
+
     /// <summary>The engine thread has ended with a fault.</summary>
     EngineDead,
 }

@@ -178,6 +178,8 @@ public sealed class BatchInvarianceTests
 
         public long StepsAhead { get; set; }
 
+        public long RefusedSteps { get; set; }
+
         public void AssertRough(bool hitsPrefixes = true)
         {
             Assert.True(Preemptions > 0, "Nothing was preempted.");
@@ -204,13 +206,13 @@ public sealed class BatchInvarianceTests
 
     internal static void Storm(
         TinyModel model, GenerationRequest[] requests, EngineRun.Output[][] alone, IKvPolicy policy, EngineOptions options, Random random,
-        Weather weather)
+        Weather weather, TimeProvider? time = null)
     {
-        using var run = new EngineRun(model, options, policy);
+        using var run = new EngineRun(model, options, policy, time);
         var streams = new GenerationStream?[requests.Length];
         var outputs = requests.Select(request => Enumerable.Range(0, request.Choices).Select(_ => new EngineRun.Output()).ToArray()).ToArray();
         int next = 0, steps = 0;
-        while (next < requests.Length || run.Engine.Loop.Step())
+        while (next < requests.Length || run.Engine.Loop.Step() || !run.Engine.Loop.IsIdle)
         {
             Assert.True(++steps < 100_000, "The storm does not end.");
             for (int burst = random.Next(3); burst > 0 && next < requests.Length; burst--, next++)
@@ -228,6 +230,7 @@ public sealed class BatchInvarianceTests
         run.AssertNothingOwned();
         weather.PackedBlocks += run.Engine.Loop.PackedBlocks;
         weather.StepsAhead += run.Engine.Loop.StepsAhead;
+        weather.RefusedSteps += run.Engine.RefusedSteps;
         weather.Preemptions += run.Engine.Statistics.Preemptions;
         weather.PrefixHits += run.Engine.Statistics.PrefixHitTokens;
         for (int i = 0; i < requests.Length; i++)

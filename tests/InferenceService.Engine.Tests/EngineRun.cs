@@ -10,14 +10,14 @@ namespace InferenceService.Engine.Tests;
 /// <summary>An engine without its thread: the test takes the steps, so that everything happens at a chosen moment.</summary>
 internal sealed class EngineRun : IDisposable
 {
-    public EngineRun(TinyModel model, EngineOptions options, IKvPolicy? policy = null)
-        : this(model.Decoder, options, policy)
+    public EngineRun(TinyModel model, EngineOptions options, IKvPolicy? policy = null, TimeProvider? time = null)
+        : this(model.Decoder, options, policy, time)
     {
     }
 
-    public EngineRun(DecoderModel model, EngineOptions options, IKvPolicy? policy = null)
+    public EngineRun(DecoderModel model, EngineOptions options, IKvPolicy? policy = null, TimeProvider? time = null)
     {
-        Engine = new InferenceEngine(model, policy ?? new FullKvPolicy(), options, TimeProvider.System, startThread: false);
+        Engine = new InferenceEngine(model, policy ?? new FullKvPolicy(), options, time ?? TimeProvider.System, startThread: false);
         Engine.Loop.ChecksEveryStep = true;
     }
 
@@ -110,7 +110,8 @@ internal sealed class EngineRun : IDisposable
     public void Dispose()
     {
         Engine.Loop.Drain(cancelRest: true);
-        Engine.Loop.Run();
+        if (Engine.State != EngineState.Dead)
+            Engine.Loop.Run();
     }
 
     /// <summary>What one choice said.</summary>

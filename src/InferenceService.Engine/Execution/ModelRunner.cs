@@ -1,5 +1,6 @@
 using InferenceService.Compute;
 using InferenceService.Engine.Cache;
+using InferenceService.Engine.Faults;
 using InferenceService.Engine.Scheduling;
 using InferenceService.Models;
 
@@ -15,6 +16,7 @@ internal sealed class ModelRunner
     private readonly PromptChunks _chunks;
     private readonly StepInput _input;
     private readonly TimeProvider _time;
+    private readonly IFaultInjection _faults;
     private readonly int _maxSequences;
     private readonly bool _repeats;
     private int _logits;
@@ -24,13 +26,38 @@ internal sealed class ModelRunner
     public ModelRunner(DecoderModel model, KvCache cache, SumStore sums, PromptChunks chunks, EngineOptions options, TimeProvider time)
     {
         (_model, _cache, _sums, _chunks, _time) = (model, cache, sums, chunks, time);
-        (_maxSequences, _repeats) = (options.MaxNumSeqs, model.Backend.CanRecord);
+        Snapshot = new SumSnapshot(sums);
+        (_maxSequences, _repeats, _faults) = (options.MaxNumSeqs, model.Backend.CanRecord, options.Faults);
         _input = new StepInput(model.Backend, cache.Layout.Groups, options.MaxNumSeqs, options.MaxBatchTokens, model.Limits.MaxLogitRows, cache.Format.BlockSize,
             endsEarly: model.Layout.LastOwner < model.Config.Layers - 1);
     }
 
     /// <summary>Time spent in the model since start, in ticks of the clock; packing and committing are not part of it.</summary>
     public long ModelTicks { get; private set; }
+
+    /// <summary>A batch goes or went through the model and nothing of it is committed; so it stays when <see cref="Run"/> throws.</summary>
+    public bool IsComputing { get; set; }
+
+    /// <summary>
+    /// Steps are being refused: they are taken operation by operation even where they were recorded, because a recording takes memory of
+    /// its own, and with a <see cref="Snapshot"/>.
+    /// </summary>
+    public bool IsCareful { get; set; }
+
+    /// <summary>Sums before the last step.</summary>
+    public SumSnapshot Snapshot { get; }
+
+    /// <summary>Takes the smallest step there is, one row that belongs to nobody: does the device work?</summary>
+    public void RunNobody()
+    {
+        (_logits, _ahead) = (0, false);
+        _input.Clear();
+        _input.Pad(1);
+        IsComputing = true;
+        _faults.At(FaultPoint.Forward);
+        Forward();
+        IsComputing = false;
+    }
 
     /// <summary>Lets the backend record a decode step of every size, the largest first, before anybody waits for one.</summary>
     public void Prepare()
@@ -58,6 +85,10 @@ internal sealed class ModelRunner
     {
         (_logits, _ahead) = (0, ahead);
         _input.Clear();
+        if (IsCareful)
+            Snapshot.Take(batch);
+        IsComputing = true;
+        _faults.At(FaultPoint.Forward);
         foreach (ref BatchItem item in batch.Items)
             if (!item.IsRider && (!_chunks.AreFixed || item.Count == 1))
                 Add(ref item);
@@ -72,6 +103,7 @@ internal sealed class ModelRunner
         }
 
         PlaceRiders(batch);
+        _faults.At(FaultPoint.Commit);
         return _model.Logits(_logits);
     }
 
@@ -89,7 +121,7 @@ internal sealed class ModelRunner
     {
         if (_input.TokenIds.IsEmpty)
             return;
-        bool repeats = _repeats && _input.IsDecode;
+        bool repeats = _repeats && !IsCareful && _input.IsDecode;
         if (repeats)
             _input.Pad(StepBuckets.Of(_input.TokenIds.Length, _maxSequences));
         _input.Upload();
@@ -133,6 +165,7 @@ internal sealed class ModelRunner
     /// <summary>States that the batch ran, and offers full blocks for reuse. Its tokens are known by now.</summary>
     public void Commit(Batch batch)
     {
+        IsComputing = false;
         foreach (ref readonly BatchItem item in batch.Items)
         {
             if (item.IsRider)

@@ -167,8 +167,9 @@ internal sealed class StepInput
         int words = TablesAt + _entries;
         if (_block.Length < words)
         {
-            _block = new int[Math.Max(words, 2 * _block.Length)];
-            _device = _backend.Allocate(DType.I32, 1, _block.Length);
+            int[] larger = new int[Math.Max(words, 2 * _block.Length)];
+            _device = _backend.Allocate(DType.I32, 1, larger.Length); // refused, all stays as it was
+            _block = larger;
         }
 
         _groupRows.AsSpan(0, GroupWords).CopyTo(_block);

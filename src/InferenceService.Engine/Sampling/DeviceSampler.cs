@@ -55,7 +55,14 @@ internal sealed class DeviceSampler(IBackend backend)
         return true;
     }
 
+    /// <summary>A row taken since the last <see cref="Start"/>, in the order of <see cref="TryAdd"/>.</summary>
+    public (Sequence Sequence, int Row) Taken(int index) => (_steps[_gathering].Of(index), _orders[index].Row);
+
+    /// <summary>Forgets the rows taken since the last <see cref="Start"/>: they are sampled elsewhere, or not at all.</summary>
+    public void Forget() => (_count, _changeCount) = (0, 0);
+
     /// <summary>Chooses for all rows taken, which then wait for <see cref="Finish"/>; two steps at most.</summary>
+    /// <remarks>A device that refuses has chosen nothing and changed nothing; the rows are still taken.</remarks>
     /// <param name="logits">f32 [rows, vocabulary]; the rows taken are changed.</param>
     /// <param name="next">i32 [1, rows]: the ids, where <see cref="TryAdd"/> said.</param>
     public void Start(Tensor logits, Tensor next)
@@ -66,9 +73,10 @@ internal sealed class DeviceSampler(IBackend backend)
         backend.Upload(MemoryMarshal.AsBytes(_orders.AsSpan(0, _count)), orders);
         if (_changeCount > 0)
             backend.Upload(MemoryMarshal.AsBytes(_changes.AsSpan(0, _changeCount)), changes);
+        _steps[_gathering].Reserve(backend, _count);
         backend.Choose(logits, orders, changes, tokens, next);
-        _steps[_gathering].Start(backend, tokens, _count);
-        (_count, _changeCount) = (0, 0);
+        _steps[_gathering].Start(tokens, _count);
+        Forget();
         _gathering = 1 - _gathering;
         _underway++;
     }
@@ -133,10 +141,18 @@ internal sealed class DeviceSampler(IBackend backend)
             _sequences[row] = sequence;
         }
 
-        public void Start(IBackend backend, Tensor tokens, int count)
+        public Sequence Of(int row) => _sequences[row];
+
+        public void Reserve(IBackend backend, int count)
         {
-            if (_room < count)
-                _tokens = backend.AllocateReadback((_room = _sequences.Length) * sizeof(int));
+            if (_room >= count)
+                return;
+            _tokens = backend.AllocateReadback(_sequences.Length * sizeof(int));
+            _room = _sequences.Length;
+        }
+
+        public void Start(Tensor tokens, int count)
+        {
             _count = count;
             _tokens!.Start(tokens);
         }

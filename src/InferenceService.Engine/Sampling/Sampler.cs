@@ -51,9 +51,11 @@ internal sealed class Sampler
     /// <param name="batch">Packed.</param>
     /// <param name="logits">f32 [rows, vocabulary].</param>
     /// <param name="nextIds">i32 [1, rows]: gets the ids of those who go on, in the order of the batch, where all are left to the device.</param>
+    /// <param name="ahead">The tokens before are not known yet: only the device can sample, and a refusal is thrown.</param>
     /// <returns>Rows left to the device.</returns>
-    public int Begin(Batch batch, Tensor logits, Tensor nextIds)
+    public int Begin(Batch batch, Tensor logits, Tensor nextIds, bool ahead = false)
     {
+        _device?.Forget(); // of a step that was taken back
         int next = 0;
         foreach (ref readonly BatchItem item in batch.Items)
         {
@@ -73,7 +75,7 @@ internal sealed class Sampler
                 else if (sequence.Remaining == 0)
                     sequence.Finish = FinishReason.Length; // MaxTokens = 0: only the prompt was wanted
             }
-            catch (Exception failure) when (failure is ArithmeticException or ArgumentException or IndexOutOfRangeException)
+            catch (Exception failure) when (failure is ArithmeticException or ArgumentException or IndexOutOfRangeException or OutOfMemoryException)
             {
                 sequence.Fail($"sampling failed: {failure.Message}");
             }
@@ -81,9 +83,30 @@ internal sealed class Sampler
 
         // Last, because it changes the rows that it chooses from.
         int left = _device?.Count ?? 0;
-        if (left > 0)
+        if (left == 0)
+            return 0;
+        try
+        {
             _device!.Start(logits, nextIds);
-        return left;
+            return left;
+        }
+        catch (Exception cause) when (!ahead && DeviceException.Refuses(cause))
+        {
+            TakeOnHost(logits);
+            return 0;
+        }
+    }
+
+    /// <summary>The device refuses to sample: the host does, from the same rows and with the same outcome.</summary>
+    private void TakeOnHost(Tensor logits)
+    {
+        for (int i = 0; i < _device!.Count; i++)
+        {
+            (Sequence sequence, int row) = _device.Taken(i);
+            Take(sequence, Choose(sequence, Row(logits, row)));
+        }
+
+        _device.Forget();
     }
 
     /// <summary>Waits for the rows that the oldest <see cref="Begin"/> left to the device. Whoever ended meanwhile gets none.</summary>

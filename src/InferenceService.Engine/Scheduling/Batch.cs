@@ -48,12 +48,10 @@ internal sealed class Batch(int maxSequences)
     public void AddRider(Sequence rider, bool samples) => _items[_count++] = new BatchItem { Sequence = rider, Samples = samples };
 
     /// <summary>Counts the tokens that will be sampled against those who asked for them.</summary>
-    public void ChargeTokens()
-    {
-        foreach (ref readonly BatchItem item in Items)
-            if (item.Samples)
-                item.Sequence.Generation.Client.Charge(ClientShare.OutputCost);
-    }
+    public void ChargeTokens() => Charge(ClientShare.OutputCost);
+
+    /// <summary>Takes back what <see cref="ChargeTokens"/> counted: they will not be sampled.</summary>
+    public void RefundTokens() => Charge(-ClientShare.OutputCost);
 
     /// <summary>Tokens of a sequence in this step; 0 = none.</summary>
     public int TokensOf(Sequence sequence)
@@ -62,6 +60,13 @@ internal sealed class Batch(int maxSequences)
             if (item.Sequence == sequence)
                 return item.Count;
         return 0;
+    }
+
+    private void Charge(int cost)
+    {
+        foreach (ref readonly BatchItem item in Items)
+            if (item.Samples)
+                item.Sequence.Generation.Client.Charge(cost);
     }
 
     /// <summary>Takes a sequence out again.</summary>

@@ -70,7 +70,13 @@ internal sealed class Residency(KvCache cache, KvSwap swap, SumStore sums, Promp
                 return;
         }
 
-        Drop(held);
+        Restart(sequence);
+    }
+
+    /// <summary>As <see cref="Leave"/>, but nothing of what it holds is kept: it computes all of its tokens again.</summary>
+    public void Restart(Sequence sequence)
+    {
+        Drop(sequence.Cache!);
         (sequence.Computed, sequence.DroppedSlots, sequence.PreviousSelector, sequence.Selector) = (0, 0, sequence.Selector, null);
     }
 

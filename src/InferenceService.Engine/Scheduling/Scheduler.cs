@@ -1,3 +1,4 @@
+// Above 400 lines: one decision, whose rules share the batch and its order; what could be asked apart is (Headroom, Residency, StepAhead).
 using InferenceService.Engine.Cache;
 using InferenceService.Engine.Cache.Policies;
 
@@ -37,6 +38,7 @@ internal sealed class Scheduler
         (_options, _maxLogitRows, _time) = (options, maxLogitRows, time);
         (_batch, _other) = (new Batch(options.MaxNumSeqs), new Batch(options.MaxNumSeqs));
         Roster = new Roster(options.MaxNumSeqs);
+        Limit = Largest = new StepLimit(options.MaxNumSeqs, options.MaxBatchTokens);
         _headroom = new Headroom(cache, packer, Roster);
         _ahead = new StepAhead(cache, Roster, _headroom);
         _leave = _headroom.LeftByNewcomers;
@@ -45,6 +47,15 @@ internal sealed class Scheduler
 
     /// <summary>Who waits and who runs.</summary>
     public Roster Roster { get; }
+
+    /// <summary>The step chosen last.</summary>
+    public Batch Batch => _batch;
+
+    /// <summary>What the options allow a step.</summary>
+    public StepLimit Largest { get; }
+
+    /// <summary>Most of a step: less than <see cref="Largest"/> while the device refuses that. Those left out stay where they are.</summary>
+    public StepLimit Limit { get; set; }
 
     /// <summary>Sequences put back to waiting, since start.</summary>
     public long Preemptions { get; private set; }
@@ -87,6 +98,13 @@ internal sealed class Scheduler
 
         (_batch, _other) = (_other, _batch);
         return null;
+    }
+
+    /// <summary>Nobody runs in this step.</summary>
+    public Batch Rest()
+    {
+        _batch.Clear();
+        return _batch;
     }
 
     private void TurnBatch()
@@ -136,7 +154,7 @@ internal sealed class Scheduler
 
     private void Continue(Sequence sequence)
     {
-        if (sequence.State != SequenceState.Running || sequence.ScheduledStep == _step)
+        if (sequence.State != SequenceState.Running || sequence.ScheduledStep == _step || _batch.Items.Length >= Limit.Sequences)
             return;
         int count = ChunkOf(sequence, out int logitRows, out bool completes);
         if (count == 0 || (completes && IsPaused(sequence)))
@@ -185,12 +203,12 @@ internal sealed class Scheduler
     private int FixedChunkOf(Sequence sequence)
     {
         int count = _chunks.Next(sequence);
-        return _chunks.CostOf(count) <= _options.MaxBatchTokens - _batch.Cost || (count > 1 && _batch.Chunks == 0) ? count : 0;
+        return _chunks.CostOf(count) <= Limit.Tokens - _batch.Cost || (count > 1 && _batch.Chunks == 0) ? count : 0;
     }
 
     private int FreeChunkOf(Sequence sequence)
     {
-        int count = Math.Min(sequence.Remaining, _options.MaxBatchTokens - _batch.Cost);
+        int count = Math.Min(sequence.Remaining, Limit.Tokens - _batch.Cost);
         if (sequence.Remaining > 1 && _options.MaxChunkTokens is int most)
             count = Math.Min(count, most);
         // A selector looks at the cache when the prompt ends and after every token that follows, also when they are replayed. Under a
@@ -236,7 +254,7 @@ internal sealed class Scheduler
         if (Roster.IsFull && Roster.Waiting.Count > 0)
             ParkPaused();
         int skip = 0;
-        while (!Roster.IsFull && _batch.Cost < _options.MaxBatchTokens && Roster.Waiting.Next(skip) is Sequence sequence)
+        while (!Roster.IsFull && _batch.Cost < Limit.Tokens && _batch.Items.Length < Limit.Sequences && Roster.Waiting.Next(skip) is Sequence sequence)
         {
             if (IsHeld(sequence) || IsPaused(sequence))
             {
@@ -291,7 +309,8 @@ internal sealed class Scheduler
         return false;
     }
 
-    private void Refuse(Sequence sequence, string error)
+    /// <summary>Ends a sequence with an error that its caller will see.</summary>
+    public void Refuse(Sequence sequence, string error)
     {
         sequence.Fail(error);
         End(sequence);
