@@ -1,3 +1,4 @@
+using InferenceService.Engine.Faults;
 using InferenceService.Server.Api;
 using InferenceService.Server.Api.ChatCompletions;
 using InferenceService.Server.Api.Completions;
@@ -39,20 +40,20 @@ internal static class Program
     }
 
     /// <summary>The whole server, not yet listening. Tests start the same one.</summary>
-    internal static WebApplication Build(ConfigurationReading reading, ProcessEnvironment environment, StartupConsole console, TimeProvider? time = null)
+    internal static WebApplication Build(ConfigurationReading reading, ProcessEnvironment environment, StartupConsole console, TimeProvider? time = null, IFaultInjection? faults = null)
     {
         ServerConfiguration options = reading.Options;
         ApiKeys keys = ApiKeys.From(options.Auth);
         ListenAddresses addresses = ListenAddresses.From(options.Server, environment.InContainer);
         WebApplicationBuilder builder = HostSetup.NewBuilder(reading, environment);
         builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration().ConfigureKestrel(kestrel => addresses.Apply(kestrel, options.Limits));
-        builder.Services.AddRoutingCore().AddCors().AddSingleton(time ?? TimeProvider.System);
+        builder.Services.AddRoutingCore().AddCors().AddSingleton(time ?? TimeProvider.System).AddSingleton(faults ?? NoFaults.Instance);
         HostSetup.AddOptions(builder.Services, options);
         builder.Services.AddSingleton(environment).AddSingleton(console).AddSingleton(keys).AddSingleton(addresses).AddSingleton<PrefixIsolation>();
         builder.Services.AddSingleton<ServerLifecycle>().AddSingleton<IHostLifetime, DrainingLifetime>();
         TelemetryServices.AddTo(builder, options.Telemetry, environment);
         builder.Services.AddSingleton<ModelCatalog>().AddSingleton<IModelCatalog>(services => services.GetRequiredService<ModelCatalog>());
-        builder.Services.AddSingleton<HealthState>().AddSingleton<ServerRun>();
+        builder.Services.AddSingleton<HealthState>().AddSingleton<ServerRun>().AddHostedService<EngineWatch>();
         builder.Services.AddInferenceApi();
         AdminServices.AddTo(builder, reading, keys);
         OpenApiPages.AddServices(builder.Services);

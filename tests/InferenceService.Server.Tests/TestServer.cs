@@ -1,4 +1,5 @@
 using System.Net.Http.Headers;
+using InferenceService.Engine.Faults;
 using InferenceService.Server.Configuration;
 using InferenceService.Server.Hosting;
 using InferenceService.Server.Hosting.Admin;
@@ -41,7 +42,10 @@ public sealed class TestServer : IAsyncDisposable
     public static Task<TestServer> StartWithoutModelAsync(params string[] flags) => StartAsync(load: false, TimeProvider.System, flags);
 
     /// <summary>Starts with a clock of the test's own.</summary>
-    public static async Task<TestServer> StartAsync(bool load, TimeProvider time, params string[] flags)
+    public static Task<TestServer> StartAsync(bool load, TimeProvider time, params string[] flags) => StartAsync(load, time, faults: null, flags);
+
+    /// <summary>Starts with faults on purpose too.</summary>
+    public static async Task<TestServer> StartAsync(bool load, TimeProvider time, IFaultInjection? faults, params string[] flags)
     {
         string[] model = flags.Contains("--model") ? [] : ["--model", TinyModel.Folder];
         // Tests run side by side; one that wants the admin routes lets the system choose their port.
@@ -56,7 +60,7 @@ public sealed class TestServer : IAsyncDisposable
         Assert.Empty(reading.Problems);
         var output = new StringWriter();
         var error = new StringWriter();
-        WebApplication app = Program.Build(reading, environment, new StartupConsole(output, error, interactive: false), time);
+        WebApplication app = Program.Build(reading, environment, new StartupConsole(output, error, interactive: false), time, faults);
         try
         {
             await app.StartAsync();

@@ -76,6 +76,10 @@ internal sealed record EngineSection
     /// <summary>A busy engine thread that has not finished a step for so long is reported as not alive. Range 1 s–1 h, default 120 s.</summary>
     [Seconds(1, 3600)]
     public TimeSpan Watchdog { get; init; } = TimeSpan.FromSeconds(120);
+
+    /// <summary>A device that refuses even the smallest steps is left alone for so long before it is tried again. Range 0.5–60 s, default 5 s.</summary>
+    [Seconds(0.5, 60)]
+    public TimeSpan CircuitBreak { get; init; } = TimeSpan.FromSeconds(5);
 }
 
 /// <summary>Section <c>Cpu</c>.</summary>

@@ -54,6 +54,14 @@ internal static class Admission
     public static ApiError EngineDead { get; } =
         new(503, "server_error", "engine_dead", "The engine has stopped after a fault.") { ShouldRetry = false };
 
+    /// <summary>The device refuses every step for want of memory or resources; when it will be tried again is when to come back.</summary>
+    public static ApiError EngineRecovering(InferenceEngine engine) => new(
+        503, "unavailable_error", "engine_recovering", "The device has no memory for any step at the moment; try again later.")
+    {
+        RetryAfterSeconds = (int)Math.Clamp(Math.Ceiling((engine.OpenFor ?? TimeSpan.Zero).TotalSeconds), 1, 60),
+        ShouldRetry = true,
+    };
+
     /// <summary>The request failed inside the engine.</summary>
     public static ApiError Failed { get; } =
         new(500, "server_error", "internal_error", "The request failed while it was being generated.") { ShouldRetry = false };
@@ -77,6 +85,7 @@ internal static class Admission
             param),
         Refusal.ContextTooLong => PromptBuilder.ContextExceeded(engine.Options.MaxModelLength, order.PromptTokens.Length, order.MaxTokens, param),
         Refusal.PolicyNotAllowed => new ApiError(400, "invalid_request_error", "kv_policy_incompatible", "kv_policy does not accept the layout or block format this model was loaded with.", "kv_policy"),
+        Refusal.DeviceRefuses => EngineRecovering(engine),
         Refusal.ShuttingDown => Hosting.ServerLifecycle.ShuttingDown,
         _ => EngineDead,
     };

@@ -1,6 +1,7 @@
 using InferenceService.Compute;
 using InferenceService.Cuda;
 using InferenceService.Engine;
+using InferenceService.Engine.Faults;
 using InferenceService.Engine.Sampling;
 using InferenceService.Models;
 using InferenceService.Models.Checkpoints;
@@ -30,7 +31,7 @@ internal sealed class LoadedModel : IAsyncDisposable
     /// <exception cref="CheckpointException">A weight cannot be used.</exception>
     /// <exception cref="CudaException">The GPU, or a library it needs, cannot be used.</exception>
     public static async Task<LoadedModel> LoadAsync(
-        ModelPlan plan, ServerConfiguration configuration, ModelDevice device, IProgress<LoadProgress> progress, TimeProvider time, CancellationToken cancellationToken)
+        ModelPlan plan, ServerConfiguration configuration, ModelDevice device, IProgress<LoadProgress> progress, TimeProvider time, IFaultInjection faults, CancellationToken cancellationToken)
     {
         IBackend? backend = null;
         var warnings = new List<string>();
@@ -42,7 +43,7 @@ internal sealed class LoadedModel : IAsyncDisposable
             // The served length, not the checkpoint's, decides between long and short rotary factors.
             ModelConfig config = plan.Checkpoint.Config with { MaxPositions = plan.Memory.MaxModelLength };
             DecoderModel decoder = DecoderModel.Load(config, plan.Checkpoint, backend, plan.Layout, plan.Limits, reports, plan.WeightFormat, plan.NewPackedCache(warnings.Add));
-            engine = NewEngine(decoder, plan, configuration, time);
+            engine = NewEngine(decoder, plan, configuration, time, faults);
             await WarmUpAsync(engine, cancellationToken);
             if (device.Recheck(backend) is { } shortage)
                 warnings.Add(shortage);
@@ -82,11 +83,11 @@ internal sealed class LoadedModel : IAsyncDisposable
     }
 
     // The plan found room for it, and the system may refuse all the same: a limit of the process, or others that were faster.
-    private static InferenceEngine NewEngine(DecoderModel decoder, ModelPlan plan, ServerConfiguration configuration, TimeProvider time)
+    private static InferenceEngine NewEngine(DecoderModel decoder, ModelPlan plan, ServerConfiguration configuration, TimeProvider time, IFaultInjection faults)
     {
         try
         {
-            return new InferenceEngine(decoder, plan.Policy, plan.EngineOptions(configuration.Engine, configuration.Admission), time);
+            return new InferenceEngine(decoder, plan.Policy, plan.EngineOptions(configuration.Engine, configuration.Admission) with { Faults = faults }, time);
         }
         catch (Exception refusal) when (refusal is InsufficientMemoryException or CudaException { Fault: CudaFault.Capacity })
         {

@@ -1,4 +1,5 @@
 using InferenceService.Engine;
+using InferenceService.Engine.Faults;
 using InferenceService.Models;
 using InferenceService.Server.Configuration;
 using InferenceService.Server.Hosting.Devices;
@@ -10,7 +11,7 @@ namespace InferenceService.Server.Hosting;
 /// <summary>Loads the configured models, finds them by name, disposes them.</summary>
 internal sealed class ModelCatalog(
     ServerConfiguration configuration, ProcessEnvironment environment, StartupConsole console, ServerLifecycle lifecycle, InferenceMetrics metrics, TimeProvider time,
-    ILogger<ModelCatalog> logger) : IModelCatalog, IAsyncDisposable
+    ILogger<ModelCatalog> logger, IFaultInjection? faults = null) : IModelCatalog, IAsyncDisposable
 {
     private readonly List<LoadedModel> _loaded = [];
     private readonly TaskCompletionSource<string> _lost = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -86,7 +87,7 @@ internal sealed class ModelCatalog(
             {
                 PlanReport.Print(console, plans[i], opened, device);
                 console.BeginProgress();
-                LoadedModel loaded = await LoadedModel.LoadAsync(plans[i], opened, device, console, time, cancellationToken);
+                LoadedModel loaded = await LoadedModel.LoadAsync(plans[i], opened, device, console, time, faults ?? NoFaults.Instance, cancellationToken);
                 _loaded.Add(loaded);
                 PlanReport.PrintLoss(console, loaded.Weights);
                 foreach (string warning in loaded.Warnings)

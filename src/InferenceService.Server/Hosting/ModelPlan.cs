@@ -196,6 +196,7 @@ internal sealed class ModelPlan : IDisposable
         Scheduling = engine.SchedulingPolicy == "priority" ? SchedulingPolicy.Priority : SchedulingPolicy.Fcfs,
         MaxQueuedRequests = admission.MaxQueuedRequests,
         MaxQueuedTokens = admission.MaxQueuedTokens,
+        CircuitBreak = engine.CircuitBreak,
         Seed = engine.Seed,
     };
 

@@ -15,6 +15,7 @@ internal enum RejectionReason
     ModelLoading,
     ShuttingDown,
     EngineDead,
+    EngineRecovering,
 }
 
 /// <summary>Where a request was when its client went away.</summary>
@@ -31,7 +32,7 @@ internal sealed class InferenceMetrics(TimeProvider time)
     /// <summary>Label values of <see cref="RejectionReason"/>, in its order.</summary>
     public static readonly string[] RejectionNames =
     [
-        "invalid_request", "context_length", "kv_budget", "queue_full", "queue_timeout", "rate_limit", "model_loading", "shutting_down", "engine_dead",
+        "invalid_request", "context_length", "kv_budget", "queue_full", "queue_timeout", "rate_limit", "model_loading", "shutting_down", "engine_dead", "engine_recovering",
     ];
 
     /// <summary>Label values of <see cref="DisconnectPhase"/>, in its order.</summary>

@@ -131,6 +131,10 @@ internal sealed class MetricsPage(InferenceMetrics metrics, HttpMetrics http, Te
         Distribution(text, Prefix, "engine_step_seconds", "Time of the engine's steps.", models, static m => m.Model.Engine.StepSeconds);
         Distribution(text, Prefix, "engine_step_host_seconds", "Of this, outside model and sampler: scheduling, packing, compressing, retiring.",
             models, static m => m.Model.Engine.StepHostSeconds);
+        Counter(text, Prefix, "step_retries_total", "Steps that the device refused, and that were taken again, smaller.",
+            models, static m => m.Metrics.Model.Engine.RefusedSteps);
+        Gauge(text, Prefix, "engine_circuit_open", "1 while the device refuses every step and is left alone, else 0.",
+            models, static m => m.Metrics.Model.Engine.OpenFor is null ? 0 : 1);
         Total(text, "engine_restarts_total", "Engines replaced by a new one while the process went on.", metrics.EngineRestarts);
 
         text.Family(Prefix, "requests_rejected_total", "counter", "Requests turned away, by reason.");

@@ -1,17 +1,17 @@
 using InferenceService.Engine;
 using InferenceService.Server.Configuration;
+using InferenceService.Server.Generation;
 using InferenceService.Server.Hosting;
 
 namespace InferenceService.Server.Api.Health;
 
 /// <summary>Answers the three questions probes ask. Load and queue length never matter.</summary>
-internal sealed partial class HealthState(
-    IModelCatalog catalog, ServerLifecycle lifecycle, EngineSection engine, TimeProvider time, ILogger<HealthState> logger)
+internal sealed class HealthState(IModelCatalog catalog, ServerLifecycle lifecycle, EngineSection engine, TimeProvider time)
 {
     private static readonly ApiError Dead = new(503, "server_error", "engine_dead", "The engine has ended with a fault.") { ShouldRetry = false };
     private static readonly ApiError Stuck = new(503, "server_error", "engine_stuck", "The engine has not finished a step for too long.") { ShouldRetry = false };
 
-    private int _deathLogged;
+    private readonly TimeSpan _watchdog = engine.Watchdog;
 
     /// <summary>Can it answer requests at all? Null = yes.</summary>
     public ApiError? Health => lifecycle.Phase == ServerPhase.Loading ? lifecycle.Refusal : EngineDead;
@@ -23,44 +23,24 @@ internal sealed partial class HealthState(
     public ApiError? Readiness => EngineDead ?? lifecycle.Phase switch
     {
         ServerPhase.Loading => lifecycle.Refusal,
-        ServerPhase.Ready => lifecycle.IsDrained ? ServerLifecycle.OutOfService : null,
+        ServerPhase.Ready => lifecycle.IsDrained ? ServerLifecycle.OutOfService : EngineRecovering,
         _ => ServerLifecycle.ShuttingDown,
     };
 
-    private ApiError? EngineDead
+    private ApiError? EngineDead => Find(static (engine, _) => engine.State == EngineState.Dead) is null ? null : Dead;
+
+    private ApiError? EngineStuck => Find((engine, time) => EngineWatch.IsStuck(engine, _watchdog, time)) is null ? null : Stuck;
+
+    private ApiError? EngineRecovering => Find(static (engine, _) => engine.OpenFor is not null) is { } engine ? Admission.EngineRecovering(engine) : null;
+
+    private InferenceEngine? Find(Func<InferenceEngine, TimeProvider, bool> matches)
     {
-        get
+        foreach (ServedModel model in catalog.Models)
         {
-            foreach (ServedModel model in catalog.Models)
-            {
-                if (model.Engine.State != EngineState.Dead)
-                    continue;
-                if (Interlocked.Exchange(ref _deathLogged, 1) == 0)
-                    LogDead(logger, model.Engine.Fault, model.Names[0]);
-                return Dead;
-            }
-
-            return null;
+            if (matches(model.Engine, time))
+                return model.Engine;
         }
+
+        return null;
     }
-
-    // An idle engine waits for work as long as it likes; a busy one must come round.
-    private ApiError? EngineStuck
-    {
-        get
-        {
-            foreach (ServedModel model in catalog.Models)
-            {
-                EngineStatistics statistics = model.Engine.Statistics;
-                bool busy = statistics.Running + statistics.Waiting > 0 && statistics.LastStepTimestamp != 0;
-                if (busy && time.GetElapsedTime(statistics.LastStepTimestamp) > engine.Watchdog)
-                    return Stuck;
-            }
-
-            return null;
-        }
-    }
-
-    [LoggerMessage(Level = LogLevel.Critical, Message = "The engine of {Model} has ended with a fault; the process should be restarted")]
-    private static partial void LogDead(ILogger logger, Exception? fault, string model);
 }

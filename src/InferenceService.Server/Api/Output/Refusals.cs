@@ -21,6 +21,7 @@ internal sealed class Refusals(InferenceMetrics metrics)
         "model_loading" => RejectionReason.ModelLoading,
         "shutting_down" => RejectionReason.ShuttingDown,
         "engine_dead" => RejectionReason.EngineDead,
+        "engine_recovering" => RejectionReason.EngineRecovering,
         _ => RejectionReason.InvalidRequest,
     };
 }

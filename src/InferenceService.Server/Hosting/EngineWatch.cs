@@ -1,0 +1,131 @@
+using InferenceService.Engine;
+using InferenceService.Server.Configuration;
+
+namespace InferenceService.Server.Hosting;
+
+/// <summary>Looks at the engines once a second and tells the log, once each, what an operator should know: stuck, refused, left alone, dead.</summary>
+internal sealed partial class EngineWatch(IModelCatalog catalog, EngineSection options, TimeProvider time, ILogger<EngineWatch> logger) : IHostedService, IDisposable
+{
+    private static readonly TimeSpan Period = TimeSpan.FromSeconds(1);
+
+    private readonly Dictionary<InferenceEngine, Seen> _seen = [];
+    private readonly Lock _looking = new();
+    private ITimer? _timer;
+
+    /// <summary>A busy engine has not come round for longer than <paramref name="watchdog"/>. An idle one waits for work as long as it likes.</summary>
+    public static bool IsStuck(InferenceEngine engine, TimeSpan watchdog, TimeProvider time)
+    {
+        if (engine.RunningStep is { } step)
+            return step.Age > watchdog;
+        EngineStatistics statistics = engine.Statistics;
+        bool busy = statistics.Running + statistics.Waiting > 0 && statistics.LastStepTimestamp != 0;
+        return busy && time.GetElapsedTime(statistics.LastStepTimestamp) > watchdog;
+    }
+
+    /// <inheritdoc/>
+    public Task StartAsync(CancellationToken cancellationToken)
+    {
+        _timer = time.CreateTimer(_ => Look(), null, Period, Period);
+        return Task.CompletedTask;
+    }
+
+    /// <inheritdoc/>
+    public Task StopAsync(CancellationToken cancellationToken)
+    {
+        Dispose();
+        return Task.CompletedTask;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _timer?.Dispose();
+
+    private void Look()
+    {
+        if (!_looking.TryEnter())
+            return; // a log that blocks must not gather threads
+        try
+        {
+            foreach (ServedModel model in catalog.Models)
+            {
+                if (!_seen.TryGetValue(model.Engine, out Seen? seen))
+                    _seen.Add(model.Engine, seen = new Seen());
+                Look(model.Names[0], model.Engine, seen);
+            }
+        }
+        finally
+        {
+            _looking.Exit();
+        }
+    }
+
+    private void Look(string name, InferenceEngine engine, Seen seen)
+    {
+        if (engine.State == EngineState.Dead)
+        {
+            if (!seen.IsDead)
+                LogDead(logger, engine.Fault, name);
+            seen.IsDead = true;
+            return;
+        }
+
+        NoteSteps(name, engine, seen);
+        long refused = engine.RefusedSteps;
+        if (refused > seen.RefusedSteps)
+            LogRefused(logger, name, refused - seen.RefusedSteps, engine.DeviceRefusal);
+        seen.RefusedSteps = refused;
+        bool open = engine.OpenFor is not null;
+        if (open && !seen.IsOpen)
+            LogOpen(logger, name, engine.DeviceRefusal);
+        else if (!open && seen.IsOpen)
+            LogClosed(logger, name);
+        seen.IsOpen = open;
+    }
+
+    private void NoteSteps(string name, InferenceEngine engine, Seen seen)
+    {
+        if (!IsStuck(engine, options.Watchdog, time))
+        {
+            if (seen.StuckSince is long since)
+                LogMoved(logger, name, time.GetElapsedTime(since).TotalSeconds);
+            seen.StuckSince = null;
+            return;
+        }
+
+        if (seen.StuckSince is not null)
+            return;
+        RunningStep step = engine.RunningStep ?? new RunningStep(time.GetElapsedTime(engine.Statistics.LastStepTimestamp), 0, 0);
+        seen.StuckSince = time.GetTimestamp() - (long)(step.Age.TotalSeconds * time.TimestampFrequency);
+        LogStuck(logger, name, step.Age.TotalSeconds, step.Sequences, step.Tokens, engine.Statistics.Waiting);
+    }
+
+    [LoggerMessage(Level = LogLevel.Critical, Message = "The engine of {Model} has ended with a fault; the process should be restarted")]
+    private static partial void LogDead(ILogger logger, Exception? fault, string model);
+
+    [LoggerMessage(Level = LogLevel.Error,
+        Message = "The engine of {Model} has been in one step for {Seconds:0.0} s, with {Sequences} sequences and {Tokens} tokens; {Waiting} sequences wait")]
+    private static partial void LogStuck(ILogger logger, string model, double seconds, int sequences, int tokens, int waiting);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "The engine of {Model} goes on: that step took {Seconds:0.0} s")]
+    private static partial void LogMoved(ILogger logger, string model, double seconds);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "The device of {Model} refused {Steps} steps, which are taken again, smaller: {Refusal}")]
+    private static partial void LogRefused(ILogger logger, string model, long steps, string? refusal);
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "The device of {Model} refuses every step; requests wait and new ones are turned away until it takes one: {Refusal}")]
+    private static partial void LogOpen(ILogger logger, string model, string? refusal);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "The device of {Model} takes steps again")]
+    private static partial void LogClosed(ILogger logger, string model);
+
+    // What the log was told of one engine.
+    private sealed class Seen
+    {
+        public bool IsDead { get; set; }
+
+        public bool IsOpen { get; set; }
+
+        public long RefusedSteps { get; set; }
+
+        public long? StuckSince { get; set; }
+    }
+}
