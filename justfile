@@ -28,6 +28,10 @@ config-reference:
     WRITE_CONFIGURATION_REFERENCE=1 dotnet test tests/InferenceService.Server.Tests --filter FullyQualifiedName~ConfigurationReference
     git diff --stat docs/configuration-reference.md
 
+# Write the bill of materials (CycloneDX) again after a package changed; packages must be restored.
+sbom:
+    python3 tools/sbom/make_sbom.py
+
 # Render and check the manifests, the board and the alerts (build the server first).
 manifests:
     npm ci --prefix tests/deploy --no-audit --no-fund --loglevel error

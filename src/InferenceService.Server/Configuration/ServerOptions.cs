@@ -37,6 +37,10 @@ public sealed record LimitOptions
     [Range(1024L, 1L << 30)]
     public long MaxRequestBytes { get; init; } = 32L << 20;
 
+    /// <summary>Most open connections; further ones are closed at once. Range 1–1,000,000, default 10,000.</summary>
+    [Range(1, 1_000_000)]
+    public int MaxConnections { get; init; } = 10_000;
+
     /// <summary>Unknown request fields are a 400 instead of being ignored. Default false.</summary>
     public bool StrictRequests { get; init; }
 

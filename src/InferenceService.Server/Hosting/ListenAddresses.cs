@@ -70,6 +70,7 @@ internal sealed class ListenAddresses
     {
         kestrel.AddServerHeader = false;
         kestrel.Limits.MaxRequestBodySize = limits.MaxRequestBytes;
+        kestrel.Limits.MaxConcurrentConnections = limits.MaxConnections;
         kestrel.Limits.MaxRequestHeaderCount = MaxHeaders;
         kestrel.Limits.MaxRequestHeadersTotalSize = MaxHeaderBytes;
         foreach ((string host, int port, bool tls, HttpProtocols protocols) in _endpoints)
