@@ -1,4 +1,3 @@
-// Above 400 lines: one thread's table of contents, and what holds its entries together; the entries themselves are elsewhere.
 using InferenceService.Compute;
 using InferenceService.Engine.Cache;
 using InferenceService.Engine.Execution;
@@ -23,7 +22,7 @@ internal sealed class EngineLoop
     private readonly Scheduler _scheduler;
     private readonly ModelRunner _runner;
     private readonly Sampler _sampler;
-    private readonly KvCompressor _compressor;
+    private readonly PolicyStep _policies;
     private readonly KvPacker _packer;
     private readonly Outbox _outbox;
     private readonly EngineChecks _checks;
@@ -38,11 +37,6 @@ internal sealed class EngineLoop
     private Batch? _underway;       // called, and its tokens not read
     private bool _compressed;       // its policies were asked
     private int _onDevice;          // rows of the last step that the device samples
-    private long _since;            // begin of the step, or the end of the one before it
-    private long _computedSince;
-    private long _steps;
-    private long _busyTicks;
-    private long _samplerTicks;
     private long _heldAt;
     private bool _heldNothing;
 
@@ -60,10 +54,12 @@ internal sealed class EngineLoop
         Swap = new KvSwap(model.Backend, Cache, sums, options.SwapBytes);
         Meter = new KvMeter(Cache, model.Config);
         _residency = new Residency(Cache, Swap, sums, chunks, model.Config, options.TokenClasses);
-        _compressor = new KvCompressor(Cache, sums);
+        var compressor = new KvCompressor(Cache, sums);
         _packer = new KvPacker(Cache);
-        _scheduler = new Scheduler(Cache, _residency, _packer, chunks, _compressor, Meter, options, model.Limits.MaxLogitRows, time);
-        _runner = new ModelRunner(model, Cache, sums, chunks, options, time);
+        _policies = new PolicyStep(compressor, _packer, Meter);
+        Clock = new StepClock(time);
+        _scheduler = new Scheduler(Cache, _residency, _packer, chunks, compressor, Meter, options, model.Limits.MaxLogitRows, time);
+        _runner = new ModelRunner(model, Cache, sums, chunks, options, Clock);
         _overlaps = options.AsyncScheduling;
         _sampler = new Sampler(model.Config, model.Backend);
         _outbox = new Outbox(time);
@@ -103,23 +99,14 @@ internal sealed class EngineLoop
     /// <summary>Last published counters.</summary>
     public StatisticsBoard Statistics { get; } = new();
 
-    /// <summary>Tokens of each step.</summary>
-    public Histogram StepTokens { get; } = new([1, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384]);
-
-    /// <summary>Seconds of each step.</summary>
-    public Histogram StepSeconds { get; } = new([.0005, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10]);
-
-    /// <summary>Seconds of each step outside model and sampler.</summary>
-    public Histogram StepHostSeconds { get; } = new([.00001, .00002, .00005, .0001, .0002, .0005, .001, .002, .005, .01, .02, .05, .1, .5]);
+    /// <summary>How long steps take. Its histograms are for any thread.</summary>
+    public StepClock Clock { get; }
 
     /// <summary>State of the engine thread.</summary>
     public EngineState State => (EngineState)Volatile.Read(ref _state);
 
     /// <summary>What ended the thread; null unless <see cref="EngineState.Dead"/>.</summary>
     public Exception? Fault { get; private set; }
-
-    /// <summary>Tokens of the last step, for checks.</summary>
-    public int LastStepTokens { get; private set; }
 
     /// <summary>Nobody runs or waits, for checks.</summary>
     public bool IsIdle => _scheduler.Roster.IsIdle;
@@ -143,8 +130,8 @@ internal sealed class EngineLoop
     {
         Ages.Now = _time.GetTimestamp();
         if (_underway is null)
-            (_since, _computedSince) = (Ages.Now, ComputingTicks);
-        long steps = _steps;
+            Clock.Begin(Ages.Now);
+        long steps = Clock.Steps;
         _watch.Begin(Ages.Now);
         AdmitArrivals();                // inbox: new requests and cancellations
         Batch batch = Follow() ?? Begin();
@@ -157,7 +144,7 @@ internal sealed class EngineLoop
         if (ChecksEveryStep)
             AssertConsistent();
         _watch.End();
-        return _steps > steps;
+        return Clock.Steps > steps;
     }
 
     /// <summary>The step behind the one underway, called before the tokens of that are known. Null: it had to end first, or there was none.</summary>
@@ -197,7 +184,7 @@ internal sealed class EngineLoop
         if (batch.IsEmpty)
             return batch;
         Commit(batch);
-        PackShared(batch);                      // packed once for all choices
+        _policies.PackShared(batch);            // packed once for all choices
         _scheduler.Share(batch);                // further choices of a computed prompt
         Sample(batch);                          // one token for every sequence whose tokens are all computed
         _underway = batch;
@@ -241,8 +228,6 @@ internal sealed class EngineLoop
 
         _ended.TrySetResult();
     }
-
-    private long ComputingTicks => _runner.ModelTicks + _samplerTicks;
 
     /// <summary>Puts every running sequence back to waiting, for checks.</summary>
     public void PreemptAll()
@@ -305,15 +290,15 @@ internal sealed class EngineLoop
             return;
         sequence.Finish = FinishReason.Cancelled;
         _underway?.Remove(sequence);
-        _scheduler.End(sequence);
+        _scheduler.Endings.End(sequence);
         _outbox.PublishEnd(sequence);
     }
 
     private void EndFailed()
     {
-        foreach (Sequence sequence in _scheduler.Failed)
+        foreach (Sequence sequence in _scheduler.Endings.Failed)
             _outbox.PublishEnd(sequence);
-        _scheduler.Failed.Clear();
+        _scheduler.Endings.Failed.Clear();
     }
 
     private void Run(Batch batch, bool ahead)
@@ -322,8 +307,7 @@ internal sealed class EngineLoop
         if (ChecksEveryStep)
             _checks.BeforeForward(batch);
         _logits = _runner.Run(batch, ahead);    // pack, forward
-        StepTokens.Observe(batch.Tokens);
-        (LastStepTokens, _steps) = (batch.Tokens, _steps + 1);
+        Clock.Count(batch);
     }
 
     private void Commit(Batch batch)
@@ -335,9 +319,9 @@ internal sealed class EngineLoop
 
     private void Sample(Batch batch, bool ahead = false)
     {
-        long start = _time.GetTimestamp();
+        long start = Clock.Now;
         _onDevice = _sampler.Begin(batch, _logits, _runner.NextIds, ahead);
-        _samplerTicks += _time.GetTimestamp() - start;
+        Clock.AddComputing(start);
     }
 
     /// <summary>Ends the step underway: waits for its tokens, lets the policies answer and sends the tokens to their callers.</summary>
@@ -346,15 +330,15 @@ internal sealed class EngineLoop
     {
         if (_underway is not Batch batch)
             return;
-        long start = _time.GetTimestamp();
+        long start = Clock.Now;
         _sampler.End();
-        _samplerTicks += _time.GetTimestamp() - start;
+        Clock.AddComputing(start);
         if (!_compressed)
             Compress(batch);                    // the policy answers, the cache obeys
         if (follower is not null)
-            TakeOut(batch, follower);
-        _scheduler.Retire();                    // the finished give their blocks back
-        ObserveStep();
+            _scheduler.TakeOut(batch, follower);
+        _scheduler.Endings.Retire();            // the finished give their blocks back
+        Clock.End();
         ReleaseDoor();
         PublishStatistics();
         _faults.At(FaultPoint.Publish);
@@ -362,65 +346,12 @@ internal sealed class EngineLoop
         (_underway, _compressed) = (null, false);
     }
 
-    /// <summary>Who ended with this step has no place in the one behind it, and gives back what it took for that.</summary>
-    private void TakeOut(Batch batch, Batch follower)
-    {
-        foreach (ref readonly BatchItem item in batch.Items)
-        {
-            if (item.Sequence.Finish == FinishReason.None)
-                continue;
-            follower.Remove(item.Sequence);
-            Cache.Trim(item.Sequence.Cache!);
-        }
-    }
-
-    /// <summary>A step lasts from its begin, or from the end of the step before it, to its end.</summary>
-    private void ObserveStep()
-    {
-        long now = _time.GetTimestamp(), ticks = now - _since, computing = ComputingTicks - _computedSince;
-        _busyTicks += ticks;
-        StepSeconds.Observe(ticks / (double)_time.TimestampFrequency);
-        StepHostSeconds.Observe((ticks - computing) / (double)_time.TimestampFrequency);
-        (_since, _computedSince) = (now, ComputingTicks);
-    }
-
     private void Compress(Batch batch)
     {
+        _policies.Ask(batch);
         _compressed = true;
-        foreach (ref readonly BatchItem item in batch.Items)
-        {
-            Sequence sequence = item.Sequence;
-            if (sequence.Finish != FinishReason.None || item.EndsByLength)
-                continue;
-            long dropped = _compressor.DroppedSlots;
-            bool promptComplete = sequence.Computed >= sequence.PromptLength;
-            try
-            {
-                if (sequence.Selector is not null && (promptComplete || !sequence.Generation.Policy.Mask.IsNone))
-                    _compressor.Compress(sequence.Cache!, sequence.Selector, sequence.Tokens[..sequence.Computed], sequence.PromptLength, sequence.Computed, batch.Reserved);
-            }
-            catch (Exception failure) when (failure is not OutOfMemoryException)
-            {
-                sequence.Fail(sequence.Generation.PolicyFault(failure));
-            }
-
-            Meter.NoteDropped(sequence, _compressor.DroppedSlots - dropped);
-
-            if (promptComplete && sequence.Finish == FinishReason.None)
-                _packer.Pack(sequence.Cache!, sequence.Packing, sequence.Selector);
-        }
-
         if (ChecksEveryStep)
             EngineChecks.AfterCompression(batch);
-    }
-
-    /// <summary>What every choice of a prompt would pack alike is packed before they share it; a selector decides for each choice first.</summary>
-    private void PackShared(Batch batch)
-    {
-        ReadOnlySpan<BatchItem> items = batch.Items;
-        for (int i = 1; i < items.Length; i++)
-            if (items[i].IsRider && !items[i - 1].IsRider && items[i - 1].Sequence.Selector is null)
-                _packer.Pack(items[i - 1].Sequence.Cache!, items[i - 1].Sequence.Packing, selector: null);
     }
 
     private void ReleaseDoor()
@@ -453,8 +384,7 @@ internal sealed class EngineLoop
         Statistics.Publish(new EngineStatistics(
             _scheduler.Roster.Running.Count, _scheduler.Roster.Waiting.Count, Cache.Blocks.Total, Cache.Blocks.Used, Cache.Blocks.Cached,
             _scheduler.Preemptions, _residency.PrefixQueryTokens, _residency.PrefixHitTokens, _scheduler.PromptTokens,
-            _outbox.GeneratedTokens, _steps, _time.GetTimestamp(), _time.GetElapsedTime(0, _busyTicks).TotalSeconds,
-            _time.GetElapsedTime(0, _busyTicks - ComputingTicks).TotalSeconds));
+            _outbox.GeneratedTokens, Clock.Steps, _time.GetTimestamp(), Clock.BusySeconds, Clock.BusyHostSeconds));
         // A walk over all tables, so not in every step; but what is gone must not stay on show.
         if (_scheduler.Roster.IsIdle != _heldNothing || _time.GetElapsedTime(_heldAt) >= HeldInterval)
         {

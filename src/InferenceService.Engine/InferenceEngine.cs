@@ -61,16 +61,16 @@ public sealed class InferenceEngine : IAsyncDisposable
     public IEnumerable<KvPolicyCounters> KvPolicies => _loop.Meter.All;
 
     /// <summary>Tokens of each step since start, decode and prompt chunks together.</summary>
-    public Histogram StepTokens => _loop.StepTokens;
+    public Histogram StepTokens => _loop.Clock.Tokens;
 
     /// <summary>Prompt tokens of accepted requests that have not begun.</summary>
     public int WaitingPromptTokens => _inbox.Tokens;
 
     /// <summary>Seconds of each step since start.</summary>
-    public Histogram StepSeconds => _loop.StepSeconds;
+    public Histogram StepSeconds => _loop.Clock.Seconds;
 
     /// <summary>Seconds of each step since start outside model and sampler: scheduling, packing, compressing, retiring.</summary>
-    public Histogram StepHostSeconds => _loop.StepHostSeconds;
+    public Histogram StepHostSeconds => _loop.Clock.HostSeconds;
 
     /// <summary>Of a sample of the cached blocks: seconds from the first use until the content was given up.</summary>
     public Histogram BlockLifetime => _loop.Ages.Lifetime;

@@ -67,7 +67,7 @@ public sealed class AsyncSchedulingTests : IDisposable
             run.Engine.Loop.Step();
         GenerationStream late = run.Submit(EngineRun.Request(EngineRun.Prompt(9, 2), 1) with { IgnoreEos = true });
         run.Engine.Loop.Step();
-        Assert.Equal(1 + 9, run.Engine.Loop.LastStepTokens);
+        Assert.Equal(1 + 9, run.Engine.Loop.Clock.LastTokens);
         run.Engine.Loop.Step(); // its token is read when the step behind has been called
         Assert.Single(EngineRun.Read(late)[0].Tokens);
     }

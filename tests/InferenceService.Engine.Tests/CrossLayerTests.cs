@@ -67,9 +67,9 @@ public sealed class CrossLayerTests
         for (int i = 0; i < 5; i++)
             run.Submit(EngineRun.Request(EngineRun.Prompt(8, i), 4));
         run.Engine.Loop.Step();
-        Assert.Equal(16, run.Engine.Loop.LastStepTokens); // two chunks cost 32, a third would cost 48
+        Assert.Equal(16, run.Engine.Loop.Clock.LastTokens); // two chunks cost 32, a third would cost 48
         run.Engine.Loop.Step();
-        Assert.Equal(2 + 16, run.Engine.Loop.LastStepTokens);
+        Assert.Equal(2 + 16, run.Engine.Loop.Clock.LastTokens);
         run.Finish();
     }
 

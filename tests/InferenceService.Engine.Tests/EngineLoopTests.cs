@@ -70,7 +70,7 @@ public sealed class EngineLoopTests
         run.Finish();
         GenerationStream warm = run.Submit(request);
         run.Engine.Loop.Step();
-        Assert.Equal(1, run.Engine.Loop.LastStepTokens); // 12 of 13 tokens are cached
+        Assert.Equal(1, run.Engine.Loop.Clock.LastTokens); // 12 of 13 tokens are cached
         run.Finish();
         Assert.Equal((0, 12), (cold.CachedTokens, warm.CachedTokens));
         Assert.Equal((26L, 12L), (run.Engine.Statistics.PrefixQueryTokens, run.Engine.Statistics.PrefixHitTokens));
@@ -196,7 +196,7 @@ public sealed class EngineLoopTests
         using var run = new EngineRun(model, EngineRun.Options(model));
         EngineRun.Output[] choices = run.Run(EngineRun.Request(Prompt, 0) with { Choices = 2 });
         Assert.All(choices, choice => Assert.Equal((0, FinishReason.Length), (choice.Tokens.Count, choice.Finish)));
-        Assert.Equal(13, run.Engine.Loop.LastStepTokens);
+        Assert.Equal(13, run.Engine.Loop.Clock.LastTokens);
     }
 
     [Fact]

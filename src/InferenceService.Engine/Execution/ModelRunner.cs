@@ -15,7 +15,7 @@ internal sealed class ModelRunner
     private readonly SumStore _sums;
     private readonly PromptChunks _chunks;
     private readonly StepInput _input;
-    private readonly TimeProvider _time;
+    private readonly StepClock _clock;
     private readonly IFaultInjection _faults;
     private readonly int _maxSequences;
     private readonly bool _repeats;
@@ -23,17 +23,14 @@ internal sealed class ModelRunner
     private bool _ahead;
 
     /// <summary>Buffers for the largest step.</summary>
-    public ModelRunner(DecoderModel model, KvCache cache, SumStore sums, PromptChunks chunks, EngineOptions options, TimeProvider time)
+    public ModelRunner(DecoderModel model, KvCache cache, SumStore sums, PromptChunks chunks, EngineOptions options, StepClock clock)
     {
-        (_model, _cache, _sums, _chunks, _time) = (model, cache, sums, chunks, time);
+        (_model, _cache, _sums, _chunks, _clock) = (model, cache, sums, chunks, clock);
         Snapshot = new SumSnapshot(sums);
         (_maxSequences, _repeats, _faults) = (options.MaxNumSeqs, model.Backend.CanRecord, options.Faults);
         _input = new StepInput(model.Backend, cache.Layout.Groups, options.MaxNumSeqs, options.MaxBatchTokens, model.Limits.MaxLogitRows, cache.Format.BlockSize,
             endsEarly: model.Layout.LastOwner < model.Config.Layers - 1);
     }
-
-    /// <summary>Time spent in the model since start, in ticks of the clock; packing and committing are not part of it.</summary>
-    public long ModelTicks { get; private set; }
 
     /// <summary>A batch goes or went through the model and nothing of it is committed; so it stays when <see cref="Run"/> throws.</summary>
     public bool IsComputing { get; set; }
@@ -126,7 +123,7 @@ internal sealed class ModelRunner
             _input.Pad(StepBuckets.Of(_input.TokenIds.Length, _maxSequences));
         _input.Upload();
         KvBatch kv = _input.Kv(_cache.Memory, _cache.Format);
-        long start = _time.GetTimestamp();
+        long start = _clock.Now;
         _model.Forward(new ForwardInput
         {
             TokenIds = _input.TokenIds,
@@ -140,7 +137,7 @@ internal sealed class ModelRunner
             LogitKv = _input.LogitKv(kv),
             Probe = Probe(),
         });
-        ModelTicks += _time.GetTimestamp() - start;
+        _clock.AddComputing(start);
         _logits += _input.LogitRows.Length;
         _input.Clear();
     }

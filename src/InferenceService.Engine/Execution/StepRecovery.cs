@@ -154,7 +154,7 @@ internal sealed class StepRecovery
             Sequence? alone = TakeBack(_scheduler.Batch, cause);
             if (!isProbe || alone is null || !NobodysRowPasses())
                 throw new StepRefusedException(cause);
-            _scheduler.Refuse(alone, $"the device refuses even one token of it: {cause.Message}");
+            _scheduler.Endings.Refuse(alone, $"the device refuses even one token of it: {cause.Message}");
             return _scheduler.Rest();
         }
     }

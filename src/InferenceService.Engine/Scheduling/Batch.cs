@@ -27,6 +27,12 @@ internal sealed class Batch(int maxSequences)
     /// <summary>Nobody runs.</summary>
     public bool IsEmpty => _count == 0;
 
+    /// <summary>Number of the step it is for.</summary>
+    public long Step { get; set; }
+
+    /// <summary>The sequence was put into this step, though it may have been taken out again.</summary>
+    public bool Saw(Sequence sequence) => sequence.ScheduledStep == Step;
+
     /// <summary>Empties the batch.</summary>
     public void Clear()
     {

@@ -16,12 +16,11 @@ internal sealed class Scheduler
     private readonly KvCache _cache;
     private readonly Residency _residency;
     private readonly PromptChunks _chunks;
-    private readonly KvCompressor _compressor;
-    private readonly KvMeter _meter;
     private readonly EngineOptions _options;
     private readonly int _maxLogitRows;
     private readonly TimeProvider _time;
     private readonly Headroom _headroom;
+    private readonly Preemption _preemption;
     private readonly StepAhead _ahead;
     private readonly Func<int> _leave; // kept, because a method group allocates
     private readonly List<Sequence> _turn;
@@ -34,12 +33,14 @@ internal sealed class Scheduler
         KvCache cache, Residency residency, KvPacker packer, PromptChunks chunks, KvCompressor compressor, KvMeter meter, EngineOptions options, int maxLogitRows,
         TimeProvider time)
     {
-        (_cache, _residency, _chunks, _compressor, _meter) = (cache, residency, chunks, compressor, meter);
+        (_cache, _residency, _chunks) = (cache, residency, chunks);
         (_options, _maxLogitRows, _time) = (options, maxLogitRows, time);
         (_batch, _other) = (new Batch(options.MaxNumSeqs), new Batch(options.MaxNumSeqs));
         Roster = new Roster(options.MaxNumSeqs);
         Limit = Largest = new StepLimit(options.MaxNumSeqs, options.MaxBatchTokens);
         _headroom = new Headroom(cache, packer, Roster);
+        Endings = new Endings(Roster, meter, residency);
+        _preemption = new Preemption(cache, residency, compressor, meter, Roster, _headroom, Endings, time);
         _ahead = new StepAhead(cache, Roster, _headroom);
         _leave = _headroom.LeftByNewcomers;
         _turn = new List<Sequence>(options.MaxNumSeqs);
@@ -57,20 +58,19 @@ internal sealed class Scheduler
     /// <summary>Most of a step: less than <see cref="Largest"/> while the device refuses that. Those left out stay where they are.</summary>
     public StepLimit Limit { get; set; }
 
+    /// <summary>Ends sequences.</summary>
+    public Endings Endings { get; }
+
     /// <summary>Sequences put back to waiting, since start.</summary>
-    public long Preemptions { get; private set; }
+    public long Preemptions => _preemption.Count;
 
     /// <summary>Prompt tokens of admitted requests.</summary>
     public long PromptTokens { get; private set; }
-
-    /// <summary>Sequences that could not enter and must end with their error; the caller empties it.</summary>
-    public List<Sequence> Failed { get; } = [];
 
     /// <summary>Chooses the next step. Blocks for all its tokens are taken.</summary>
     public Batch Schedule()
     {
         TurnBatch();
-        _step++;
         _turn.Clear();
         _turn.AddRange(Roster.Running);
         foreach (Sequence sequence in _turn)
@@ -100,6 +100,9 @@ internal sealed class Scheduler
         return null;
     }
 
+    /// <summary>Who ended with a step has no place in the one behind it.</summary>
+    public void TakeOut(Batch ended, Batch behind) => _ahead.TakeOut(ended, behind);
+
     /// <summary>Nobody runs in this step.</summary>
     public Batch Rest()
     {
@@ -111,6 +114,7 @@ internal sealed class Scheduler
     {
         (_batch, _other) = (_other, _batch);
         _batch.Clear();
+        _batch.Step = ++_step;
         _headroom.Begin(_batch);
     }
 
@@ -127,63 +131,26 @@ internal sealed class Scheduler
         }
     }
 
-    /// <summary>Ends a sequence, wherever it stands: it holds nothing afterwards.</summary>
-    public void End(Sequence sequence)
-    {
-        Roster.End(sequence);
-        _meter.NoteEnd(sequence);
-        _residency.Release(sequence);
-        if (sequence.Generation.PromptOwner == sequence)
-            sequence.Generation.PromptOwner = null;
-    }
-
-    /// <summary>Ends every running sequence that has a reason to end.</summary>
-    public void Retire()
-    {
-        for (int i = Roster.Running.Count - 1; i >= 0; i--)
-            if (Roster.Running[i].Finish != FinishReason.None)
-                End(Roster.Running[i]);
-    }
-
     /// <summary>Puts every running sequence back to waiting.</summary>
-    public void PreemptAll()
-    {
-        while (Roster.Running.Count > 0)
-            Preempt(Roster.Running[^1]);
-    }
+    public void PreemptAll() => _preemption.PreemptAll(_batch);
 
     private void Continue(Sequence sequence)
     {
-        if (sequence.State != SequenceState.Running || sequence.ScheduledStep == _step || _batch.Items.Length >= Limit.Sequences)
+        if (sequence.State != SequenceState.Running || _batch.Saw(sequence) || _batch.Items.Length >= Limit.Sequences)
             return;
         int count = ChunkOf(sequence, out int logitRows, out bool completes);
-        if (count == 0 || (completes && IsPaused(sequence)))
+        if (count == 0 || (completes && Preemption.IsPaused(sequence)))
             return;
         int reserve = _headroom.Of(sequence, count);
-        if (!MakeRoom(sequence, count, reserve) || !Watch(sequence, count))
+        if (!_preemption.MakeRoom(_batch, sequence, count, reserve) || !Endings.TryWatch(sequence, count))
             return;
         _cache.Grow(sequence.Cache!, count);
         _batch.Reserved += reserve;
         bool samples = completes && sequence.Request.MaxTokens > 0;
         _batch.Add(sequence, count, _chunks.CostOf(count), logitRows, samples);
-        sequence.ScheduledStep = _step;
+        sequence.ScheduledStep = _batch.Step;
         if (completes && sequence.Generation.PromptOwner == sequence)
             ShareTurn(sequence, samples);
-    }
-
-    /// <summary>Asks the selector what to observe; one that throws ends its own sequence.</summary>
-    private bool Watch(Sequence sequence, int count)
-    {
-        try
-        {
-            sequence.Cache!.Watch = sequence.Selector?.Watch(sequence.Computed, count) ?? default;
-            return true;
-        }
-        catch (Exception failure) when (failure is not OutOfMemoryException)
-        {
-            Refuse(sequence, sequence.Generation.PolicyFault(failure));
-            return false;
-        }
     }
 
     /// <summary>Tokens of the sequence's next range: all that remain, within budget, chunk size and logit rows. 0 = not this step.</summary>
@@ -245,18 +212,18 @@ internal sealed class Scheduler
             _batch.Reserved += reserve;
             Start(sibling, ownsPrompt: false);
             _batch.AddRider(sibling, samples);
-            sibling.ScheduledStep = _step;
+            sibling.ScheduledStep = _batch.Step;
         }
     }
 
     private void Admit()
     {
         if (Roster.IsFull && Roster.Waiting.Count > 0)
-            ParkPaused();
+            _preemption.ParkPaused(_batch);
         int skip = 0;
         while (!Roster.IsFull && _batch.Cost < Limit.Tokens && _batch.Items.Length < Limit.Sequences && Roster.Waiting.Next(skip) is Sequence sequence)
         {
-            if (IsHeld(sequence) || IsPaused(sequence))
+            if (IsHeld(sequence) || Preemption.IsPaused(sequence))
             {
                 skip++; // it has been in a batch: who never was is neither
                 continue;
@@ -272,9 +239,9 @@ internal sealed class Scheduler
             }
             else if (error is not null)
             {
-                Refuse(sequence, error);
+                Endings.Refuse(sequence, error);
             }
-            else if (!ParkPaused())
+            else if (!_preemption.ParkPaused(_batch))
             {
                 _ahead.NoteRefusal();
                 return;
@@ -305,114 +272,11 @@ internal sealed class Scheduler
     {
         if (_residency.TryPrepare(sibling, out string? error))
             return true;
-        Refuse(sibling, error!);
+        Endings.Refuse(sibling, error!);
         return false;
-    }
-
-    /// <summary>Ends a sequence with an error that its caller will see.</summary>
-    public void Refuse(Sequence sequence, string error)
-    {
-        sequence.Fail(error);
-        End(sequence);
-        Failed.Add(sequence);
-    }
-
-    /// <summary>Preempts, paused ones first and then the newest, until the sequence's next tokens fit; false when it had to give way itself.</summary>
-    private bool MakeRoom(Sequence sequence, int count, int reserve)
-    {
-        while (_cache.BlocksToGrow(sequence.Cache!, count) + reserve > _headroom.Free)
-        {
-            if (Yield())
-            {
-                if (sequence.State != SequenceState.Running)
-                    return false; // its own selector failed
-                continue;
-            }
-
-            Sequence victim = Victim(sequence);
-            Preempt(victim);
-            if (victim == sequence)
-                return false;
-            reserve = _headroom.Of(sequence, count);
-        }
-
-        return true;
-    }
-
-    /// <summary>A sequence whose request allows it keeps less, the newest first, before anybody gives way; false when none can.</summary>
-    private bool Yield()
-    {
-        for (int i = Roster.Running.Count - 1; i >= 0; i--)
-        {
-            Sequence sequence = Roster.Running[i];
-            if (sequence.Selector is not { Yields: true } selector || sequence.Computed < sequence.PromptLength)
-                continue;
-            long dropped = _compressor.DroppedSlots;
-            try
-            {
-                if (!_compressor.Yield(sequence.Cache!, selector, sequence.Tokens[..sequence.Computed], sequence.PromptLength, sequence.Computed, _headroom.Free))
-                    continue;
-                _meter.NoteDropped(sequence, _compressor.DroppedSlots - dropped);
-            }
-            catch (Exception failure) when (failure is not OutOfMemoryException)
-            {
-                if (sequence.ScheduledStep == _step)
-                    _batch.Remove(sequence);
-                Refuse(sequence, sequence.Generation.PolicyFault(failure));
-                return true;
-            }
-
-            // Gathered tables end with their last slot, so one that already has its place in this step grows again, by no more than it
-            // gave; and a head that now ranks its slots must be observed.
-            if (sequence.ScheduledStep == _step)
-            {
-                _cache.Grow(sequence.Cache!, _batch.TokensOf(sequence));
-                if (!Watch(sequence, _batch.TokensOf(sequence)))
-                    _batch.Remove(sequence);
-            }
-
-            return true;
-        }
-
-        return false;
-    }
-
-    private Sequence Victim(Sequence inNeed)
-    {
-        for (int i = Roster.Running.Count - 1; i >= 0; i--)
-            if (Roster.Running[i] != inNeed && IsPaused(Roster.Running[i]))
-                return Roster.Running[i];
-        return Roster.Running[^1];
-    }
-
-    /// <summary>A sequence whose caller does not read makes way for others; false when there is none.</summary>
-    private bool ParkPaused()
-    {
-        for (int i = Roster.Running.Count - 1; i >= 0; i--)
-        {
-            if (Roster.Running[i].ScheduledStep == _step || !IsPaused(Roster.Running[i]))
-                continue;
-            Preempt(Roster.Running[i]);
-            return true;
-        }
-
-        return false;
-    }
-
-    private void Preempt(Sequence sequence)
-    {
-        if (sequence.ScheduledStep == _step)
-            _batch.Remove(sequence);
-        _meter.NotePreemption(sequence);
-        _residency.Leave(sequence);
-        Roster.PutBack(sequence);
-        sequence.Generation.MarkPreempted(sequence.Choice, _time.GetTimestamp());
-        Preemptions++;
     }
 
     /// <summary>Its request's prompt is being computed by another choice, whose blocks it will share.</summary>
     private static bool IsHeld(Sequence sequence) =>
         sequence.Generation.PromptOwner is Sequence owner && owner != sequence && sequence.GeneratedCount == 0;
-
-    private static bool IsPaused(Sequence sequence) => !sequence.Generation.Channel.HasRoom();
 }

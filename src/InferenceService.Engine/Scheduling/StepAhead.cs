@@ -71,6 +71,18 @@ internal sealed class StepAhead(KvCache cache, Roster roster, Headroom headroom)
         return true;
     }
 
+    /// <summary>Who ended with a step leaves the one behind it, and gives back what it took for that.</summary>
+    public void TakeOut(Batch ended, Batch behind)
+    {
+        foreach (ref readonly BatchItem item in ended.Items)
+        {
+            if (item.Sequence.Finish == FinishReason.None)
+                continue;
+            behind.Remove(item.Sequence);
+            cache.Trim(item.Sequence.Cache!);
+        }
+    }
+
     private bool MayAdmit() => roster.Waiting.Count > 0 && !roster.IsFull
         && (roster.Waiting.Count != _refusedOf || cache.Blocks.Free > _refusedFree || ++_inARow > MostInARow);
 

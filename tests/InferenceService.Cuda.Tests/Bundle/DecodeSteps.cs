@@ -82,7 +82,7 @@ internal static class DecodeSteps
             var watch = Stopwatch.StartNew();
             if (!engine.Loop.Step())
                 break;
-            if (engine.Loop.LastStepTokens == sequences)
+            if (engine.Loop.Clock.LastTokens == sequences)
                 seconds.Add(watch.Elapsed.TotalSeconds);
             foreach (GenerationStream stream in streams)
             {

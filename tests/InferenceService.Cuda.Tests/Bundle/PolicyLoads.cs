@@ -87,8 +87,8 @@ internal static class PolicyLoads
         {
             double step = Stopwatch.GetElapsedTime(before).TotalSeconds;
             before = Stopwatch.GetTimestamp();
-            if (engine.Loop.LastStepTokens <= engine.Statistics.Running) // no prompt tokens: one a sequence
-                (counted, tokens, seconds) = (counted + 1, tokens + engine.Loop.LastStepTokens, seconds + step);
+            if (engine.Loop.Clock.LastTokens <= engine.Statistics.Running) // no prompt tokens: one a sequence
+                (counted, tokens, seconds) = (counted + 1, tokens + engine.Loop.Clock.LastTokens, seconds + step);
             foreach (GenerationStream stream in streams)
             {
                 while (stream.TryRead(out GeneratedToken token))

@@ -197,7 +197,7 @@ public sealed class StepRecoveryTests
         faults.OnForward = null;
         clock.Advance(Break);
         Assert.True(run.Engine.Loop.Step());
-        Assert.Equal(1, run.Engine.Loop.LastStepTokens);
+        Assert.Equal(1, run.Engine.Loop.Clock.LastTokens);
         Assert.Null(run.Engine.OpenFor);
         Assert.Equal(Refusal.None, run.Engine.Submit(EngineRun.Request([1], 1)).Refusal);
         Finish(run);

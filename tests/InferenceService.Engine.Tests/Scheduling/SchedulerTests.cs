@@ -42,7 +42,7 @@ public sealed class SchedulerTests
         {
             Assert.InRange(++steps, 1, mostSteps);
             Assert.InRange(run.Engine.Statistics.Running, 0, options.MaxNumSeqs);
-            Assert.InRange(run.Engine.Loop.LastStepTokens, 1, options.MaxBatchTokens);
+            Assert.InRange(run.Engine.Loop.Clock.LastTokens, 1, options.MaxBatchTokens);
         }
 
         int firstUnfinished = streams.FindIndex(stream => EngineRun.Read(stream)[0].Finish != FinishReason.Length);
