@@ -21,14 +21,17 @@ internal sealed class Instance : IAsyncDisposable
 
     /// <summary>Starts one and returns once it is ready.</summary>
     /// <param name="drainDelay">How long it takes work after it was told to end.</param>
-    /// <param name="flags">As on the command line.</param>
+    /// <param name="flags">As on the command line; one like <c>Streaming:SlowClientTimeout=1h</c> is a setting that has no flag.</param>
     public static async Task<Instance> StartAsync(string drainDelay, params string[] flags)
     {
         string server = Path.Combine(AppContext.BaseDirectory, "InferenceService.Server.dll");
         string[] model = flags.Contains("--model") ? [] : ["--model", TinyModel.Folder];
-        var start = new ProcessStartInfo("dotnet", [server, .. model, "--port", "0", "--threads", "1", .. flags]) { RedirectStandardOutput = true, RedirectStandardError = true };
+        string[] settings = [.. flags.Where(flag => char.IsAsciiLetterUpper(flag[0]) && flag.Contains('=', StringComparison.Ordinal))];
+        var start = new ProcessStartInfo("dotnet", [server, .. model, "--port", "0", "--threads", "1", .. flags.Except(settings)]) { RedirectStandardOutput = true, RedirectStandardError = true };
         start.Environment["INFERENCE__Server__DrainDelay"] = drainDelay;
         start.Environment["DOTNET_ENVIRONMENT"] = "Testing";
+        foreach (string[] setting in settings.Select(setting => setting.Split('=', 2)))
+            start.Environment["INFERENCE__" + setting[0].Replace(":", "__", StringComparison.Ordinal)] = setting[1];
         Process process = Process.Start(start)!;
         string? line;
         do

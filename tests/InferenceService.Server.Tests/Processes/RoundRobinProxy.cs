@@ -30,8 +30,7 @@ internal sealed class RoundRobinProxy : IAsyncDisposable
     public Uri Address => new($"http://127.0.0.1:{((IPEndPoint)_listener.LocalEndpoint).Port}");
 
     /// <summary>Returns once an instance has begun to answer somebody while others have asked it and heard nothing yet.</summary>
-    /// <returns>How many have begun, and how many wait.</returns>
-    public async Task<(int Answering, int Waiting)> BusyAsync(int instance, int waiting)
+    public async Task BusyAsync(int instance, int waiting)
     {
         while (true)
         {
@@ -39,14 +38,20 @@ internal sealed class RoundRobinProxy : IAsyncDisposable
             lock (_lock)
             {
                 Relay[] mine = [.. _relays.Where(relay => relay.Instance == instance && !relay.IsClosed)];
-                (int Answering, int Waiting) now = (mine.Count(relay => relay.Heard && relay.Asked), mine.Count(relay => relay.Asked && !relay.Heard));
-                if (now.Answering > 0 && now.Waiting >= waiting)
-                    return now;
+                if (mine.Any(relay => relay.Heard) && mine.Count(relay => relay.Asked && !relay.Heard) >= waiting)
+                    return;
                 changed = _changed.Task;
             }
 
             await changed;
         }
+    }
+
+    /// <summary>Connections of an instance that have ended and whose last question had begun to be answered.</summary>
+    public int CutWhileAnswering(int instance)
+    {
+        lock (_lock)
+            return _relays.Count(relay => relay.Instance == instance && relay.IsClosed && relay.Heard);
     }
 
     /// <inheritdoc/>

@@ -12,12 +12,13 @@ public sealed class TerminationTests
     [Fact]
     public async Task Told_to_end_under_load_a_server_finishes_every_accepted_request()
     {
-        await using Instance server = await Instance.StartAsync("1s", [.. LongModel.Flags, "--max-num-seqs", "8", "--shutdown-timeout", "1h"]);
+        await using Instance server = await Instance.StartAsync("1s", [.. LongModel.Flags, "--max-num-seqs", "8", "--shutdown-timeout", "1h", "Streaming:SlowClientTimeout=1h"]);
         using HttpClient client = server.NewClient();
-        // It keeps the server alive until this test has seen all it wants to see.
+        // Nobody reads it, so it goes on for ever: it keeps the server alive until this test has seen all it wants to see.
         using HttpResponseMessage held = await client.SendAsync(ApiClient.Request("/v1/completions", $"{{\"prompt\":\"Hold\",\"stream\":true,{LongModel.Endless}}}"), HttpCompletionOption.ResponseHeadersRead);
         Task<string>[] accepted = [.. Enumerable.Range(0, Streams + Wholes).Select(i => AskAsync(client, i, tokens: 60))];
-        await EventuallyAsync(async () => await InFlightAsync(client) + accepted.Count(task => task.IsCompleted) == Streams + Wholes + 1);
+        // Counted in this order, a request that ends meanwhile is counted too seldom, never twice.
+        await EventuallyAsync(async () => accepted.Count(task => task.IsCompleted) + await InFlightAsync(client) == Streams + Wholes + 1);
 
         await server.TerminateAsync();
         await EventuallyAsync(async () => await StatusAsync(client, "/ready") == HttpStatusCode.ServiceUnavailable);
@@ -35,7 +36,9 @@ public sealed class TerminationTests
     {
         await using Instance server = await Instance.StartAsync("0", [.. LongModel.Flags, "--max-num-seqs", "8", "--shutdown-timeout", "0"]);
         using HttpClient client = server.NewClient();
-        Task<string>[] accepted = [.. Enumerable.Range(0, Streams + Wholes).Select(i => AskAsync(client, i, tokens: 150_000))];
+        var begun = new TaskCompletionSource();
+        Task<string>[] accepted = [.. Enumerable.Range(0, Streams + Wholes).Select(i => AskAsync(client, i, tokens: 150_000, begun))];
+        await begun.Task;
         await EventuallyAsync(async () => await InFlightAsync(client) == Streams + Wholes);
         await server.TerminateAsync();
         string[] answers = await Task.WhenAll(accepted);
@@ -53,11 +56,12 @@ public sealed class TerminationTests
     }
 
     // The whole body, as far as it came.
-    private static async Task<string> AskAsync(HttpClient client, int number, int tokens)
+    private static async Task<string> AskAsync(HttpClient client, int number, int tokens, TaskCompletionSource? begun = null)
     {
         bool stream = number < Streams;
         string json = $$"""{"prompt":"Request {{number}}","max_tokens":{{tokens}},"ignore_eos":true,"stream":{{(stream ? "true" : "false")}}}""";
         using HttpResponseMessage response = await client.SendAsync(ApiClient.Request("/v1/completions", json), HttpCompletionOption.ResponseHeadersRead);
+        begun?.TrySetResult();
         var text = new StringWriter();
         try
         {
