@@ -43,7 +43,7 @@ internal static class Program
     internal static WebApplication Build(ConfigurationReading reading, ProcessEnvironment environment, StartupConsole console, TimeProvider? time = null, IFaultInjection? faults = null)
     {
         ServerConfiguration options = reading.Options;
-        ApiKeys keys = ApiKeys.From(options.Auth);
+        ApiKeys keys = ApiKeys.From(options.Auth, time);
         ListenAddresses addresses = ListenAddresses.From(options.Server, environment.InContainer);
         WebApplicationBuilder builder = HostSetup.NewBuilder(reading, environment);
         builder.WebHost.UseKestrelCore().UseKestrelHttpsConfiguration().ConfigureKestrel(kestrel => addresses.Apply(kestrel, options.Limits));

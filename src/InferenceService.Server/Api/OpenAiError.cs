@@ -18,7 +18,7 @@ public static class OpenAiError
         if (error.RetryAfterSeconds is { } seconds)
         {
             response.Headers.RetryAfter = seconds.ToString(CultureInfo.InvariantCulture);
-            response.Headers["retry-after-ms"] = (seconds * 1000L).ToString(CultureInfo.InvariantCulture);
+            response.Headers["retry-after-ms"] = (error.RetryAfterMilliseconds ?? seconds * 1000L).ToString(CultureInfo.InvariantCulture);
         }
 
         if (error.ShouldRetry is { } retry)

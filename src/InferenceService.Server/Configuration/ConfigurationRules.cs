@@ -104,19 +104,8 @@ internal static class ConfigurationRules
     {
         for (int i = 0; i < auth.Keys.Count; i++)
         {
-            KeyOptions key = auth.Keys[i];
             string spelled = spell($"Auth:Keys:{i}");
-            if (key.Value is null == key.Sha256 is null)
-                problems.Add($"{spelled}: give either Value or Sha256");
-            if (key.Value is { } value && Security.ApiKeyFile.Problem(value) is { } problem)
-                problems.Add($"{spelled}: {problem}");
-            if (key.Sha256 is { } hash && (hash.Length != 64 || !hash.All(char.IsAsciiHexDigit)))
-                problems.Add($"{spelled}: Sha256 is not 64 hexadecimal digits");
-            foreach (string scope in key.Scopes)
-            {
-                if (Security.ApiScopes.Parse(scope) is null)
-                    problems.Add($"{spelled}: scope \"{scope}\" is not one of {Security.ApiScopes.Names}");
-            }
+            problems.AddRange(Security.KeyProblems.Of(auth.Keys[i]).Select(problem => $"{spelled}: {problem}"));
         }
     }
 

@@ -59,6 +59,7 @@ internal static class ServerFlags
         new("--max-num-queued-reqs", FlagKind.Value, "Admission:MaxQueuedRequests", "Most waiting choices."),
         new("--max-num-queued-tokens", FlagKind.Value, "Admission:MaxQueuedTokens", "Most waiting prompt tokens."),
         new("--max-queue-wait", FlagKind.Value, "Admission:MaxQueueWait", "Longest wait for admission (60s)."),
+        new("--request-timeout", FlagKind.Value, "Admission:RequestTimeout", "Longest that a request may take, waiting and running (0 = no limit)."),
         new("--max-logprobs", FlagKind.Value, "Limits:MaxLogprobs", "Most alternatives a request may ask for."),
         new("--max-n", FlagKind.Value, "Limits:MaxN", "Most choices of a request."),
         new("--max-stop-strings", FlagKind.Value, "Limits:MaxStopStrings", "Most stop strings of a request."),

@@ -92,11 +92,15 @@ public sealed record AdmissionOptions
     [Seconds(0.001, 86_400)]
     public TimeSpan MaxQueueWait { get; init; } = TimeSpan.FromSeconds(60);
 
+    /// <summary>Longest that a request may take from its arrival, waiting and running; a request's own limit may be shorter. Zero = no limit. Default 0.</summary>
+    [Seconds(0, 604_800)]
+    public TimeSpan RequestTimeout { get; init; }
+
     /// <summary>Status of server-wide overload: 503, 429 or 529. Default 503.</summary>
     [AllowedValues(503, 429, 529)]
     public int OverloadStatusCode { get; init; } = 503;
 
-    /// <summary>Advertised retry delay in seconds. Range 1–60, default 2.</summary>
+    /// <summary>Least advertised retry delay in seconds; longer where the queue is known to need longer, at most 60. Range 1–60, default 2.</summary>
     [Range(1, 60)]
     public int RetryAfterSeconds { get; init; } = 2;
 }

@@ -20,6 +20,15 @@ internal sealed record GenerationOrder
     /// <summary>From ids to text.</summary>
     public required TextOptions Text { get; init; }
 
+    /// <summary>How long it may take; null = the request does not say.</summary>
+    public TimeSpan? Timeout { get; init; }
+
+    /// <summary>Tokens of all prompts.</summary>
+    public long PromptTokens => Prompts.Sum(prompt => (long)prompt.Ids.Length);
+
+    /// <summary>Tokens that all choices together may generate.</summary>
+    public long OutputTokens => Requests.Sum(request => (long)request.MaxTokens * request.Choices);
+
     /// <summary>What stands before each prompt's answers; null = nothing.</summary>
     public IReadOnlyList<PromptEcho>? Echoes { get; init; }
 }

@@ -84,7 +84,9 @@ internal sealed class PromptBuilder(ServedModel model)
             Choices = choices,
             StopTokenIds = fields.StopTokenIds,
             IgnoreEos = fields.IgnoreEos,
-            Priority = fields.Priority,
+            Priority = fields.Priority ?? fields.UnstatedPriority,
+            Client = fields.Client,
+            Weight = fields.Weight,
             CacheSalt = fields.CacheSalt,
             KvPolicy = fields.ChosenPolicy,
         };

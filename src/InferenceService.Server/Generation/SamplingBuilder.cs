@@ -31,7 +31,7 @@ internal static class SamplingBuilder
         // One prompt may fill the queue beyond its bound; several would never all be taken.
         if (prompts > 1 && (long)choices * prompts > engine.MaxQueuedRequests)
             problems.Invalid("n", $"n times the number of prompts must be at most {engine.MaxQueuedRequests}, got {(long)choices * prompts}.");
-        if (fields.Priority != 0 && engine.Scheduling != SchedulingPolicy.Priority)
+        if (fields.Priority is not (null or 0) && engine.Scheduling != SchedulingPolicy.Priority)
             problems.Invalid("priority", $"priority must be 0, since this server does not schedule by priority; got {fields.Priority}.");
         int topK = fields.TopK ?? defaults.TopK ?? 0;
         return new SamplingParams

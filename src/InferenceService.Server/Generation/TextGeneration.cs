@@ -167,6 +167,12 @@ internal sealed partial class TextGeneration : IDisposable
         _streams.Cancel();
     }
 
+    /// <summary>What to say when it waited too long.</summary>
+    public ApiError QueueTimeout(Configuration.AdmissionOptions options) => _metrics.Drain.Advise(Admission.QueueTimeout(options));
+
+    /// <summary>Tokens that the engine worked on: none before it began.</summary>
+    public long TokensUsed => IsScheduled ? Usage.Prompt + (long)Usage.Completion : 0;
+
     /// <summary>Where the request stands, for the count of clients that left.</summary>
     public DisconnectPhase Phase => !IsScheduled ? DisconnectPhase.Queue : Array.Exists(_begun, begun => begun) ? DisconnectPhase.Decode : DisconnectPhase.Prefill;
 

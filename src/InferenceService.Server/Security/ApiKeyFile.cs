@@ -1,10 +1,20 @@
+using System.Reflection;
+using System.Text;
+using InferenceService.Server.Configuration;
+
 namespace InferenceService.Server.Security;
 
-/// <summary>Reads a file of keys: one a line, <c>KEY [scope,scope]</c> or <c>sha256:HEX [scope,scope]</c>; # starts a comment.</summary>
+/// <summary>
+/// Reads a file of keys: one a line, <c>KEY [scope,scope] [setting=value …]</c> or the same with <c>sha256:HEX</c>; # starts a comment. Settings are
+/// those of <see cref="KeyOptions"/> with dashes (<c>requests-per-minute=60</c>), lists with commas.
+/// </summary>
 internal static class ApiKeyFile
 {
-    private const int MaxKeyLength = 512;
     private const int MaxFileBytes = 1 << 20;
+    private const string Hash = "sha256:";
+
+    private static readonly PropertyInfo[] Settings =
+        [.. typeof(KeyOptions).GetProperties().Where(p => p.SetMethod is not null && p.Name is not (nameof(KeyOptions.Value) or nameof(KeyOptions.Sha256) or nameof(KeyOptions.Scopes)))];
 
     /// <summary>Adds the file's keys.</summary>
     /// <exception cref="InvalidDataException">It cannot be read or a line is malformed; the message shows no key.</exception>
@@ -35,32 +45,64 @@ internal static class ApiKeyFile
             throw new InvalidDataException($"--api-key-file: {path} holds no key");
     }
 
-    /// <summary>Why this cannot be a key; null when it can.</summary>
-    public static string? Problem(string key)
-    {
-        if (key.Length is 0 or > MaxKeyLength)
-            return $"a key has 1 to {MaxKeyLength} characters";
-        return key.All(c => c is > ' ' and < '\x7f') ? null : "a key consists of printable ASCII characters without spaces";
-    }
-
     private static string? AddLine(string line, ApiKeys keys)
     {
-        string[] parts = line.Split((char[])[' ', '\t'], 2, StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
-        string[] scopes = parts.Length == 1 ? [] : parts[1].Split([',', ' '], StringSplitOptions.RemoveEmptyEntries);
-        if (scopes.FirstOrDefault(scope => ApiScopes.Parse(scope) is null) is not null)
-            return $"a scope is not one of {ApiScopes.Names}";
-        if (!parts[0].StartsWith("sha256:", StringComparison.OrdinalIgnoreCase))
+        string[] words = line.Split((char[])[' ', '\t'], StringSplitOptions.RemoveEmptyEntries);
+        bool hashed = words[0].StartsWith(Hash, StringComparison.OrdinalIgnoreCase);
+        var key = new KeyOptions
         {
-            if (Problem(parts[0]) is { } problem)
-                return problem;
-            keys.Add(parts[0], ApiScopes.Combine(scopes));
+            Value = hashed ? null : words[0],
+            Sha256 = hashed ? words[0][Hash.Length..] : null,
+            Scopes = [.. words.Skip(1).Where(word => !word.Contains('=')).SelectMany(word => word.Split(',', StringSplitOptions.RemoveEmptyEntries))],
+        };
+        // A word in the wrong place may be a key, so no message repeats one.
+        if (key.Scopes.Any(scope => ApiScopes.Parse(scope) is null))
+            return $"a scope is not one of {ApiScopes.Names}";
+        if (hashed && KeyProblems.Of(key).Any())
+            return "sha256: is followed by 64 hexadecimal digits";
+        foreach (string word in words.Skip(1).Where(word => word.Contains('=')))
+        {
+            if (Set(key, word.Split('=', 2)) is { } wrong)
+                return wrong;
+        }
+
+        if (KeyProblems.Of(key).FirstOrDefault() is { } problem)
+            return problem;
+        try
+        {
+            keys.Add(key);
+            return null;
+        }
+        catch (InvalidDataException twice)
+        {
+            return twice.Message;
+        }
+    }
+
+    private static string? Set(KeyOptions key, string[] setting)
+    {
+        PropertyInfo? property = Array.Find(Settings, candidate => Spell(candidate).Equals(setting[0], StringComparison.OrdinalIgnoreCase));
+        if (property is null)
+            return $"a setting is not one of {string.Join(", ", Settings.Select(Spell))}";
+        if (property.PropertyType == typeof(IReadOnlyList<string>))
+        {
+            property.SetValue(key, setting[1].Split(',', StringSplitOptions.RemoveEmptyEntries));
             return null;
         }
 
-        string hash = parts[0]["sha256:".Length..];
-        if (hash.Length != 64 || !hash.All(char.IsAsciiHexDigit))
-            return "sha256: is followed by 64 hexadecimal digits";
-        keys.AddHash(Convert.FromHexString(hash), ApiScopes.Combine(scopes));
+        Type type = Nullable.GetUnderlyingType(property.PropertyType) ?? property.PropertyType;
+        if (SettingValue.Parse(setting[1], type, property, out object? value) is { } problem)
+            return $"{Spell(property)}: its value {problem}";
+        property.SetValue(key, value);
         return null;
+    }
+
+    /// <summary>RequestsPerMinute as requests-per-minute.</summary>
+    private static string Spell(PropertyInfo property)
+    {
+        var text = new StringBuilder();
+        foreach (char c in property.Name)
+            text.Append(char.IsUpper(c) && text.Length > 0 ? "-" : "").Append(char.ToLowerInvariant(c));
+        return text.ToString();
     }
 }

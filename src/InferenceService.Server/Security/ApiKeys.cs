@@ -1,11 +1,12 @@
 using System.Security.Cryptography;
 using System.Text;
+using InferenceService.Engine;
 using InferenceService.Server.Configuration;
 
 namespace InferenceService.Server.Security;
 
 /// <summary>The keys of this server, as SHA-256 digests only. Filled at start, read-only afterwards.</summary>
-internal sealed class ApiKeys
+internal sealed class ApiKeys(TimeProvider time)
 {
     private readonly List<(byte[] Digest, ApiKey Key)> _keys = [];
 
@@ -15,35 +16,48 @@ internal sealed class ApiKeys
     /// <summary>False: everybody may call.</summary>
     public bool Required => _keys.Count > 0;
 
-    /// <summary>Keys of configuration and key file.</summary>
-    /// <exception cref="InvalidDataException">The key file cannot be used.</exception>
-    public static ApiKeys From(AuthOptions options)
-    {
-        var keys = new ApiKeys();
-        foreach (KeyOptions key in options.Keys)
-        {
-            if (key.Sha256 is { } hash)
-                keys.AddHash(Convert.FromHexString(hash), ApiScopes.Combine(key.Scopes));
-            else
-                keys.Add(key.Value ?? throw new InvalidDataException("Auth:Keys: an entry has no value"), ApiScopes.Combine(key.Scopes));
-        }
+    /// <summary>Every key, in the order of configuration, then key file.</summary>
+    public IEnumerable<ApiKey> All => _keys.Select(entry => entry.Key);
 
+    /// <summary>Keys of configuration and key file.</summary>
+    /// <exception cref="InvalidDataException">The key file cannot be used, or keys contradict each other.</exception>
+    public static ApiKeys From(AuthOptions options, TimeProvider? time = null)
+    {
+        var keys = new ApiKeys(time ?? TimeProvider.System);
+        foreach (KeyOptions key in options.Keys)
+            keys.Add(key);
         if (options.KeyFile is { } path)
             ApiKeyFile.Load(path, keys);
+        keys.Complete();
         return keys;
     }
 
-    /// <summary>Adds a key by its text.</summary>
-    public void Add(string key, ApiScope scopes) => AddHash(SHA256.HashData(Encoding.UTF8.GetBytes(key)), scopes);
-
-    /// <summary>Adds a key by its digest; a key that is there already gets these scopes too.</summary>
-    public void AddHash(byte[] digest, ApiScope scopes)
+    /// <summary>Adds a key; one that is there already gets these scopes too.</summary>
+    /// <param name="options">Checked.</param>
+    /// <exception cref="InvalidDataException">It has no value, or is there already with other settings.</exception>
+    public void Add(KeyOptions options)
     {
+        byte[] digest = options.Sha256 is { } hash
+            ? Convert.FromHexString(hash)
+            : SHA256.HashData(Encoding.UTF8.GetBytes(options.Value ?? throw new InvalidDataException("Auth:Keys: an entry has no value")));
+        ApiScope scopes = ApiScopes.Combine(options.Scopes);
         int known = _keys.FindIndex(entry => entry.Digest.AsSpan().SequenceEqual(digest));
-        if (known >= 0)
-            _keys[known] = (digest, _keys[known].Key with { Scopes = _keys[known].Key.Scopes | scopes });
-        else
-            _keys.Add((digest, new ApiKey($"key-{_keys.Count + 1}", Convert.ToHexStringLower(digest), scopes)));
+        if (known < 0)
+        {
+            _keys.Add((digest, new ApiKey(options.Name ?? $"key-{_keys.Count + 1}", Convert.ToHexStringLower(digest), scopes)
+            {
+                IsNamed = options.Name is not null,
+                Account = new KeyAccount(options, time),
+                Weight = options.Weight,
+                Rights = new KeyRights([.. options.Models], [.. options.KvPolicies], options.MaxPriority),
+            }));
+            return;
+        }
+
+        ApiKey before = _keys[known].Key;
+        if (options.SaysMoreThanScopes)
+            throw new InvalidDataException($"{before.Name} is given twice; only the first may say more than scopes");
+        _keys[known] = (digest, before with { Scopes = before.Scopes | scopes });
     }
 
     /// <summary>
@@ -62,5 +76,17 @@ internal sealed class ApiKeys
         }
 
         return presented is null ? null : found;
+    }
+
+    // Names must tell keys apart, and the engines must be able to: what they remember of each is bounded by this number.
+    private void Complete()
+    {
+        if (_keys.Count > GenerationRequest.MaxClient)
+            throw new InvalidDataException($"{_keys.Count} API keys are configured (at most {GenerationRequest.MaxClient})");
+        if (_keys.GroupBy(entry => entry.Key.Name, StringComparer.Ordinal).FirstOrDefault(group => group.Count() > 1) is { } twice)
+            throw new InvalidDataException($"two API keys are named {twice.Key}");
+        bool several = _keys.Count(entry => entry.Key.Scopes.HasFlag(ApiScope.Inference)) > 1;
+        for (int i = 0; several && i < _keys.Count; i++)
+            _keys[i] = (_keys[i].Digest, _keys[i].Key with { Client = i + 1 });
     }
 }

@@ -1,9 +1,14 @@
 using InferenceService.Server.Api;
+using InferenceService.Server.Hosting.Pipeline;
+using InferenceService.Server.Telemetry;
 
 namespace InferenceService.Server.Security;
 
 /// <summary>Lets a request through only with a key that covers its route; unknown routes need a key like any other.</summary>
-internal sealed class BearerAuthentication(RequestDelegate next, ApiKeys keys)
+/// <param name="next">What is guarded.</param>
+/// <param name="keys">Who may call.</param>
+/// <param name="metrics">Where refusals on inference routes are counted; null where there are none, on the admin port.</param>
+internal sealed class BearerAuthentication(RequestDelegate next, ApiKeys keys, InferenceMetrics? metrics = null)
 {
     private const string Scheme = "Bearer ";
 
@@ -22,15 +27,35 @@ internal sealed class BearerAuthentication(RequestDelegate next, ApiKeys keys)
         if (keys.Find(Presented(context.Request.Headers)) is not { } key)
         {
             context.Response.Headers.WWWAuthenticate = "Bearer";
-            return OpenAiError.WriteAsync(context, Unauthorized);
+            return RefuseAsync(context, Unauthorized, RejectionReason.Unauthorized);
         }
 
         context.Features.Set(key);
         // Whoever may operate the server may also look at it.
         ApiScope needed = access?.Scope ?? ApiScope.Inference;
         bool covered = (key.Scopes & needed) == needed || (needed == ApiScope.Metrics && key.Scopes.HasFlag(ApiScope.Admin));
-        return covered ? next(context) : OpenAiError.WriteAsync(context, Forbidden);
+        if (!covered)
+            return RefuseAsync(context, Forbidden, RejectionReason.Forbidden);
+        if (key.Account.HasHeaders && IsInference(context))
+        {
+            context.Response.OnStarting(() =>
+            {
+                key.Account.Describe(context.Response.Headers);
+                return Task.CompletedTask;
+            });
+        }
+
+        return next(context);
     }
+
+    private Task RefuseAsync(HttpContext context, ApiError error, RejectionReason reason)
+    {
+        if (IsInference(context))
+            metrics?.Rejected(reason);
+        return OpenAiError.WriteAsync(context, error);
+    }
+
+    private static bool IsInference(HttpContext context) => context.GetEndpoint()?.Metadata.GetMetadata<InferenceRoute>() is not null;
 
     private static string? Presented(IHeaderDictionary headers)
     {

@@ -3,7 +3,7 @@ using InferenceService.Server.Hosting;
 
 namespace InferenceService.Server.Telemetry;
 
-/// <summary>Why a request was turned away before it reached the engine's queue, or while it waited there.</summary>
+/// <summary>Why a request was turned away before it reached the engine's queue, or while it waited there; or that its time was up.</summary>
 internal enum RejectionReason
 {
     InvalidRequest,
@@ -16,6 +16,9 @@ internal enum RejectionReason
     ShuttingDown,
     EngineDead,
     EngineRecovering,
+    RequestTimeout,
+    Unauthorized,
+    Forbidden,
 }
 
 /// <summary>Where a request was when its client went away.</summary>
@@ -33,6 +36,7 @@ internal sealed class InferenceMetrics(TimeProvider time)
     public static readonly string[] RejectionNames =
     [
         "invalid_request", "context_length", "kv_budget", "queue_full", "queue_timeout", "rate_limit", "model_loading", "shutting_down", "engine_dead", "engine_recovering",
+        "request_timeout", "unauthorized", "forbidden",
     ];
 
     /// <summary>Label values of <see cref="DisconnectPhase"/>, in its order.</summary>

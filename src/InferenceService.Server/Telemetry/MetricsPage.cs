@@ -2,6 +2,7 @@ using System.Buffers;
 using InferenceService.Engine;
 using InferenceService.Server.Configuration;
 using InferenceService.Server.Hosting;
+using InferenceService.Server.Security;
 
 namespace InferenceService.Server.Telemetry;
 
@@ -10,8 +11,11 @@ namespace InferenceService.Server.Telemetry;
 /// Reads counters only: no lock, no file, nothing per request, and no allocation, so that pickers may scrape many times a second.
 /// <c>docs/metrics.md</c> lists what stands here, and a test holds the two together.
 /// </remarks>
-internal sealed class MetricsPage(InferenceMetrics metrics, HttpMetrics http, TelemetryOptions options)
+internal sealed class MetricsPage(InferenceMetrics metrics, HttpMetrics http, TelemetryOptions options, ApiKeys keys)
 {
+    // Only keys that the operator named: the names bound the labels, and no key shows by its place.
+    private readonly (string Labels, KeyAccount Account)[] _keys = [.. keys.All.Where(key => key.IsNamed).Select(key => (PrometheusText.Label("key", key.Name), key.Account))];
+
     /// <summary>Prefix of our series.</summary>
     public const string Prefix = "inference_";
 
@@ -140,6 +144,10 @@ internal sealed class MetricsPage(InferenceMetrics metrics, HttpMetrics http, Te
         text.Family(Prefix, "requests_rejected_total", "counter", "Requests turned away, by reason.");
         for (int i = 0; i < Rejected.Length; i++)
             text.Sample(Prefix, "requests_rejected_total", Rejected[i], metrics.Count((RejectionReason)i));
+        PerKey(text, "key_requests_total", "counter", "Requests of a named key that were taken and have ended.", static account => account.Ended);
+        PerKey(text, "key_tokens_total", "counter", "Tokens of their prompts and answers.", static account => account.TokensUsed);
+        PerKey(text, "key_requests_limited_total", "counter", "Requests of a named key that its own limits turned away.", static account => account.Refused);
+        PerKey(text, "key_requests_running", "gauge", "Requests of a named key under way, waiting and running.", static account => account.UnderWay);
         text.Family(Prefix, "client_disconnects_total", "counter", "Clients that went away before their answer was complete.");
         for (int i = 0; i < Disconnected.Length; i++)
             text.Sample(Prefix, "client_disconnects_total", Disconnected[i], metrics.Count((DisconnectPhase)i));
@@ -213,6 +221,13 @@ internal sealed class MetricsPage(InferenceMetrics metrics, HttpMetrics http, Te
         text.Family(prefix, name, type, help);
         foreach (Snapshot model in models)
             text.Sample(prefix, name, model.Labels, value(model));
+    }
+
+    private void PerKey(PrometheusText text, string name, string type, string help, Func<KeyAccount, double> value)
+    {
+        text.Family(Prefix, name, type, help);
+        foreach ((string labels, KeyAccount account) in _keys)
+            text.Sample(Prefix, name, labels, value(account));
     }
 
     private static void Total(PrometheusText text, string name, string help, long value)

@@ -1,5 +1,6 @@
 using System.Globalization;
 using InferenceService.Engine;
+using InferenceService.Server.Generation;
 using InferenceService.Server.Hosting;
 
 namespace InferenceService.Server.Telemetry;
@@ -48,6 +49,9 @@ internal sealed class ModelMetrics(ServedModel model, TimeProvider time)
 
     /// <summary>What the engine had counted when the model became ready; subtracted, so that the warm-up is not traffic.</summary>
     public EngineStatistics Baseline { get; } = model.Engine.Statistics;
+
+    /// <summary>How fast the engine's queue empties.</summary>
+    public QueueDrain Drain { get; } = new(model.Engine, time);
 
     public Histogram TimeToFirstToken { get; } = new(Buckets.FirstToken);
 

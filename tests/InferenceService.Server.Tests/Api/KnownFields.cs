@@ -9,7 +9,7 @@ internal static class KnownFields
         "include_stop_str_in_output":false,"ignore_eos":true,"min_tokens":1.0,"max_tokens":3.0,"skip_special_tokens":true,
         "spaces_between_special_tokens":true,"truncate_prompt_tokens":-1,"truncation_side":"left","prompt_logprobs":1,
         "return_tokens_as_token_ids":true,"return_token_ids":true,"priority":0,"cache_salt":"s","request_id":"r-1","kv_policy":{"name":"full"},
-        "kv_report":true,"stream":false,"stream_options":null,"stream_interval":1,"thinking_token_budget":-1,"use_beam_search":false,
+        "kv_report":true,"timeout_ms":60000,"stream":false,"stream_options":null,"stream_interval":1,"thinking_token_budget":-1,"use_beam_search":false,
         "length_penalty":1,"response_format":{"type":"text"},"add_special_tokens":true,"echo":true,
         "user":"u","metadata":{},"store":true,"service_tier":"auto","safety_identifier":"x","prompt_cache_key":"k","prompt_cache_retention":"24h",
         "prompt_cache_options":{},"prediction":{},"verbosity":"low","parallel_tool_calls":true,"tool_choice":"none","function_call":"none",

@@ -33,7 +33,7 @@ public sealed class OverloadTests
             Assert.Equal(("overloaded_error", "server_overloaded"), (error.GetProperty("type").GetString(), error.GetProperty("code").GetString()));
             Assert.InRange(response.Headers.RetryAfter!.Delta!.Value.TotalSeconds, 1, 60);
             Assert.Equal(["true"], response.Headers.GetValues("x-should-retry"));
-            Assert.Equal(["2000"], response.Headers.GetValues("retry-after-ms"));
+            Assert.InRange(int.Parse(response.Headers.GetValues("retry-after-ms").Single(), System.Globalization.CultureInfo.InvariantCulture), 2000, 60_000);
         }
 
         Assert.InRange(refused, 1, 199);

@@ -2,6 +2,7 @@ using System.Security.Cryptography;
 using System.Text;
 using InferenceService.Server.Configuration;
 using InferenceService.Server.Security;
+using Microsoft.AspNetCore.Http;
 
 namespace InferenceService.Server.Tests.Security;
 
@@ -52,7 +53,38 @@ public sealed class ApiKeysTests
         Assert.Equal(ApiScope.Inference | ApiScope.Admin, keys.Find("third")?.Scopes);
     }
 
+    [Fact]
+    public void A_key_may_bring_settings_in_configuration_and_in_a_file()
+    {
+        File.WriteAllText(_file, "a inference, metrics name=team-a models=m/1,m2 kv-policies=full requests-per-minute=60 tokens-per-minute=100k concurrent-requests=4 max-priority=-2 weight=2.5\nb\n");
+        var keys = ApiKeys.From(new AuthOptions { KeyFile = _file, Keys = [new KeyOptions { Value = "c", Name = "boss", Scopes = ["admin"] }] });
+        ApiKey key = keys.Find("a")!;
+        Assert.Equal(("team-a", true, ApiScopes.Default, 2.5), (key.Name, key.IsNamed, key.Scopes, key.Weight));
+        Assert.Equal(["m/1", "m2"], key.Rights.Models);
+        Assert.Equal(["full"], key.Rights.KvPolicies);
+        Assert.Equal(-2, key.Rights.MaxPriority);
+        var headers = new HeaderDictionary();
+        key.Account.Describe(headers);
+        Assert.Equal(("60", "100000"), (headers["x-ratelimit-limit-requests"].ToString(), headers["x-ratelimit-limit-tokens"].ToString()));
+        // Two of them may generate, so the engine has to tell them apart.
+        Assert.Equal(["boss 1", "team-a 2", "key-3 3"], keys.All.Select(known => $"{known.Name} {known.Client}"));
+        Assert.Equal(0, ApiKeys.From(new AuthOptions { Keys = [new KeyOptions { Value = "x" }, new KeyOptions { Value = "y", Scopes = ["admin"] }] }).Find("x")?.Client);
+    }
+
+    [Fact]
+    public void Keys_that_contradict_each_other_are_refused()
+    {
+        KeyOptions a = new() { Value = "secret-key", Name = "one" }, b = new() { Value = "other", Name = "one" }, c = new() { Value = "secret-key", Weight = 2 };
+        Assert.Equal("two API keys are named one", Assert.Throws<InvalidDataException>(() => ApiKeys.From(new AuthOptions { Keys = [a, b] })).Message);
+        Assert.Equal("one is given twice; only the first may say more than scopes", Assert.Throws<InvalidDataException>(() => ApiKeys.From(new AuthOptions { Keys = [a, c] })).Message);
+    }
+
     [Theory]
+    [InlineData("secret-key weight=0", "line 1 of", "weight: its value is out of range (0.01 to 1000)")]
+    [InlineData("ok secret-key=", "line 1 of", "a setting is not one of name, models, kv-policies, max-priority, requests-per-minute, tokens-per-minute, concurrent-requests, weight")]
+    [InlineData("ok kv-policies=ful", "line 1 of", "did you mean full?")]
+    [InlineData("ok name=a/b", "line 1 of", "a name has 1 to 64 letters")]
+    [InlineData("secret-key name=x\nsecret-key weight=2", "line 2 of", "x is given twice")]
     [InlineData("secret-key admni", "line 1 of", "a scope is not one of inference, metrics, admin")]
     [InlineData("ok\nsha256:secret-key", "line 2 of", "sha256: is followed by 64 hexadecimal digits")]
     [InlineData("# nothing\n", "", "holds no key")]

@@ -2,6 +2,7 @@ using System.Text;
 using InferenceService.Engine;
 using InferenceService.Server.Configuration;
 using InferenceService.Server.Hosting;
+using InferenceService.Server.Security;
 using InferenceService.Server.Telemetry;
 
 namespace InferenceService.Server.Tests.Telemetry;
@@ -64,7 +65,7 @@ public sealed class MetricsPageTests(ServerFixture fixture)
         metrics.For(_model);
         var http = new HttpMetrics();
         http.Observe("/v1/models", "GET", 200, 0.01);
-        var page = new MetricsPage(metrics, http, new TelemetryOptions());
+        var page = new MetricsPage(metrics, http, new TelemetryOptions(), NamedKey);
         using var buffer = new PooledBuffer(1 << 20);
         long least = long.MaxValue;
         for (int i = 0; i < 5; i++)
@@ -165,6 +166,15 @@ public sealed class MetricsPageTests(ServerFixture fixture)
     }
 
     [Fact]
+    public void Only_keys_that_were_given_a_name_have_series()
+    {
+        PrometheusPage page = Render(new InferenceMetrics(_time), vllm: false);
+        string[] labels = [.. page.Samples.Keys.Where(key => key.StartsWith("inference_key_", StringComparison.Ordinal))];
+        Assert.Equal(4, labels.Length);
+        Assert.All(labels, sample => Assert.EndsWith("{key=\"team\"}", sample, StringComparison.Ordinal));
+    }
+
+    [Fact]
     public async Task The_route_answers_in_the_text_format_and_counts_itself_by_route()
     {
         await using TestServer server = await TestServer.StartAsync();
@@ -185,6 +195,8 @@ public sealed class MetricsPageTests(ServerFixture fixture)
         File.ReadLines(path).SkipWhile(line => !line.StartsWith("|---", StringComparison.Ordinal)).Skip(1).TakeWhile(line => line.StartsWith('|'))
             .Select(line => Array.ConvertAll(line.Trim().Trim('|').Split('|'), cell => cell.Trim()));
 
+    private static ApiKeys NamedKey => ApiKeys.From(new AuthOptions { Keys = [new KeyOptions { Value = "sk-team", Name = "team" }, new KeyOptions { Value = "sk-other" }] });
+
     private static long Second(int second) => second * TimeSpan.TicksPerSecond;
 
     private PrometheusPage Render(InferenceMetrics metrics, bool vllm)
@@ -195,7 +207,7 @@ public sealed class MetricsPageTests(ServerFixture fixture)
         http.Observe("/v1/models", "get", 200, 0.02);
         http.Observe("unmatched", "BREW", 405, 0.03);
         using var buffer = new PooledBuffer(16);
-        new MetricsPage(metrics, http, new TelemetryOptions { VllmCompatibleMetrics = vllm }).Write(buffer);
+        new MetricsPage(metrics, http, new TelemetryOptions { VllmCompatibleMetrics = vllm }, NamedKey).Write(buffer);
         var page = PrometheusPage.Parse(Encoding.UTF8.GetString(buffer.Written.Span));
         Assert.Equal(2, page.Value("http_requests_total", "handler=\"/v1/models\"", "method=\"GET\""));
         Assert.Equal(1, page.Value("http_requests_total", "method=\"OTHER\""));

@@ -29,6 +29,8 @@ internal sealed class ChatCompletionsEndpoint(
     {
         ChatCompletionRequest request = ChatCompletionRequest.Read(json, limits, model.Engine.Model.Config.VocabularySize);
         request = request with { Generation = PolicyChoice.Apply(http.Request, request.Generation, model.Policies, json.Problems) };
+        request = request with { Generation = RequestTimeout.Apply(http.Request, request.Generation, json.Problems) };
+        request = request with { Generation = KeyRights.Apply(http, request.Generation, model, json.Problems) };
         request = request with { Generation = isolation.Apply(http, request.Generation, json.Problems) };
         unknown.Check(json);
         return Order(model, request, json.Problems) is { } order ? (request, order) : default;
@@ -51,6 +53,7 @@ internal sealed class ChatCompletionsEndpoint(
             Prompts = [prompt],
             Requests = [order],
             ChoicesPerPrompt = fields.N,
+            Timeout = fields.Timeout,
             Text = TextOptions.From(fields, keepTokens: request.TopLogprobs is not null || fields.ReturnTokenIds),
             Echoes = request.Echo && last is { Role: "assistant", Text: { } text } ? [new PromptEcho(text)] : null,
         };

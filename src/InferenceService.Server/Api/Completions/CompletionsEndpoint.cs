@@ -32,6 +32,8 @@ internal sealed class CompletionsEndpoint(
     {
         CompletionRequest request = CompletionRequest.Read(json, limits, model);
         request = request with { Generation = PolicyChoice.Apply(http.Request, request.Generation, model.Policies, json.Problems) };
+        request = request with { Generation = RequestTimeout.Apply(http.Request, request.Generation, json.Problems) };
+        request = request with { Generation = KeyRights.Apply(http, request.Generation, model, json.Problems) };
         request = request with { Generation = isolation.Apply(http, request.Generation, json.Problems) };
         unknown.Check(json);
         return Order(model, request, json.Problems) is { } order ? (request, order) : default;
@@ -71,6 +73,7 @@ internal sealed class CompletionsEndpoint(
             Prompts = prompts,
             Requests = orders,
             ChoicesPerPrompt = request.BestOf,
+            Timeout = fields.Timeout,
             Text = TextOptions.From(fields, keepTokens: request.Logprobs is not null || fields.ReturnTokenIds),
             Echoes = request.Echo ? prompts.ConvertAll(prompt => PromptEcho.Of(prompt, model.Tokenizer, fields.SkipSpecialTokens, listTokens: request.Logprobs is not null)) : null,
         };

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using InferenceService.Server.Hosting;
+using InferenceService.Server.Security;
 
 namespace InferenceService.Server.Api.ModelList;
 
@@ -25,10 +26,11 @@ internal static class ModelListEndpoints
 
     private static Task WriteListAsync(HttpContext http, IModelCatalog catalog) => JsonBody.WriteAsync(http, json =>
     {
+        KeyRights rights = ApiKey.Of(http)?.Rights ?? KeyRights.All;
         json.WriteStartObject();
         json.WriteString("object", "list");
         json.WriteStartArray("data");
-        foreach (ServedModel model in catalog.Models)
+        foreach (ServedModel model in catalog.Models.Where(rights.Allows))
         {
             foreach (string name in model.Names)
                 Write(json, model, name);
@@ -43,6 +45,8 @@ internal static class ModelListEndpoints
         // Routing leaves %2F as it is, because it would change the path.
         string wanted = (id ?? "").Replace("%2F", "/", StringComparison.OrdinalIgnoreCase);
         ServedModel? model = wanted.Length == 0 ? null : catalog.Find(wanted) ?? catalog.Find(wanted = wanted.TrimEnd('/'));
+        if (model is not null && KeyRights.Refuse(http, model, wanted) is { } refusal)
+            return OpenAiError.WriteAsync(http, refusal);
         return model is null
             ? OpenAiError.WriteAsync(http, ApiError.ModelNotFound(wanted))
             : JsonBody.WriteAsync(http, json => Write(json, model, wanted));

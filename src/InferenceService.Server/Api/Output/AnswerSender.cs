@@ -3,6 +3,7 @@ using InferenceService.Server.Api.Requests;
 using InferenceService.Server.Configuration;
 using InferenceService.Server.Generation;
 using InferenceService.Server.Hosting;
+using InferenceService.Server.Security;
 using InferenceService.Server.Telemetry;
 
 namespace InferenceService.Server.Api.Output;
@@ -17,9 +18,16 @@ internal sealed class AnswerSender(
     {
         ServedModel model = head.Served;
         using RequestTrace trace = telemetry.Begin(http, head, kind, order, stream);
-        GenerationStream[] streams = Admission.Submit(model.Engine, order.Requests, admission, kind.PromptField, out ApiError? refusal);
+        using CancellationTokenSource? deadline = Deadline(order); // runs from here, so that waiting counts
+        QueueDrain drain = metrics.For(model).Drain;
+        drain.Look();
+        ApiError? refusal = null;
+        using KeyLease? lease = ApiKey.Of(http)?.Account.Admit(order.PromptTokens, order.OutputTokens, out refusal);
+        GenerationStream[] streams = refusal is null ? Admission.Submit(model.Engine, order.Requests, admission, kind.PromptField, out refusal) : [];
         if (refusal is not null)
         {
+            refusal = refusal.Type == "overloaded_error" ? drain.Advise(refusal) : refusal;
+            lease?.Dispose(); // first, so that the headers of the refusal tell what is left
             trace.Refused(refusal);
             await refusals.WriteAsync(http, refusal);
             return;
@@ -31,6 +39,7 @@ internal sealed class AnswerSender(
         // A client that leaves and a server that must end both cancel at once, wherever the request stands.
         using CancellationTokenRegistration left = http.RequestAborted.UnsafeRegister(static state => ((TextGeneration)state!).Cancel(null), generation);
         using CancellationTokenRegistration ending = lifecycle.HardStop.UnsafeRegister(static state => ((TextGeneration)state!).Cancel(ServerLifecycle.ShuttingDown), generation);
+        using CancellationTokenRegistration late = Cancelling(deadline, generation, order);
         try
         {
             if (!stream)
@@ -44,9 +53,19 @@ internal sealed class AnswerSender(
         }
         finally
         {
+            lease?.Use(generation.TokensUsed);
+            if (generation.Failure?.Code == RequestTimeout.Code)
+                metrics.Rejected(RejectionReason.RequestTimeout);
             if (generation.IsAbandoned)
                 metrics.Disconnected(generation.Phase);
             trace.Ended(generation);
         }
     }
+
+    // A clock of its own: an answer that is being sent, or a client that reads slowly, must not hide that the time is up.
+    private CancellationTokenSource? Deadline(GenerationOrder order) =>
+        RequestTimeout.Of(order.Timeout, admission) is { } limit ? new CancellationTokenSource(limit, time) : null;
+
+    private CancellationTokenRegistration Cancelling(CancellationTokenSource? deadline, TextGeneration generation, GenerationOrder order) =>
+        deadline?.Token.UnsafeRegister(_ => generation.Cancel(RequestTimeout.Error(RequestTimeout.Of(order.Timeout, admission)!.Value)), null) ?? default;
 }

@@ -22,6 +22,8 @@ internal sealed class Refusals(InferenceMetrics metrics)
         "shutting_down" => RejectionReason.ShuttingDown,
         "engine_dead" => RejectionReason.EngineDead,
         "engine_recovering" => RejectionReason.EngineRecovering,
+        "rate_limit_exceeded" => RejectionReason.RateLimit,
+        "insufficient_permissions" => RejectionReason.Forbidden,
         _ => RejectionReason.InvalidRequest,
     };
 }

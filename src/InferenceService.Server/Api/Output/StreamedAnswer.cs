@@ -131,7 +131,7 @@ internal sealed class StreamedAnswer(
     {
         if (!generation.IsScheduled && time.GetElapsedTime(_arrived) >= admission.MaxQueueWait)
         {
-            ApiError late = Admission.QueueTimeout(admission);
+            ApiError late = generation.QueueTimeout(admission);
             generation.Cancel(late);
             metrics.Rejected(RejectionReason.QueueTimeout);
             await FailAsync(late);

@@ -24,8 +24,9 @@ internal sealed class WholeAnswer(HttpContext http, TextGeneration generation, I
             if (!generation.IsScheduled && left <= TimeSpan.Zero)
             {
                 metrics.Rejected(RejectionReason.QueueTimeout);
-                generation.Cancel(Admission.QueueTimeout(admission));
-                await OpenAiError.WriteAsync(http, Admission.QueueTimeout(admission));
+                ApiError late = generation.QueueTimeout(admission);
+                generation.Cancel(late);
+                await OpenAiError.WriteAsync(http, late);
                 return;
             }
 

@@ -52,7 +52,19 @@ internal sealed record GenerationFields
     public int? PromptLogprobs { get; private init; }
     public bool TokensAsIds { get; private init; }
     public bool ReturnTokenIds { get; private init; }
-    public int Priority { get; private init; }
+
+    /// <summary>Null = the request does not say: <see cref="UnstatedPriority"/>.</summary>
+    public int? Priority { get; private init; }
+
+    /// <summary>What holds where <see cref="Priority"/> is not stated.</summary>
+    public int UnstatedPriority { get; init; }
+
+    /// <summary>Who sent the request, among those who share the engine; 0 = nobody tells.</summary>
+    public int Client { get; init; }
+
+    /// <summary>What is due to that client.</summary>
+    public double Weight { get; init; } = 1;
+
     public string? CacheSalt { get; init; }
     public string? RequestId { get; private init; }
 
@@ -63,6 +75,10 @@ internal sealed record GenerationFields
     public IKvPolicy? ChosenPolicy { get; init; }
 
     public bool KvReport { get; private init; }
+
+    /// <summary>How long the request may take, from body or header; null = it does not say.</summary>
+    public TimeSpan? Timeout { get; init; }
+
     public StreamFields Stream { get; private init; } = new(false, false, false, null);
 
     /// <summary>Reads the fields; problems go to the reader's list.</summary>
@@ -105,11 +121,12 @@ internal sealed record GenerationFields
             PromptLogprobs = ReadPromptLogprobs(json, limits),
             TokensAsIds = json.Bool("return_tokens_as_token_ids") ?? false,
             ReturnTokenIds = json.Bool("return_token_ids") ?? false,
-            Priority = (int)(json.Integer("priority", int.MinValue, int.MaxValue) ?? 0),
+            Priority = (int?)json.Integer("priority", int.MinValue, int.MaxValue),
             CacheSalt = ReadName(json, "cache_salt"),
             RequestId = ReadName(json, "request_id"),
             KvPolicy = ReadKvPolicy(json),
             KvReport = json.Bool("kv_report") ?? false,
+            Timeout = RequestTimeout.Read(json),
             Stream = StreamFields.Read(json),
         };
     }

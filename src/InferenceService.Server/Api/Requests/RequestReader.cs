@@ -1,6 +1,7 @@
 using InferenceService.Server.Api.Output;
 using InferenceService.Server.Configuration;
 using InferenceService.Server.Hosting;
+using InferenceService.Server.Security;
 
 namespace InferenceService.Server.Api.Requests;
 
@@ -18,7 +19,7 @@ internal sealed class RequestReader(IModelCatalog models, LimitOptions limits, R
             if (error is null)
             {
                 var json = new FieldReader(body.Root, "", new Problems());
-                if (ModelField.TryFind(json, models, out ServedModel? model, out string name, out error))
+                if (ModelField.TryFind(json, models, out ServedModel? model, out string name, out error) && (error = KeyRights.Refuse(http, model, name)) is null)
                 {
                     T? content = read(json, model);
                     error = json.Problems.ToError();

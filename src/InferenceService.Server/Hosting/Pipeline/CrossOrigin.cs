@@ -22,7 +22,7 @@ internal static class CrossOrigin
         app.UseCors(policy => policy
             .WithOrigins([.. options.Origins])
             .WithMethods("GET", "POST", "DELETE", "OPTIONS")
-            .WithHeaders(["authorization", "content-type", "x-request-id", PolicyChoice.Header, .. Stainless])
+            .WithHeaders(["authorization", "content-type", "x-request-id", PolicyChoice.Header, RequestTimeout.Header, .. Stainless])
             .WithExposedHeaders(["x-request-id", PolicyChoice.Header, "retry-after", .. RateLimits]));
     }
 }

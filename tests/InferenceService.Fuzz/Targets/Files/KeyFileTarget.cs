@@ -16,11 +16,12 @@ internal sealed class KeyFileTarget : FuzzTarget
 
     public override int MaxBytes => 1024;
 
-    public override IReadOnlyList<string> Words => ["sha256:", "inference", "metrics", "admin", ",", "#", "\n", "\r\n", "\t", "sk-", new('a', 64), new('F', 64), new('k', 600)];
+    public override IReadOnlyList<string> Words => ["sha256:", "inference", "metrics", "admin", "name=", "weight=", "models=", "kv-policies=", "max-priority=", "requests-per-minute=", "tokens-per-minute=", "concurrent-requests=", ",", "#", "\n", "\r\n", "\t", "sk-", new('a', 64), new('F', 64), new('k', 600)];
 
     public override IEnumerable<byte[]> Seeds()
     {
         yield return Encoding.UTF8.GetBytes($"# keys\nsk-one-0123456789\nsk-two-0123456789 inference,metrics\r\nsha256:{new string('a', 64)} admin # c\n");
+        yield return Encoding.UTF8.GetBytes("sk-five-0123456789 inference name=a models=x,y kv-policies=full requests-per-minute=5 tokens-per-minute=2k weight=2.5 max-priority=-1\n");
         yield return Encoding.UTF8.GetBytes("\uFEFFsk-three\tadmin\n");
         yield return Encoding.Unicode.GetBytes("\uFEFFsk-four\n");
     }
@@ -28,7 +29,7 @@ internal sealed class KeyFileTarget : FuzzTarget
     public override bool Run(byte[] input)
     {
         string path = _folder.Write("keys", input);
-        var keys = new ApiKeys();
+        var keys = new ApiKeys(TimeProvider.System);
         try
         {
             ApiKeyFile.Load(path, keys);
