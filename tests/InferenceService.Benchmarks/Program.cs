@@ -8,6 +8,7 @@ using InferenceService.Benchmarks.Load;
 using InferenceService.Benchmarks.Machine;
 using InferenceService.Benchmarks.Policies;
 using InferenceService.Benchmarks.Reliability;
+using InferenceService.Benchmarks.Security;
 using InferenceService.Benchmarks.Start;
 using InferenceService.Benchmarks.Tokenization;
 using InferenceService.Engine.Cache.Policies;
@@ -25,6 +26,7 @@ var root = new RootCommand("Benchmarks of InferenceService. Every result names m
     FloodCommand.Create(),
     SoakCommand.Create(),
     OverloadCommand.Create(),
+    PrefixTimingCommand.Create(),
     QualityCommand.Create(),
     MemoryCommand.Create(),
     ThroughputCommand.Create(),
