@@ -37,10 +37,21 @@ persistentVolumeClaim:
 image:
   reference: {{ required "model.image.reference is needed for model.source image" .Values.model.image.reference | quote }}
   pullPolicy: {{ .Values.model.image.pullPolicy }}
+{{- else if and (eq .Values.model.source "download") .Values.model.download.claim -}}
+persistentVolumeClaim:
+  claimName: {{ .Values.model.download.claim }}
+{{- else if eq .Values.model.source "download" -}}
+emptyDir:
+  sizeLimit: {{ .Values.model.download.sizeLimit }}
 {{- else if eq .Values.model.source "init" -}}
 emptyDir:
   sizeLimit: {{ .Values.model.init.sizeLimit }}
 {{- end -}}
+{{- end -}}
+
+{{/* The model to download, as --model takes it. */}}
+{{- define "inference-service.downloadId" -}}
+{{- printf "%s@%s" (required "model.download.id is needed for model.source download" .Values.model.download.id) .Values.model.download.revision -}}
 {{- end -}}
 
 {{/* Labels by which Prometheus knows the pods' series once a ServiceMonitor reads them. */}}
