@@ -51,7 +51,7 @@ internal readonly record struct JsonPart(JsonElement Element, string Path)
     public bool IsNull => Element.ValueKind is JsonValueKind.Null or JsonValueKind.Undefined;
 
     /// <summary>A field that must be there and not null.</summary>
-    public JsonPart Required(string name) => Optional(name) ?? throw Error($"has no {name}");
+    public JsonPart Required(string name) => Optional(name) ?? throw Error($"has no {Plain(name)}");
 
     /// <summary>A field, or null when it is absent or JSON null.</summary>
     public JsonPart? Optional(string name)
@@ -59,7 +59,7 @@ internal readonly record struct JsonPart(JsonElement Element, string Path)
         if (Element.ValueKind != JsonValueKind.Object)
             throw Error($"must be an object, not {Kind}");
         return TryGet(name, out JsonElement value) && value.ValueKind != JsonValueKind.Null
-            ? new JsonPart(value, $"{Path}.{name}")
+            ? new JsonPart(value, $"{Path}.{Plain(name)}")
             : null;
     }
 
@@ -168,6 +168,9 @@ internal readonly record struct JsonPart(JsonElement Element, string Path)
     }
 
     public int Count => Element.ValueKind == JsonValueKind.Array ? Element.GetArrayLength() : throw Error($"must be an array, not {Kind}");
+
+    /// <summary>A name that may come from the file itself.</summary>
+    private static string Plain(string name) => name.Length <= MaxQuoted && name.All(c => c is > ' ' and <= '~') ? name : Quote(name);
 
     private string Kind => Element.ValueKind.ToString().ToLowerInvariant();
 }

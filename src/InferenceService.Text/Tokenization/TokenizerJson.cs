@@ -24,9 +24,12 @@ internal static class TokenizerJson
         JsonPart model = root.Required("model");
         IAlgorithm algorithm = AlgorithmReader.Read(model with { Path = "model" });
         INormalizer? normalizer = Part(root, "normalizer") is { } n ? NormalizerReader.Read(n) : null;
+        List<AddedToken> tokens = AddedTokens(root, config, algorithm.Vocabulary);
+        var added = new AddedVocabulary(tokens, algorithm.Vocabulary, normalizer);
+        Vocabulary.CheckGaps(added.Size, algorithm.Vocabulary.Size + tokens.Count, root with { Path = "added_tokens" });
         var parts = new TokenizerParts
         {
-            Added = new AddedVocabulary(AddedTokens(root, config, algorithm.Vocabulary), algorithm.Vocabulary, normalizer),
+            Added = added,
             Normalizer = normalizer,
             PreTokenizer = Part(root, "pre_tokenizer") is { } p ? PreTokenizerReader.Read(p) : null,
             Algorithm = algorithm,

@@ -22,6 +22,8 @@ public sealed class TokenizerJsonTests
     [InlineData("{\"model\":{\"type\":\"BPE\",\"vocab\":[],\"merges\":[]}}", "model.vocab must be an object")]
     [InlineData("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":-1},\"merges\":[]}}", "the id \"-1\"")]
     [InlineData("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":2000000000},\"merges\":[]}}", "from 0 to 2097151")]
+    [InlineData("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":2000000},\"merges\":[]}}", "has ids up to 2000000 for 1 tokens; at most 65543 is allowed")]
+    [InlineData("{\"added_tokens\":[{\"content\":\"x\",\"id\":2000000}],\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]}}", "added_tokens has ids up to 2000000 for 2 tokens")]
     [InlineData("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":1.5},\"merges\":[]}}", "the id \"1.5\"")]
     [InlineData("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":\"0\"},\"merges\":[]}}", "gives \"a\" the id")]
     [InlineData("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"\\ud800\":0},\"merges\":[]}}", "not valid Unicode")]

@@ -8,6 +8,11 @@ internal sealed class Vocabulary
     /// <summary>Bounds what a damaged id can make us allocate; the largest vocabularies in use have about 260,000 tokens.</summary>
     public const int MaxId = (1 << 21) - 1;
 
+    /// <summary>Ids that may be left out whatever the number of tokens; beyond it each token allows <see cref="GapsPerToken"/> more.</summary>
+    private const int AnyGaps = 1 << 16;
+
+    private const int GapsPerToken = 8;
+
     /// <summary>Bounds what one token can cost to look for; the longest tokens in use have a few hundred characters.</summary>
     public const int MaxTokenLength = 4096;
 
@@ -47,6 +52,7 @@ internal sealed class Vocabulary
             size = Math.Max(size, id + 1);
         }
 
+        CheckGaps(size, ids.Count, part);
         string?[] tokens = new string?[size];
         foreach ((string token, int id) in ids)
             tokens[id] = token;
@@ -76,6 +82,16 @@ internal sealed class Vocabulary
         for (int b = 0; b < 256; b++)
             ids[b] = IdOf($"<0x{b:X2}>") ?? -1;
         return ids;
+    }
+
+    /// <summary>Tables go by id: a few tokens must not make them as large as the highest id there is.</summary>
+    /// <param name="size">Highest id + 1.</param>
+    /// <param name="count">Tokens.</param>
+    public static void CheckGaps(int size, int count, JsonPart part)
+    {
+        long most = AnyGaps + ((long)GapsPerToken * count);
+        if (size > most)
+            throw part.Error($"has ids up to {size - 1} for {count} tokens; at most {most - 1} is allowed for so few");
     }
 
     /// <summary>The token, unless it is too long.</summary>
