@@ -18,6 +18,7 @@ public sealed class FuzzTests
         { "shard-index", 1000 },
         { "key-file", 1500 },
         { "kv-policy", 2000 },
+        { "hub", 500 },
         { "completions", 1000 },
         { "chat", 1000 },
         { "tokenize", 800 },

@@ -20,9 +20,16 @@ internal sealed class HubClient : IDisposable
     /// <summary>Reads the token; connects to nothing yet.</summary>
     /// <exception cref="CheckpointException">The token cannot be used.</exception>
     public HubClient(HubSettings settings, TimeProvider time)
+        : this(settings, time, new SocketsHttpHandler { AllowAutoRedirect = false, UseCookies = false, ConnectTimeout = ConnectTimeout })
+    {
+    }
+
+    /// <summary>Speaks through a handler, which it then owns and which follows no redirect.</summary>
+    /// <exception cref="CheckpointException">The token cannot be used.</exception>
+    internal HubClient(HubSettings settings, TimeProvider time, HttpMessageHandler handler)
     {
         (_settings, _time, _token) = (settings, time, settings.ReadToken());
-        _client = new HttpClient(new SocketsHttpHandler { AllowAutoRedirect = false, UseCookies = false, ConnectTimeout = ConnectTimeout }) { Timeout = Timeout.InfiniteTimeSpan };
+        _client = new HttpClient(handler) { Timeout = Timeout.InfiniteTimeSpan };
         _client.DefaultRequestHeaders.UserAgent.Add(new ProductInfoHeaderValue("InferenceService", ServerVersion.Text));
         // Ranges and sizes count the bytes as stored.
         _client.DefaultRequestHeaders.AcceptEncoding.Add(new StringWithQualityHeaderValue("identity"));

@@ -59,7 +59,9 @@ internal static class HubListingJson
         }
         catch (Exception exception) when (exception is JsonException or KeyNotFoundException or InvalidOperationException or FormatException)
         {
-            throw new CheckpointException($"The hub's answer cannot be read: {exception.Message.ReplaceLineEndings(" ")}");
+            // The exception's own words quote the answer.
+            string why = exception is JsonException at ? $"no valid JSON at line {at.LineNumber + 1}, byte {at.BytePositionInLine + 1}" : "a field is missing, or of another kind than expected";
+            throw new CheckpointException($"The hub's answer cannot be read: {why}.");
         }
     }
 

@@ -85,7 +85,9 @@ internal static class ModelFiles
         }
         catch (Exception exception) when (exception is JsonException or KeyNotFoundException or InvalidOperationException)
         {
-            throw new CheckpointException($"{Index} is damaged: {exception.Message.ReplaceLineEndings(" ")}");
+            // The exception's own words quote the file.
+            string why = exception is JsonException at ? $"no valid JSON at line {at.LineNumber + 1}, byte {at.BytePositionInLine + 1}" : "weight_map is missing, or no object of strings";
+            throw new CheckpointException($"{Index} is damaged: {why}.");
         }
     }
 }

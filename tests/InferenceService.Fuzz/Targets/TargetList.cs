@@ -17,6 +17,7 @@ internal static class TargetList
         ["shard-index"] = _ => new ShardIndexTarget(),
         ["key-file"] = _ => new KeyFileTarget(),
         ["kv-policy"] = _ => new PolicyFileTarget(),
+        ["hub"] = _ => new HubTarget(),
         ["completions"] = _ => new CompletionsTarget(),
         ["chat"] = _ => new ChatTarget(),
         ["tokenize"] = _ => new TokenizeTarget(),
