@@ -1,10 +1,11 @@
 // Attention on tensor cores, for 16-bit and packed caches: lines (a row of one query head each) against tiles of 64 slots, softmax on the
-// way (arXiv:2205.14135, arXiv:2307.08691). bfloat16 has 8 bits, so what is f32 goes in as two of them: queries, the weights of the softmax, and
-// in the wide kernel what a cache of another type holds. Sums of a tile are added up outside the tensor cores, which cut off instead of rounding.
+// way (arXiv:2205.14135, arXiv:2307.08691). Tiles have the cache's type T, bfloat16 or binary16, so what is f32 goes in as two of those, of 8 or 11
+// bits: queries, the weights of the softmax, and in the wide kernel what a packed cache holds. Sums of a tile are added up outside the tensor cores, which cut off instead of rounding.
 // A row's bits depend on nothing but what it sees, on how its keys are split, and on which of the two forms serves it: in the one a warp owns 16 of
 // 64 lines and meets all keys of a tile; in the other, for few lines, all warps own the same 16 and a warp meets 16 keys of a tile.
 // Compiled once for every head size, a multiple of 16.
 #include "attention.cuh"
+#include "operand.cuh"
 #ifndef KV_HEAD_DIM
   #define KV_HEAD_DIM 128
 #endif
@@ -45,32 +46,47 @@ template<int D, bool WIDE> __device__ __forceinline__ void kv_fetch(const Cache&
   }
 }
 
+// binary16 has few powers of two below 1: weights of the softmax go in times 2^12.
+template<int T> struct Element { static constexpr float FACTOR = T == KV_F16 ? 4096.f : 1.f, BACK = T == KV_F16 ? 1.f / 4096.f : 1.f; };
+template<int T> __device__ __forceinline__ u32 kv_pack(float x, float y) { return kv_narrow<T>(x, y); }
+template<int T> __device__ __forceinline__ void kv_parts(float x, float y, u32* high, u32* low) {
+  if (T == KV_BF16) kv_split(x, y, high, low);
+  else {
+    *high = kv_narrow<T>(x, y);
+    *low = kv_narrow<T>(x - kv_half_float((u16)*high), y - kv_half_float((u16)(*high >> 16)));
+  }
+}
+template<int T> __device__ __forceinline__ void kv_mma(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
+  if (T == KV_F16) kv_mma_half(d, a, b0, b1);
+  else kv_mma_bf16(d, a, b0, b1);
+}
+
 // 16 channels of a warp's two query lines; null is a line that is not there.
-template<int TERMS> __device__ __forceinline__ void kv_query(const float* const (&line)[2], int channel, u32 (&q)[TERMS][4]) {
+template<int T, int TERMS> __device__ __forceinline__ void kv_query(const float* const (&line)[2], int channel, u32 (&q)[TERMS][4]) {
   KV_UNROLL for (int i = 0; i < 4; i++) {
     const float* from = line[i & 1];
     const int d = channel + (i >> 1) * 8;
     const float x = from ? from[d] : 0.f, y = from ? from[d + 1] : 0.f;
-    if (TERMS == 1) q[0][i] = kv_pack_bf16(x, y);
-    else kv_split(x, y, &q[0][i], &q[TERMS - 1][i]);
+    if (TERMS == 1) q[0][i] = kv_pack<T>(x, y);
+    else kv_parts<T>(x, y, &q[0][i], &q[TERMS - 1][i]);
   }
 }
 
 // score += 16 channels of q · k for EACH keys
-template<int D, bool WIDE, int TERMS, int EACH>
+template<int D, int T, bool WIDE, int TERMS, int EACH>
 __device__ __forceinline__ void kv_scores(float (&score)[EACH / 8][4], const u32 (&q)[TERMS][4], const uint4* high, const uint4* low, int firstKey, int step) {
   const int lane = threadIdx.x & 31, row = firstKey + (lane >> 4) * 8 + (lane & 7), chunk = 2 * step + (lane >> 3 & 1);
   KV_UNROLL for (int n = 0; n < EACH / 16; n++) {
     u32 k[4];
     if (WIDE) {
       kv_matrices(k, low + kv_place<D>(n * 16 + row, chunk));
-      kv_mma_bf16(score[2 * n], q[0], k[0], k[1]);
-      kv_mma_bf16(score[2 * n + 1], q[0], k[2], k[3]);
+      kv_mma<T>(score[2 * n], q[0], k[0], k[1]);
+      kv_mma<T>(score[2 * n + 1], q[0], k[2], k[3]);
     }
     kv_matrices(k, high + kv_place<D>(n * 16 + row, chunk));
     KV_UNROLL for (int term = TERMS - 1; term >= 0; term--) {
-      kv_mma_bf16(score[2 * n], q[term], k[0], k[1]);
-      kv_mma_bf16(score[2 * n + 1], q[term], k[2], k[3]);
+      kv_mma<T>(score[2 * n], q[term], k[0], k[1]);
+      kv_mma<T>(score[2 * n + 1], q[term], k[2], k[3]);
     }
   }
 }
@@ -89,19 +105,19 @@ __device__ __forceinline__ Lines kv_lines(const AttentionArgs& a, int firstRow, 
 }
 
 // q · k of a warp's lines and EACH keys of a tile.
-template<int D, bool WIDE, int TERMS, int EACH>
+template<int D, int T, bool WIDE, int TERMS, int EACH>
 __device__ __forceinline__ void kv_tile_scores(float (&score)[EACH / 8][4], const AttentionArgs& a, const Lane& cacheLane, const Lines& line,
                                                const u32 (&q)[Head<D>::ROOM][TERMS][4], const uint4* high, const uint4* low, int tile, int firstKey) {
   KV_UNROLL for (int n = 0; n < EACH / 8; n++) {
     KV_UNROLL for (int i = 0; i < 4; i++) score[n][i] = 0.f;
   }
   if constexpr (Head<D>::KEPT > 0) {
-    KV_UNROLL for (int step = 0; step < D / 16; step++) kv_scores<D, WIDE, TERMS, EACH>(score, q[step], high, low, firstKey, step);
+    KV_UNROLL for (int step = 0; step < D / 16; step++) kv_scores<D, T, WIDE, TERMS, EACH>(score, q[step], high, low, firstKey, step);
   } else {
     for (int step = 0; step < D / 16; step++) {
       u32 mine[TERMS][4];
-      kv_query<TERMS>(line.q, step * 16, mine);
-      kv_scores<D, WIDE, TERMS, EACH>(score, mine, high, low, firstKey, step);
+      kv_query<T, TERMS>(line.q, step * 16, mine);
+      kv_scores<D, T, WIDE, TERMS, EACH>(score, mine, high, low, firstKey, step);
     }
   }
   if (!a.sinkQueries || tile >= cacheLane.sinks) return;
@@ -111,8 +127,8 @@ __device__ __forceinline__ void kv_tile_scores(float (&score)[EACH / 8][4], cons
   }
   for (int step = 0; step < D / 16; step++) {
     u32 sink[TERMS][4];
-    kv_query<TERMS>(line.sink, step * 16, sink);
-    kv_scores<D, WIDE, TERMS, EACH>(other, sink, high, low, firstKey, step);
+    kv_query<T, TERMS>(line.sink, step * 16, sink);
+    kv_scores<D, T, WIDE, TERMS, EACH>(other, sink, high, low, firstKey, step);
   }
   const int firstSlot = tile + firstKey + (threadIdx.x & 3) * 2;
   KV_UNROLL for (int n = 0; n < EACH / 8; n++) {
@@ -121,7 +137,7 @@ __device__ __forceinline__ void kv_tile_scores(float (&score)[EACH / 8][4], cons
 }
 
 // output = output · factor + weights · values of EACH keys
-template<int D, bool WIDE, int TERMS, int EACH>
+template<int D, int T, bool WIDE, int TERMS, int EACH>
 __device__ __forceinline__ void kv_add_values(
     float (&output)[D / 8][4], const float (&factor)[2], const u32 (&weights)[TERMS][EACH / 16][4], const uint4* high, const uint4* low, int firstKey) {
   const int lane = threadIdx.x & 31;
@@ -132,18 +148,18 @@ __device__ __forceinline__ void kv_add_values(
       u32 v[4];
       if (WIDE) {
         kv_matrices_turned(v, low + place);
-        kv_mma_bf16(part[0], weights[0][step], v[0], v[1]);
-        kv_mma_bf16(part[1], weights[0][step], v[2], v[3]);
+        kv_mma<T>(part[0], weights[0][step], v[0], v[1]);
+        kv_mma<T>(part[1], weights[0][step], v[2], v[3]);
       }
       kv_matrices_turned(v, high + place);
       KV_UNROLL for (int term = TERMS - 1; term >= 0; term--) {
-        kv_mma_bf16(part[0], weights[term][step], v[0], v[1]);
-        kv_mma_bf16(part[1], weights[term][step], v[2], v[3]);
+        kv_mma<T>(part[0], weights[term][step], v[0], v[1]);
+        kv_mma<T>(part[1], weights[term][step], v[2], v[3]);
       }
     }
     KV_UNROLL for (int i = 0; i < 4; i++) {
-      output[2 * n][i] = kv_fma(output[2 * n][i], factor[i >> 1], part[0][i]);
-      output[2 * n + 1][i] = kv_fma(output[2 * n + 1][i], factor[i >> 1], part[1][i]);
+      output[2 * n][i] = kv_fma(output[2 * n][i], factor[i >> 1], part[0][i] * Element<T>::BACK);
+      output[2 * n + 1][i] = kv_fma(output[2 * n + 1][i], factor[i >> 1], part[1][i] * Element<T>::BACK);
     }
   }
 }
@@ -201,7 +217,7 @@ template<int D> __device__ __forceinline__ void kv_merge_warps(
 // grid = (tiles of rows, kvHeads, sequences · splits), or (all tiles there may be, kvHeads, splits), or with a plan (items); block = 128, dynamic shared memory: a tile of keys and one of values, twice as much if
 // WIDE; if FEW also enough for 64 lines of 3 + D floats. A lane has two of its warp's 16 lines: lane / 4 and 8 more on. The longest tiles of rows
 // come first.
-template<int D, bool WIDE, int TERMS, bool FEW> __device__ __forceinline__ void flash(const SplitArgs& s) {
+template<int D, int T, bool WIDE, int TERMS, bool FEW> __device__ __forceinline__ void flash(const SplitArgs& s) {
   KV_DYNAMIC_SHARED(uint4, shared);
   __shared__ u64 at[2][KEYS];
   __shared__ int holes[2];
@@ -240,7 +256,7 @@ template<int D, bool WIDE, int TERMS, bool FEW> __device__ __forceinline__ void 
     KV_UNROLL for (int r = 0; r < 2; r++) own[r] = first + (firstLine + 8 * r) / a.group;
     const Lines line = kv_lines(a, all.start + start, lines, head, firstLine);
     u32 q[Head<D>::ROOM][TERMS][4];
-    KV_UNROLL for (int step = 0; step < Head<D>::KEPT; step++) kv_query<TERMS>(line.q, step * 16, q[step]);
+    KV_UNROLL for (int step = 0; step < Head<D>::KEPT; step++) kv_query<T, TERMS>(line.q, step * 16, q[step]);
     float output[D / 8][4], most[2] = {MASKED, MASKED}, sum[2] = {0.f, 0.f}, range[2] = {0.f, 0.f};
     KV_UNROLL for (int n = 0; n < D / 8; n++) {
       KV_UNROLL for (int i = 0; i < 4; i++) output[n][i] = 0.f;
@@ -263,7 +279,7 @@ template<int D, bool WIDE, int TERMS, bool FEW> __device__ __forceinline__ void 
         if (tid < KEYS && at[b ^ 1][tid] == 0) holes[b ^ 1] = following;
       }
       float score[EACH / 8][4];
-      kv_tile_scores<D, WIDE, TERMS, EACH>(score, a, lane, line, q, keys, keys + TILE, tile, firstKey);
+      kv_tile_scores<D, T, WIDE, TERMS, EACH>(score, a, lane, line, q, keys, keys + TILE, tile, firstKey);
       kv_copy_wait();
       __syncthreads();                                              // values and the next addresses are there, and all are done with the keys
       if (following <= last) kv_fetch<D, WIDE>(c, at[b ^ 1], following, false, keys, keys + TILE);
@@ -305,12 +321,12 @@ template<int D, bool WIDE, int TERMS, bool FEW> __device__ __forceinline__ void 
       u32 weights[TERMS][EACH / 16][4];                             // what a lane holds of the scores is what it has to hold of the left operand
       KV_UNROLL for (int step = 0; step < EACH / 16; step++) {
         KV_UNROLL for (int i = 0; i < 4; i++) {
-          const float x = score[2 * step + (i >> 1)][(i & 1) * 2], y = score[2 * step + (i >> 1)][(i & 1) * 2 + 1];
-          if (TERMS == 1) weights[0][step][i] = kv_pack_bf16(x, y);
-          else kv_split(x, y, &weights[0][step][i], &weights[TERMS - 1][step][i]);
+          const float x = score[2 * step + (i >> 1)][(i & 1) * 2] * Element<T>::FACTOR, y = score[2 * step + (i >> 1)][(i & 1) * 2 + 1] * Element<T>::FACTOR;
+          if (TERMS == 1) weights[0][step][i] = kv_pack<T>(x, y);
+          else kv_parts<T>(x, y, &weights[0][step][i], &weights[TERMS - 1][step][i]);
         }
       }
-      kv_add_values<D, WIDE, TERMS, EACH>(output, factor, weights, values, values + TILE, firstKey);
+      kv_add_values<D, T, WIDE, TERMS, EACH>(output, factor, weights, values, values + TILE, firstKey);
     }
 
     KV_UNROLL for (int r = 0; r < 2; r++) {
@@ -344,16 +360,18 @@ template<int D, bool WIDE, int TERMS, bool FEW> __device__ __forceinline__ void 
 
 #define NAME(name, size) name##_d##size
 #define SIZED(name, size) NAME(name, size)
-#define FLASH(name, T, WIDE, TERMS, FEW) extern "C" __global__ void __launch_bounds__(128, 2) SIZED(name, KV_HEAD_DIM)(SplitArgs a) { flash<KV_HEAD_DIM, WIDE, TERMS, FEW>(a); }
+#define FLASH(name, T, WIDE, TERMS, FEW) extern "C" __global__ void __launch_bounds__(128, 2) SIZED(name, KV_HEAD_DIM)(SplitArgs a) { flash<KV_HEAD_DIM, T, WIDE, TERMS, FEW>(a); }
 FLASH(flash, KV_BF16, false, 2, false)
-FLASH(flash_wide, KV_F16, true, 2, false)
+FLASH(flash_half, KV_F16, false, 2, false)
+FLASH(flash_wide, KV_BF16, true, 2, false)
 FLASH(flash_rounded, KV_BF16, false, 1, false)
 FLASH(flash_few, KV_BF16, false, 2, true)
-FLASH(flash_few_wide, KV_F16, true, 2, true)
+FLASH(flash_few_half, KV_F16, false, 2, true)
+FLASH(flash_few_wide, KV_BF16, true, 2, true)
 
 // Column and band sums, as attention_sums does them: a CTA owns 64 slots of one KV head, and every score has the bits that it had above.
 // grid = (tiles of slots, kvHeads, sequences), block = 128, dynamic shared memory: a tile of keys, twice as much if WIDE, and 64 · 65 floats
-template<int D, bool WIDE> __device__ __forceinline__ void flash_sums(const SumArgs& s) {
+template<int D, int T, bool WIDE> __device__ __forceinline__ void flash_sums(const SumArgs& s) {
   KV_DYNAMIC_SHARED(uint4, shared);
   __shared__ u64 at[KEYS];
   constexpr int TILE = KEYS * Head<D>::PITCH;
@@ -378,9 +396,9 @@ template<int D, bool WIDE> __device__ __forceinline__ void flash_sums(const SumA
     if (kv_sees_none(c, lane, first, first + rows - 1, tile, tile + KEYS)) continue;
     const Lines line = kv_lines(a, all.start + start, rows * a.group, head, firstLine);
     u32 q[Head<D>::ROOM][2][4];
-    KV_UNROLL for (int step = 0; step < Head<D>::KEPT; step++) kv_query<2>(line.q, step * 16, q[step]);
+    KV_UNROLL for (int step = 0; step < Head<D>::KEPT; step++) kv_query<T, 2>(line.q, step * 16, q[step]);
     float score[KEYS / 8][4];
-    kv_tile_scores<D, WIDE, 2, KEYS>(score, a, lane, line, q, shared, shared + TILE, tile, 0);
+    kv_tile_scores<D, T, WIDE, 2, KEYS>(score, a, lane, line, q, shared, shared + TILE, tile, 0);
     KV_UNROLL for (int r = 0; r < 2; r++) {
       if (!line.q[r]) continue;
       const int mine = firstLine + 8 * r, own = first + mine / a.group;
@@ -400,6 +418,7 @@ template<int D, bool WIDE> __device__ __forceinline__ void flash_sums(const SumA
   }
 }
 
-#define SUMS(name, T, WIDE) extern "C" __global__ void __launch_bounds__(128) SIZED(name, KV_HEAD_DIM)(SumArgs a) { flash_sums<KV_HEAD_DIM, WIDE>(a); }
+#define SUMS(name, T, WIDE) extern "C" __global__ void __launch_bounds__(128) SIZED(name, KV_HEAD_DIM)(SumArgs a) { flash_sums<KV_HEAD_DIM, T, WIDE>(a); }
 SUMS(flash_sums, KV_BF16, false)
-SUMS(flash_sums_wide, KV_F16, true)
+SUMS(flash_sums_half, KV_F16, false)
+SUMS(flash_sums_wide, KV_BF16, true)

@@ -11,7 +11,7 @@ internal sealed class HeadKernels
 
     private readonly Dictionary<(DType Type, int Group), Kernel<SplitArguments>> _decode = [];
     private readonly Dictionary<string, Kernel<SplitArguments>> _flash = [];
-    private readonly Dictionary<bool, Kernel<SumArguments>> _sums = [];
+    private readonly Dictionary<string, Kernel<SumArguments>> _sums = [];
 
     /// <summary>Takes the kernels from their modules.</summary>
     public HeadKernels(CudaDevice device, int headDim, nint flash, nint decode)
@@ -22,10 +22,10 @@ internal sealed class HeadKernels
             _decode[(DType.BF16, group)] = new(device, decode, $"decode_bf16_g{group}_d{headDim}");
         }
 
-        foreach (string kind in (string[])["", "_wide", "_rounded", "_few", "_few_wide"])
+        foreach (string kind in (string[])["", "_half", "_wide", "_rounded", "_few", "_few_half", "_few_wide"])
             _flash[kind] = new(device, flash, $"flash{kind}_d{headDim}");
-        foreach (bool wide in (bool[])[false, true])
-            _sums[wide] = new(device, flash, $"flash_sums{(wide ? "_wide" : "")}_d{headDim}");
+        foreach (string kind in (string[])["", "_half", "_wide"])
+            _sums[kind] = new(device, flash, $"flash_sums{kind}_d{headDim}");
     }
 
     /// <summary>Multiples of 16 for which tensor cores serve; other sizes take the exact kernels.</summary>
@@ -39,9 +39,17 @@ internal sealed class HeadKernels
         group > DecodeGroups[^1] ? null : _decode.GetValueOrDefault((type, DecodeGroups.First(most => group <= most)));
 
     /// <summary>The kernel on tensor cores.</summary>
-    public Kernel<SplitArguments> Flash(bool wide, bool rounded, bool few) =>
-        _flash[(few, wide) switch { (true, true) => "_few_wide", (true, false) => "_few", (false, true) => "_wide", _ => rounded ? "_rounded" : "" }];
+    public Kernel<SplitArguments> Flash(in KvBlockFormat format, bool rounded, bool few) => _flash[(few, Kind(format)) switch
+    {
+        (true, "_half") => "_few_half",
+        (true, "_wide") => "_few_wide",
+        (true, _) => "_few",
+        (false, "") when rounded => "_rounded",
+        (false, var kind) => kind,
+    }];
 
     /// <summary>The kernel of column and band sums beside it.</summary>
-    public Kernel<SumArguments> Sums(bool wide) => _sums[wide];
+    public Kernel<SumArguments> Sums(in KvBlockFormat format) => _sums[Kind(format)];
+
+    private static string Kind(in KvBlockFormat format) => KernelSet.IsWide(format) ? "_wide" : format.Type == DType.F16 ? "_half" : "";
 }

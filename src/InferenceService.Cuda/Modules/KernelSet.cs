@@ -122,13 +122,13 @@ public sealed unsafe class KernelSet : IDisposable
     /// <param name="rounded">Queries and weights in one part, where there is a kernel for that.</param>
     /// <param name="few">For tiles of 16 lines instead of 64.</param>
     internal Kernel<SplitArguments>? Flash(in KvBlockFormat format, int group, bool rounded, bool few) =>
-        format.Type == DType.F32 || group > FlashLines(few) ? null : Heads(format.HeadDim)?.Flash(IsWide(format), rounded, few);
+        format.Type == DType.F32 || group > FlashLines(few) ? null : Heads(format.HeadDim)?.Flash(format, rounded, few);
 
     /// <summary>The kernel of column and band sums that belongs to <see cref="Flash"/>.</summary>
-    internal Kernel<SumArguments> FlashSums(in KvBlockFormat format) => Heads(format.HeadDim)!.Sums(IsWide(format));
+    internal Kernel<SumArguments> FlashSums(in KvBlockFormat format) => Heads(format.HeadDim)!.Sums(format);
 
     /// <summary>What the cache holds is widened on its way into a tile, and takes twice the room there.</summary>
-    internal static bool IsWide(in KvBlockFormat format) => format is not { Type: DType.BF16, PackedBits: 0 };
+    internal static bool IsWide(in KvBlockFormat format) => format.PackedBits > 0;
 
     /// <summary>Rows times query heads of a tile of <see cref="Flash"/>.</summary>
     internal static int FlashLines(bool few) => few ? 16 : 64;
