@@ -1,5 +1,6 @@
 using System.Net;
 using System.Text.Json;
+using InferenceService.Engine;
 using InferenceService.Server.Hosting;
 using InferenceService.Server.Security;
 using InferenceService.Server.Telemetry;
@@ -94,6 +95,30 @@ public sealed class KeyLimitsTests : IAsyncDisposable
         Assert.Equal(Limits(refused, "tokens").Remaining, Limits(again, "tokens").Remaining);
         running.Dispose();
         (await waiting).Dispose();
+    }
+
+    /// <summary>Where both have the scope to generate; what each may expect is in the engine's FairSharingTests.</summary>
+    [Fact]
+    public async Task A_key_that_floods_neither_keeps_another_out_of_the_queue_nor_waiting_for_its_flood()
+    {
+        HttpClient flood = await StartAsync(["k", "other"], [.. LongModel.Flags, "--max-num-seqs", "1", "--max-num-queued-reqs", "10"]);
+        InferenceEngine engine = _server.Service<IModelCatalog>().Models[0].Engine;
+        HttpResponseMessage running = await flood.SendAsync(ApiClient.Request("/v1/completions", Endless), HttpCompletionOption.ResponseHeadersRead);
+        Task<HttpResponseMessage>[] sent = [.. Enumerable.Range(0, 10).Select(_ => flood.SendAsync(ApiClient.Request("/v1/completions", Endless), HttpCompletionOption.ResponseHeadersRead))];
+        await Eventually.TrueAsync(() => engine.Statistics.Waiting + sent.Count(one => one.IsCompleted) == sent.Length);
+        int waiting = engine.Statistics.Waiting;
+        Assert.Equal(8, waiting); // four times the two places that are left
+        using HttpClient other = _server.NewClient("other");
+        Task<HttpResponseMessage> late = other.SendAsync(ApiClient.Request("/v1/completions", Short));
+        await Eventually.TrueAsync(() => engine.Statistics.Waiting == waiting + 1);
+        long generated = engine.Statistics.GeneratedTokens;
+        await Eventually.TrueAsync(() => engine.Statistics.GeneratedTokens > generated);
+        running.Dispose();
+        Assert.Equal(HttpStatusCode.OK, (await late).StatusCode);
+        int refused = 0;
+        foreach (Task<HttpResponseMessage> one in sent.Where(one => one.IsCompleted))
+            refused += (await one).StatusCode == HttpStatusCode.ServiceUnavailable ? 1 : 0;
+        Assert.Equal(sent.Length - waiting, refused);
     }
 
     public async ValueTask DisposeAsync() => await _server.DisposeAsync();
