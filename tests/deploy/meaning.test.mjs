@@ -33,6 +33,24 @@ for (const { name, objects } of everySet()) {
     }
   });
 
+  test(`${name}: the admin routes are in no Service, and only operators reach them`, () => {
+    const exposed = setting(server, 'Server:AdminHost') !== undefined;
+    const port = server.ports.find((candidate) => candidate.name === 'admin');
+    assert.equal(port !== undefined, exposed);
+    if (exposed) {
+      assert.equal(setting(server, 'Server:AdminPort'), String(port.containerPort));
+      assert.ok(setting(server, 'Auth:KeyFile'), 'the server refuses to open them without keys');
+    }
+    // Each pod has its own: a Service would drain one pod and resume another.
+    for (const { spec } of objects.filter(({ kind }) => kind === 'Service')) assert.ok(spec.ports.every((entry) => ![port?.containerPort, 'admin'].includes(entry.targetPort)));
+    for (const { spec } of objects.filter(({ kind }) => kind === 'NetworkPolicy')) {
+      for (const rule of spec.ingress.filter(({ ports }) => ports.some((entry) => entry.port === 'admin'))) {
+        assert.ok(exposed && rule.from.length > 0);
+        assert.deepEqual(rule.ports.map((entry) => entry.port), ['admin']);
+      }
+    }
+  });
+
   test(`${name}: nothing runs as root, with capabilities, on a writable root or with a token`, () => {
     const { securityContext, automountServiceAccountToken, enableServiceLinks } = pod.spec;
     assert.ok(securityContext.runAsNonRoot && securityContext.runAsUser > 0);
