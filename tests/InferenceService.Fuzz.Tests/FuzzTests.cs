@@ -24,6 +24,7 @@ public sealed class FuzzTests
         { "tokenize", 800 },
         { "events", 800 },
         { "pipeline", 1000 },
+        { "admin", 1000 },
         { "model-config", 1500 },
         { "encode", 500 },
         { "template", 300 },

@@ -16,7 +16,7 @@ internal sealed class Instrumenter
         ("InferenceService.Text", ["InferenceService.Text"]),
         ("InferenceService.Models", ["InferenceService.Models.Checkpoints", "InferenceService.Models.Packed", "InferenceService.Models.Architectures"]),
         ("InferenceService.Server",
-            ["InferenceService.Server.Api", "InferenceService.Server.Configuration", "InferenceService.Server.Generation", "InferenceService.Server.Security", "InferenceService.Server.Hub", "InferenceService.Server.Hosting.Pipeline"]),
+            ["InferenceService.Server.Api", "InferenceService.Server.Configuration", "InferenceService.Server.Generation", "InferenceService.Server.Security", "InferenceService.Server.Hub", "InferenceService.Server.Hosting.Pipeline", "InferenceService.Server.Hosting.Admin"]),
     ];
 
     private int _blocks;

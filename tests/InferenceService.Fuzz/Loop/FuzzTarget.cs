@@ -39,7 +39,7 @@ internal abstract class FuzzTarget : IDisposable
     public virtual long MaxAllocated(int length) => (256 << 10) + (256L * length);
 
     /// <summary>Blocks of instrumented code that an input of that length may run.</summary>
-    public virtual long MaxWork(int length) => 200_000 + (4_000L * length);
+    public virtual long MaxWork(int length) => 50_000 + (1_000L * length);
 
     /// <summary>Repairs what a change has broken in lengths and checksums, most of the time: else no input would get past them.</summary>
     public virtual byte[] Repair(byte[] input, Chance chance) => input;

@@ -176,7 +176,7 @@ internal sealed class Fuzzer : IDisposable
     {
         double seconds = _clock.Elapsed.TotalSeconds;
         _log.WriteLine(string.Create(CultureInfo.InvariantCulture,
-            $"{_target.Name}:{end} {_inputs} inputs, {seconds:0} s, {_inputs / seconds:0}/s, {(Environment.CpuUsage.TotalTime - _cpu).TotalSeconds:0} s of processor, accepted {100.0 * _accepted / Math.Max(1, _inputs):0.0} %, corpus {_corpus.Inputs.Count}, blocks {_coverage.Reached} of {_coverage.Blocks}, findings {_findings.Count}, resident {Environment.WorkingSet >> 20} MiB"));
+            $"{_target.Name}:{end} {_inputs} inputs, {seconds:0} s, {_inputs / seconds:0}/s, {(Environment.CpuUsage.TotalTime - _cpu).TotalSeconds:0} s of processor, accepted {100.0 * _accepted / Math.Max(1, _inputs):0.0} %, corpus {_corpus.Inputs.Count}, blocks {_coverage.Reached} of {_coverage.Blocks}, findings {_findings.Count}, at most {100 * _trial.Most.Memory:0} % of memory and {100 * _trial.Most.Work:0} % of work allowed, resident {Environment.WorkingSet >> 20} MiB"));
         _log.Flush();
     }
 }

@@ -23,6 +23,9 @@ internal sealed class Trial(FuzzTarget target)
     /// <summary>Blocks that the last input ran.</summary>
     public long Work { get; private set; }
 
+    /// <summary>The largest share of what it was allowed that an input has allocated, and run.</summary>
+    public (double Memory, double Work) Most { get; private set; }
+
     /// <summary>Where a fault happened: equal faults are reported once.</summary>
     public static string Place(Exception fault)
     {
@@ -51,6 +54,9 @@ internal sealed class Trial(FuzzTarget target)
 
         Work = BlockCounts.Work - work;
         long allocated = GC.GetAllocatedBytesForCurrentThread() - before;
+        double memory = (double)allocated / target.MaxAllocated(input.Length), share = (double)Work / target.MaxWork(input.Length);
+        if (memory <= 1 && share <= 1)
+            Most = (Math.Max(Most.Memory, memory), Math.Max(Most.Work, share));
         if (allocated > target.MaxAllocated(input.Length))
             return new BudgetException($"{input.Length} bytes made it allocate {allocated} (allowed: {target.MaxAllocated(input.Length)})");
         return Work > target.MaxWork(input.Length) ? new BudgetException($"{input.Length} bytes made it run {Work} blocks (allowed: {target.MaxWork(input.Length)})") : null;

@@ -67,7 +67,8 @@ internal sealed class AdminPort(AdminParts parts, AdminAddress address) : IHoste
     /// <inheritdoc/>
     public Task StoppingAsync(CancellationToken cancellationToken) => Task.CompletedTask;
 
-    private WebApplication Build(ListenAddresses addresses)
+    /// <summary>The application of the port, not yet listening.</summary>
+    internal WebApplication Build(ListenAddresses addresses)
     {
         ServerConfiguration options = parts.Settings.Options;
         WebApplicationBuilder builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ContentRootPath = AppContext.BaseDirectory });

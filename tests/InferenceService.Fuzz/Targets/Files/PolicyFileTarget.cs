@@ -35,7 +35,7 @@ internal sealed class PolicyFileTarget : FuzzTarget
         }
     }
 
-    public override long MaxAllocated(int length) => (2 << 20) + (2048L * length);
+    public override long MaxAllocated(int length) => (256 << 10) + (1024L * length);
 
     public override bool Run(byte[] input)
     {

@@ -45,7 +45,7 @@ internal abstract class RequestTarget(bool strict) : FuzzTarget
         }
     }
 
-    public override long MaxAllocated(int length) => (1 << 20) + (2048L * length);
+    public override long MaxAllocated(int length) => (256 << 10) + (1024L * length);
 
     public override bool Run(byte[] input)
     {

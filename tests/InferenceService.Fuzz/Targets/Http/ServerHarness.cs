@@ -1,6 +1,7 @@
 using System.Text;
 using InferenceService.Server.Configuration;
 using InferenceService.Server.Hosting;
+using InferenceService.Server.Hosting.Admin;
 using InferenceService.Server.Tests;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
@@ -25,6 +26,7 @@ internal sealed class ServerHarness : IDisposable
             {
                 ["ASPNETCORE_ENVIRONMENT"] = "Testing",
                 [ConfigurationLayer.EnvironmentPrefix + "Logging__LogLevel__Default"] = "None",
+                [ConfigurationLayer.EnvironmentPrefix + "Logging__Console__LogLevel__Default"] = "None", // the audit of the admin port as well
                 [ConfigurationLayer.EnvironmentPrefix + "Limits__StrictRequests"] = strict ? "true" : "false",
             },
         };
@@ -40,6 +42,14 @@ internal sealed class ServerHarness : IDisposable
 
     /// <summary>All middleware and routes.</summary>
     public RequestDelegate Pipeline { get; }
+
+    /// <summary>The same of the admin port.</summary>
+    public RequestDelegate AdminPipeline()
+    {
+        WebApplication admin = Service<AdminPort>().Build(Service<AdminAddress>().At!);
+        admin.UseEndpoints(_ => { });
+        return ((IApplicationBuilder)admin).Build();
+    }
 
     /// <summary>The tiny model.</summary>
     public ServedModel Model => Service<IModelCatalog>().Models[0];

@@ -45,9 +45,9 @@ internal sealed class TemplateTarget(string golden) : FuzzTarget
         }
     }
 
-    public override long MaxAllocated(int length) => (32L << 20) + (4096L * length);
+    public override long MaxAllocated(int length) => (8L << 20) + (1024L * length);
 
-    public override long MaxWork(int length) => 20_000_000 + (20_000L * length);
+    public override long MaxWork(int length) => 4_000_000 + (4_000L * length);
 
     public override bool Run(byte[] input)
     {
