@@ -11,7 +11,7 @@ namespace InferenceService.Server.Tests.Hosting;
 public sealed class CapacityReportTests
 {
     private const int Fits = 4;
-    private const int Length = 1024, Prompt = 824;
+    private const int Length = 512, Prompt = 416;
 
     [Theory]
     [InlineData("full", "storyteller", true)]
