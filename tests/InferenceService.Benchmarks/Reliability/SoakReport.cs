@@ -7,7 +7,7 @@ namespace InferenceService.Benchmarks.Reliability;
 internal sealed class SoakReport
 {
     // Shorter runs are still warming up: code is compiled, heaps find their size.
-    private const double ShortestForMemory = 240;
+    private const double ShortestForMemory = 900;
 
     /// <summary>How the requests ended.</summary>
     public required SoakTally Tally { get; init; }
