@@ -5,36 +5,44 @@ namespace InferenceService.Fuzz.Loop;
 /// <summary>Shrinks a run's corpus to what is worth committing.</summary>
 internal static class Keeper
 {
-    /// <summary>Bytes of one target's kept corpus, at most.</summary>
-    private const int MaxBytes = 64 << 10;
+    /// <summary>Bytes that inputs may take which only run a block more often than others do.</summary>
+    private const int MoreOftenBytes = 32 << 10;
 
-    /// <summary>Smallest first, keeps every input that reaches something new, and writes them to <c>tests/golden/fuzz</c>.</summary>
+    /// <summary>Writes to <c>tests/golden/fuzz</c>, the smallest first, every input that reaches a new block, then some that reach one more often.</summary>
     public static int Run(FuzzTarget target, RunOptions options, int blocks)
     {
-        var coverage = new CoverageMap(blocks);
         var trial = new Trial(target);
-        foreach (byte[] seed in target.Seeds())
-            Reaches(seed);
-        int seeds = coverage.Reached, bytes = 0;
-        var kept = new List<byte[]>();
-        IEnumerable<byte[]> all = Corpus.Kept(options.Golden, target.Name).Concat(Corpus.Lines(Corpus.FileIn(Path.Combine(options.Output!, target.Name))));
-        foreach (byte[] input in all.OrderBy(input => input.Length).ToArray())
+        byte[][] seeds = [.. target.Seeds()], all =
+        [
+            .. Corpus.Kept(options.Golden, target.Name).Concat(Corpus.Lines(Corpus.FileIn(Path.Combine(options.Output!, target.Name)))).OrderBy(input => input.Length),
+        ];
+        var coverage = new CoverageMap(blocks);
+        foreach (byte[] seed in seeds)
+            Take(coverage, seed);
+        int before = coverage.Reached;
+        List<byte[]> kept = [.. all.Where(input => Take(coverage, input).NewBlocks > 0)];
+        int reached = coverage.Reached, bytes = 0;
+        coverage = new CoverageMap(blocks);
+        foreach (byte[] input in seeds.Concat(kept))
+            Take(coverage, input);
+        foreach (byte[] input in all)
         {
-            if (bytes + input.Length > MaxBytes || !Reaches(input))
+            if (bytes + input.Length > MoreOftenBytes || Take(coverage, input).New == 0)
                 continue;
             kept.Add(input);
             bytes += input.Length;
         }
 
         Corpus.Save(Path.Combine(options.Golden, target.Name), kept);
-        Console.Out.WriteLine($"{target.Name}: {kept.Count} inputs of {bytes} bytes; blocks {coverage.Reached}, of which {seeds} by the target's own seeds");
+        Console.Out.WriteLine($"{target.Name}: {kept.Count} inputs of {kept.Sum(input => input.Length)} bytes; blocks {reached}, of which {before} by the target's own seeds");
         return 0;
 
-        bool Reaches(byte[] input)
+        (int New, int NewBlocks) Take(CoverageMap map, byte[] input)
         {
+            int had = map.Reached;
             BlockCounts.Clear(blocks);
             _ = trial.Run(input, out _);
-            return coverage.TakeNew() > 0;
+            return (map.TakeNew(), map.Reached - had);
         }
     }
 }
