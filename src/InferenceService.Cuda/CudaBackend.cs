@@ -1,3 +1,4 @@
+// Above 400 lines: one method for each verb of the contract, a check of shapes and a call of the file in Verbs that does it.
 using System.Runtime.InteropServices;
 using InferenceService.Compute;
 using InferenceService.Cuda.Devices;
