@@ -88,9 +88,9 @@ internal sealed class ServerProcess : IAsyncDisposable
                 if (response.IsSuccessStatusCode)
                     return;
             }
-            catch (HttpRequestException)
+            catch (Exception exception) when (exception is HttpRequestException or TaskCanceledException && !cancellation.IsCancellationRequested)
             {
-                // Not listening yet.
+                // Not listening yet, or on a machine too busy to answer in time.
             }
 
             if (Stopwatch.GetElapsedTime(began) > Patience)
