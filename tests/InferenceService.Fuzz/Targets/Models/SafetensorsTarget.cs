@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using InferenceService.Compute;
 using InferenceService.Fuzz.Loop;
 using InferenceService.Models;
@@ -42,7 +43,13 @@ internal sealed class SafetensorsTarget : FuzzTarget
         // The header ends at its last bracket; behind it follow as many bytes as the largest offset says.
         int end = input.AsSpan(8).LastIndexOf((byte)'}') + 1;
         ReadOnlySpan<byte> header = input.AsSpan(8, end);
-        int data = chance.OneIn(8) ? input.Length - 8 - end : (int)Math.Min(LargestOffset(header), 512);
+        if (chance.OneIn(2) && Tiled(header) is { } tiled && tiled.Length <= MaxBytes)
+        {
+            header = tiled;
+            end = tiled.Length;
+        }
+
+        int data = chance.OneIn(8) ? Math.Max(0, input.Length - 8 - end) : (int)Math.Min(LargestOffset(header), 512);
         byte[] repaired = new byte[8 + end + data];
         BinaryPrimitives.WriteInt64LittleEndian(repaired, end);
         header.CopyTo(repaired.AsSpan(8));
@@ -114,6 +121,37 @@ internal sealed class SafetensorsTarget : FuzzTarget
         BinaryPrimitives.WriteInt64LittleEndian(file, header.Length);
         Encoding.UTF8.GetBytes(header).CopyTo(file, 8);
         return file;
+    }
+
+    /// <summary>The same header with offsets as its types and shapes want them; null when it cannot be had.</summary>
+    private static byte[]? Tiled(ReadOnlySpan<byte> header)
+    {
+        try
+        {
+            if (JsonNode.Parse(header) is not JsonObject tensors)
+                return null;
+            long at = 0;
+            foreach (JsonObject tensor in tensors.Select(entry => entry.Value).OfType<JsonObject>().Where(tensor => tensor.ContainsKey("shape")))
+            {
+                int bits = tensor["dtype"]?.GetValue<string>() switch
+                {
+                    "F32" or "I32" or "U32" => 32,
+                    "F16" or "BF16" or "I16" or "U16" => 16,
+                    "F64" or "I64" or "U64" or "C64" => 64,
+                    "F4" => 4,
+                    _ => 8,
+                };
+                long next = at + ((tensor["shape"] as JsonArray)?.Aggregate(1L, (product, size) => product * (size?.GetValue<int>() ?? 1)) ?? 1) * bits / 8;
+                tensor["data_offsets"] = new JsonArray(at, next);
+                at = next;
+            }
+
+            return Encoding.UTF8.GetBytes(tensors.ToJsonString());
+        }
+        catch (Exception e) when (e is JsonException or InvalidOperationException or FormatException or ArgumentException)
+        {
+            return null; // a change has made something else of it
+        }
     }
 
     private static long LargestOffset(ReadOnlySpan<byte> header)
