@@ -1,3 +1,4 @@
+using InferenceService.Compute;
 using InferenceService.Engine.Cache.Policies;
 using InferenceService.Engine.Scheduling;
 
@@ -49,6 +50,9 @@ internal sealed class Generation : GenerationStream
 
     /// <summary>Its KV policy.</summary>
     public IKvPolicy Policy { get; }
+
+    /// <summary>A failure while a policy is asked or obeyed ends its own request: all but the loss of the device, which is everybody's.</summary>
+    public static bool IsItsOwn(Exception failure) => failure is not DeviceException { IsRefusal: false };
 
     /// <summary>What a choice says whose policy threw.</summary>
     public string PolicyFault(Exception failure) => $"KV policy {Policy.Name}: {failure.Message}";

@@ -262,12 +262,31 @@ internal sealed class KvCompressor
             if (kept[slot] != slot || table.Blocks[slot / blockSize] != _oldBlocks[slot / blockSize])
                 _moves.Add(new SlotMove(_oldBlocks[kept[slot] / blockSize] * blockSize + kept[slot] % blockSize, table.GlobalSlot(slot, blockSize)));
 
-        _cache.MoveSlots(_moves);
+        MoveOrRestore(ref table);
         for (int index = table.Count - 1; index >= blocks; index--)
             _cache.Blocks.Release(table.Blocks[index]);
         foreach (int index in _replaced)
             _cache.Blocks.Release(_oldBlocks[index]);
         table.Truncate(blocks);
+    }
+
+    /// <summary>A device that refuses leaves the sequence to end with the blocks it had: those taken for copies are given back here.</summary>
+    private void MoveOrRestore(ref BlockTable table)
+    {
+        try
+        {
+            _cache.MoveSlots(_moves);
+        }
+        catch
+        {
+            foreach (int index in _replaced)
+            {
+                _cache.Blocks.Release(table.Blocks[index]);
+                table.Replace(index, _oldBlocks[index]);
+            }
+
+            throw;
+        }
     }
 
     /// <summary>A slot of the block at <paramref name="first"/> gets other content.</summary>

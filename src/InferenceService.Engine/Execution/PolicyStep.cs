@@ -22,7 +22,7 @@ internal sealed class PolicyStep(KvCompressor compressor, KvPacker packer, KvMet
                 if (sequence.Selector is { } selector && (promptComplete || !sequence.Generation.Policy.Mask.IsNone))
                     compressor.Compress(sequence.Cache!, selector, sequence.Tokens[..sequence.Computed], sequence.PromptLength, sequence.Computed, batch.Reserved);
             }
-            catch (Exception failure) when (failure is not OutOfMemoryException)
+            catch (Exception failure) when (Generation.IsItsOwn(failure))
             {
                 sequence.Fail(sequence.Generation.PolicyFault(failure));
             }

@@ -41,7 +41,7 @@ internal sealed class Endings(Roster roster, KvMeter meter, Residency residency)
             sequence.Cache!.Watch = sequence.Selector?.Watch(sequence.Computed, count) ?? default;
             return true;
         }
-        catch (Exception failure) when (failure is not OutOfMemoryException)
+        catch (Exception failure) when (Generation.IsItsOwn(failure))
         {
             Refuse(sequence, sequence.Generation.PolicyFault(failure));
             return false;

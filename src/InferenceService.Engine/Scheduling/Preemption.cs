@@ -79,7 +79,7 @@ internal sealed class Preemption(
                     continue;
                 meter.NoteDropped(sequence, compressor.DroppedSlots - dropped);
             }
-            catch (Exception failure) when (failure is not OutOfMemoryException)
+            catch (Exception failure) when (Generation.IsItsOwn(failure))
             {
                 batch.Remove(sequence);
                 endings.Refuse(sequence, sequence.Generation.PolicyFault(failure));

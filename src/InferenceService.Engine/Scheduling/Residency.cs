@@ -113,7 +113,7 @@ internal sealed class Residency(KvCache cache, KvSwap swap, SumStore sums, Promp
                 throw new InvalidOperationException($"it observes {selector.Sums}, and this engine has memory for {sums.Kept} (EngineOptions.Sums)");
             (sequence.Selector, sequence.PreviousSelector) = (selector, null);
         }
-        catch (Exception failure) when (failure is not OutOfMemoryException)
+        catch (Exception failure) when (Generation.IsItsOwn(failure))
         {
             error = sequence.Generation.PolicyFault(failure);
             return false;

@@ -94,7 +94,7 @@ internal sealed class StepAhead(KvCache cache, Roster roster, Headroom headroom)
             sequence.Cache!.Watch = sequence.Selector?.Watch(sequence.Computed, 1) ?? default;
             return true;
         }
-        catch (Exception failure) when (failure is not OutOfMemoryException)
+        catch (Exception failure) when (Generation.IsItsOwn(failure))
         {
             return false;
         }

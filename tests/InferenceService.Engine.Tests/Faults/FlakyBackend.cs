@@ -12,6 +12,9 @@ internal sealed class FlakyBackend(IBackend inner, bool choosesGreedily = false)
     /// <summary>So many operations succeed, the next one is refused, and then all succeed again. Null = all succeed.</summary>
     public int? OperationsLeft { get; set; }
 
+    /// <summary>No slot is moved.</summary>
+    public bool RefusesMoves { get; set; }
+
     public string Name => inner.Name;
 
     public bool ReadsInPlace => inner.ReadsInPlace;
@@ -81,7 +84,12 @@ internal sealed class FlakyBackend(IBackend inner, bool choosesGreedily = false)
         backend.Upload(MemoryMarshal.AsBytes(chosen.AsSpan()), tokens);
     }
 
-    public void MoveSlots(ReadOnlySpan<SlotMove> moves, Tensor pool, KvBlockFormat format) => Count().MoveSlots(moves, pool, format);
+    public void MoveSlots(ReadOnlySpan<SlotMove> moves, Tensor pool, KvBlockFormat format)
+    {
+        if (RefusesMoves)
+            throw new InsufficientMemoryException("no memory to move, on purpose");
+        Count().MoveSlots(moves, pool, format);
+    }
 
     public void PackBlocks(ReadOnlySpan<BlockPack> packs, Tensor pool, KvBlockFormat format) => Count().PackBlocks(packs, pool, format);
 
