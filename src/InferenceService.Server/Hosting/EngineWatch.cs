@@ -9,7 +9,6 @@ internal sealed partial class EngineWatch(IModelCatalog catalog, EngineSection o
     private static readonly TimeSpan Period = TimeSpan.FromSeconds(1);
 
     private readonly Dictionary<InferenceEngine, Seen> _seen = [];
-    private readonly Lock _looking = new();
     private ITimer? _timer;
 
     /// <summary>A busy engine has not come round for longer than <paramref name="watchdog"/>. An idle one waits for work as long as it likes.</summary>
@@ -25,7 +24,7 @@ internal sealed partial class EngineWatch(IModelCatalog catalog, EngineSection o
     /// <inheritdoc/>
     public Task StartAsync(CancellationToken cancellationToken)
     {
-        _timer = time.CreateTimer(_ => Look(), null, Period, Period);
+        _timer = time.CreateTimer(_ => Look(), null, Period, Timeout.InfiniteTimeSpan);
         return Task.CompletedTask;
     }
 
@@ -41,21 +40,14 @@ internal sealed partial class EngineWatch(IModelCatalog catalog, EngineSection o
 
     private void Look()
     {
-        if (!_looking.TryEnter())
-            return; // a log that blocks must not gather threads
-        try
+        foreach (ServedModel model in catalog.Models)
         {
-            foreach (ServedModel model in catalog.Models)
-            {
-                if (!_seen.TryGetValue(model.Engine, out Seen? seen))
-                    _seen.Add(model.Engine, seen = new Seen());
-                Look(model.Names[0], model.Engine, seen);
-            }
+            if (!_seen.TryGetValue(model.Engine, out Seen? seen))
+                _seen.Add(model.Engine, seen = new Seen());
+            Look(model.Names[0], model.Engine, seen);
         }
-        finally
-        {
-            _looking.Exit();
-        }
+
+        _timer?.Change(Period, Timeout.InfiniteTimeSpan); // now, so that a log that blocks gathers no threads
     }
 
     private void Look(string name, InferenceEngine engine, Seen seen)
