@@ -150,7 +150,8 @@ internal sealed class EngineLoop
     /// <summary>The step behind the one underway, called before the tokens of that are known. Null: it had to end first, or there was none.</summary>
     private Batch? Follow()
     {
-        Batch? batch = _underway is null ? null : _scheduler.ScheduleAhead(_underway);
+        // Its ids lie on the device in the order of the batch as it was called: not if somebody was cancelled since.
+        Batch? batch = _underway is null || _underway.Items.Length != _onDevice ? null : _scheduler.ScheduleAhead(_underway);
         if (batch is null)
         {
             Land();

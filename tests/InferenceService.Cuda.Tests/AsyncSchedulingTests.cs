@@ -59,6 +59,33 @@ public sealed class AsyncSchedulingTests : IDisposable
     }
 
     [ContractFact]
+    public void Those_who_go_on_say_the_same_whoever_cancels_while_a_step_is_underway()
+    {
+        for (int cancelled = 0; cancelled < 3; cancelled++)
+        {
+            using var run = new EngineRun(_model, EngineRun.Options(_model));
+            GenerationStream[] streams = [.. Enumerable.Range(0, 3).Select(Submit)];
+            for (int step = 0; step < 6; step++)
+                run.Engine.Loop.Step();
+            streams[cancelled].Cancel();
+            run.Finish();
+            for (int i = 0; i < 3; i++)
+            {
+                using var alone = new EngineRun(_model, EngineRun.Options(_model) with { AsyncScheduling = false });
+                GenerationStream undisturbed = alone.Submit(Request(i));
+                alone.Finish();
+                List<int> said = EngineRun.Read(streams[i])[0].Tokens, wanted = EngineRun.Read(undisturbed)[0].Tokens;
+                Assert.Equal(i == cancelled ? wanted[..said.Count] : wanted, said);
+            }
+
+            GenerationStream Submit(int i) => run.Submit(Request(i));
+        }
+
+        static GenerationRequest Request(int i) =>
+            EngineRun.Request(EngineRun.Prompt(9, i), 40, new SamplingParams { Temperature = 1, Seed = i }) with { IgnoreEos = true };
+    }
+
+    [ContractFact]
     public void Whoever_arrives_meanwhile_enters_with_the_next_step()
     {
         using var run = new EngineRun(_model, EngineRun.Options(_model));

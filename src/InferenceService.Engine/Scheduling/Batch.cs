@@ -75,8 +75,8 @@ internal sealed class Batch(int maxSequences)
                 item.Sequence.Generation.Client.Charge(cost);
     }
 
-    /// <summary>Takes a sequence out again.</summary>
-    public void Remove(Sequence sequence)
+    /// <summary>Takes a sequence out again; false when it is not there.</summary>
+    public bool Remove(Sequence sequence)
     {
         for (int i = 0; i < _count; i++)
         {
@@ -88,8 +88,10 @@ internal sealed class Batch(int maxSequences)
             LogitRows -= _items[i].LogitRows;
             Items[(i + 1)..].CopyTo(_items.AsSpan(i));
             _items[--_count] = default;
-            return;
+            return true;
         }
+
+        return false;
     }
 }
 

@@ -51,8 +51,8 @@ internal sealed class StepAhead(KvCache cache, Roster roster, Headroom headroom)
         {
             if (item.EndsByLength)
                 continue;
-            if (!item.Sequence.Generation.Channel.HasRoom() || !TryWatch(item.Sequence))
-                return false;
+            if (item.Sequence.Finish != FinishReason.None || !item.Sequence.Generation.Channel.HasRoom() || !TryWatch(item.Sequence))
+                return false; // its policy may have failed half-way since it was called
             needed += cache.BlocksToGrow(item.Sequence.Cache!, 1) + headroom.Of(item.Sequence, 1);
             count++;
         }
@@ -78,7 +78,8 @@ internal sealed class StepAhead(KvCache cache, Roster roster, Headroom headroom)
         {
             if (item.Sequence.Finish == FinishReason.None)
                 continue;
-            behind.Remove(item.Sequence);
+            if (behind.Remove(item.Sequence))
+                item.Sequence.Generation.Client.Charge(-ClientShare.OutputCost);
             cache.Trim(item.Sequence.Cache!);
         }
     }
