@@ -1,4 +1,3 @@
-// Above 400 lines: one decision, whose rules share the batch and its order; what could be asked apart is (Headroom, Residency, StepAhead).
 using InferenceService.Engine.Cache;
 using InferenceService.Engine.Cache.Policies;
 
