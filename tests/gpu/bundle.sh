@@ -12,6 +12,10 @@ find "$out/tests/bin" \( -name '*.pdb' -o -name '*.xml' \) -delete
 rm -rf "$out/tests/bin/Embedded/lckv-storyteller"                  # the server's other built-in model, which no check serves
 cp -r src/InferenceService.Cuda/Kernels "$out/src/InferenceService.Cuda/Kernels"
 cp -r tests/gpu "$out/tests/gpu"
+# Where there is no GPU the archive can be tried on the emulation, which g++ builds on first use.
+mkdir -p "$out/tests/cuda-emulation" "$out/tests/InferenceService.Cuda.Tests/Modules"
+cp tests/cuda-emulation/*.sh tests/cuda-emulation/*.cpp tests/cuda-emulation/*.h "$out/tests/cuda-emulation/"
+cp tests/InferenceService.Cuda.Tests/Modules/*.cu "$out/tests/InferenceService.Cuda.Tests/Modules/"
 mkdir "$out/tools" && cp -r tools/gpu-peers "$out/tools/"
 cp InferenceService.sln "$out/"                                    # marks the root for the tests that read the kernels' sources
 git rev-parse HEAD > "$out/commit"
