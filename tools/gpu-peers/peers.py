@@ -8,7 +8,7 @@ import statistics
 import sys
 import time
 
-# name: layers, hidden, heads, KV heads, head size, intermediate, vocabulary (as in tests/InferenceService.Cuda.Tests/Bundle/DecodeSteps.cs)
+# name: layers, hidden, heads, KV heads, head size, intermediate, vocabulary (as in tests/InferenceService.Cuda.Tests/Bundle/BundleShapes.cs)
 SHAPES = {
     "1.1B": (22, 2048, 32, 4, 64, 5632, 32_000),
     "7B": (32, 4096, 32, 32, 128, 11_008, 32_000),

@@ -47,7 +47,7 @@ internal static class DecodeSteps
         var model = DecoderModel.Load(
             config, weights, backend, KvLayout.Of(config, KvGrouping.Model), new DecoderLimits(rows, Math.Max(sequences, 8)), format: WeightFormat.BF16);
         double floor = (matrices + slots) / bandwidth, engine = Engine(model, sequences, context, slots, out double device);
-        return Text($"{what,-34} device {device * 1e3,8:F3} ms (x{device / floor:F2}) engine {engine * 1e3,8:F3} ms (x{engine / floor:F2}, device busy {device / engine:P0}) floor {floor * 1e3:F3} ms");
+        return Text($"{what,-34} device {device * 1e3,8:F3} ms (x{device / floor:F2}) engine {engine * 1e3,8:F3} ms (x{engine / floor:F2}, device busy {device / engine:P0}, {sequences / engine:F1} tokens/s) floor {floor * 1e3:F3} ms");
     }
 
     /// <summary>Seconds of a step in the engine, and of the same step on the device alone.</summary>
