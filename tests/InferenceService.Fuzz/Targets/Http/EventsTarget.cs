@@ -20,7 +20,7 @@ namespace InferenceService.Fuzz.Targets.Http;
 /// Whatever tokens an engine makes: the events are strictly what the format says, and their texts together are the text of one body,
 /// which is the decoded text up to the first stop string.
 /// </summary>
-/// <remarks>Input: four bytes of choices, a stop string up to a zero byte, then tokens: a byte is the token of that byte, 0xFF and a byte a special one.</remarks>
+/// <remarks>Input: four bytes of choices, stop strings with bars between them up to a zero byte, then tokens: a byte is the token of that byte, 0xFF and a byte a special one.</remarks>
 internal sealed class EventsTarget : FuzzTarget
 {
     private static readonly int[] PromptIds = [0, TinyModel.FirstByteId + 'A'];
@@ -44,7 +44,7 @@ internal sealed class EventsTarget : FuzzTarget
         foreach (string text in (string[])["Hello, world", "data: [DONE]\n\n", "a\r\nb\rc\nd", "\u2028\u2029\u0085\uFEFF😀é", "one END two", "\"\\\u0001\u007f"])
         {
             for (byte kind = 0; kind < 8; kind++)
-                yield return [kind, 1, 3, 0, .. "END"u8, 0, .. Encoding.UTF8.GetBytes(text)];
+                yield return [kind, 1, 3, 0, .. "END|e t|ND"u8, 0, .. Encoding.UTF8.GetBytes(text)];
         }
 
         yield return [1, 2, 1, 0, 0, 0xF0, 0x9F, 0xFF, 1, 0x98, 0x80, 0xC3];
@@ -52,12 +52,15 @@ internal sealed class EventsTarget : FuzzTarget
 
     public override long MaxAllocated(int length) => (1 << 20) + (8192L * length);
 
+    // Every token is decoded, sent and read three times.
+    public override long MaxWork(int length) => 200_000 + (4_000L * length);
+
     public override bool Run(byte[] input)
     {
         if (input.Length < 5)
             return false;
         (byte[] stop, byte[] tokens) = Sections.Split(input[4..]);
-        var script = new Script(input, Encoding.UTF8.GetString(stop), Tokens(tokens, (input[0] & 4) != 0));
+        var script = new Script(input, Encoding.UTF8.GetString(stop).Split('|', StringSplitOptions.RemoveEmptyEntries), Tokens(tokens, (input[0] & 4) != 0));
         string streamed = Streamed(script), whole = Whole(script);
         Require(streamed == whole, "the stream has another text than the whole answer");
         Require(whole == Expected(script), "the answer has another text than its tokens");
@@ -71,7 +74,7 @@ internal sealed class EventsTarget : FuzzTarget
     }
 
     /// <summary>What the choices bytes say.</summary>
-    private sealed record Script(byte[] Input, string Stop, List<GeneratedToken> Tokens)
+    private sealed record Script(byte[] Input, string[] Stops, List<GeneratedToken> Tokens)
     {
         public bool IsChat => (Input[0] & 1) != 0;
         public bool IncludeStop => (Input[0] & 2) != 0;
@@ -148,8 +151,10 @@ internal sealed class EventsTarget : FuzzTarget
         }
 
         string all = text.ToString();
-        int at = script.Stop.Length == 0 ? -1 : all.IndexOf(script.Stop, from, StringComparison.Ordinal);
-        return at < 0 ? all : all[..(script.IncludeStop ? at + script.Stop.Length : at)];
+        // Of several the one that is complete first counts, of those that end together the longest.
+        var found = script.Stops.Select(stop => (Begin: all.IndexOf(stop, from, StringComparison.Ordinal), Length: stop.Length))
+            .Where(stop => stop.Begin >= 0).OrderBy(stop => stop.Begin + stop.Length).ThenBy(stop => stop.Begin).Take(1).ToArray();
+        return found is [var first] ? all[..(script.IncludeStop ? first.Begin + first.Length : first.Begin)] : all;
     }
 
     private TextGeneration Start(Script script) => new(
@@ -159,7 +164,7 @@ internal sealed class EventsTarget : FuzzTarget
             Prompts = [new Prompt(PromptIds, null)],
             Requests = [new GenerationRequest { PromptTokens = PromptIds, Sampling = new SamplingParams(), MaxTokens = 100 }],
             ChoicesPerPrompt = 1,
-            Text = new TextOptions(new StopSequences(script.Stop.Length == 0 ? [] : [script.Stop]), script.IncludeStop, script.SkipSpecial, script.MinTokens, KeepTokens: script.Logprobs),
+            Text = new TextOptions(new StopSequences(script.Stops), script.IncludeStop, script.SkipSpecial, script.MinTokens, KeepTokens: script.Logprobs),
         },
         [new ListedStream(script.Tokens, script.Piece)], _modelMetrics, TimeProvider.System, NullLogger.Instance);
 

@@ -43,7 +43,7 @@ internal sealed class PipelineTarget : FuzzTarget
         "GET ", "POST ", "HEAD ", "OPTIONS ", "DELETE ", "/v1/models", "/v1/models/tiny", "/tokenize", "/detokenize", "/v1/chat/completions", "/v1/chat/completions/render", "/v1/completions", "/v1/responses", "/health", "/readyz", "/metrics",
         "/load", "/version", "/openapi.json", "/docs", "/", "?", "%2F", "%00", "..", "//", "Authorization: ", "authorization: Bearer ", "Basic ", "Bearer", "api-key: ", "x-api-key: ", .. Keys, "PUT ", "/admin/status", "/admin/requests", "/admin/requests/x", "/admin/resume", "/admin/cache/reset", "/admin/kv-policies", "/admin/models/tiny/kv-policy", "/admin/config", "/admin/log-level", "{\"level\":\"Debug\"}", "Sec-Fetch-Site: cross-site", "x-request-id: ", "traceparent: ",
         "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "tracestate: ", "baggage: ", "Accept: ", "Accept-Encoding: gzip", "Range: bytes=0-1", "If-None-Match: *", "Origin: http://x", "Access-Control-Request-Method: POST",
-        "X-Forwarded-For: 1", "Host: x", "Expect: 100-continue", "Transfer-Encoding: chunked", "x-inference-kv-policy: ", "Content-Type: ", "application/json", "; charset=utf-8", "Content-Encoding: ", "gzip", "{\"prompt\":\"x\"}",
+        "X-Forwarded-For: 1", "Host: x", "Expect: 100-continue", "Transfer-Encoding: chunked", "x-inference-kv-policy: ", "x-inference-timeout-ms: ", "Content-Type: ", "application/json", "; charset=utf-8", "Content-Encoding: ", "gzip", "{\"prompt\":\"x\"}",
     ];
 
     public override IEnumerable<byte[]> Seeds()

@@ -32,7 +32,7 @@ internal abstract class RequestTarget(bool strict) : FuzzTarget
 
     public override IReadOnlyList<string> Words =>
     [
-        "content-type: application/json\n", "content-type: application/json; charset=utf-8\n", "content-encoding: gzip\n", "x-inference-kv-policy: streaming-llm\n", "x-inference-kv-policy: h2o\n", "system", "user", "assistant", "tool",
+        "content-type: application/json\n", "content-type: application/json; charset=utf-8\n", "content-encoding: gzip\n", "x-inference-kv-policy: streaming-llm\n", "x-inference-kv-policy: h2o\n", "x-inference-timeout-ms: 1000\n", "x-inference-timeout-ms: 99999999999999999999\n", "x-inference-timeout-ms: -1\n", "system", "user", "assistant", "tool",
         "developer", "text", "image_url", "refusal", "tiny", "other", "streaming-llm", "h2o", "tova", "snapkv", "full", "left", "right", "none", "high", "json_object", "<|end|>", "<|user|>",
     ];
 
@@ -41,7 +41,7 @@ internal abstract class RequestTarget(bool strict) : FuzzTarget
         foreach (string body in Bodies)
         {
             yield return Encoding.UTF8.GetBytes(body);
-            yield return Sections.Join("Content-Type: application/json\nx-inference-kv-policy: streaming-llm\n", body);
+            yield return Sections.Join("Content-Type: application/json\nx-inference-kv-policy: streaming-llm\nx-inference-timeout-ms: 5000\n", body);
         }
     }
 
