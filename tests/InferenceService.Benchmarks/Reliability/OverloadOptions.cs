@@ -27,10 +27,10 @@ internal sealed record OverloadOptions
     public double Factor { get; init; } = 10;
 
     /// <summary>Prompt tokens of a request.</summary>
-    public int PromptTokens { get; init; } = 128;
+    public int PromptTokens { get; init; } = 256;
 
     /// <summary>Tokens to generate.</summary>
-    public int OutputTokens { get; init; } = 128;
+    public int OutputTokens { get; init; } = 384;
 
     /// <summary>An answer is good when its first token comes within so many seconds.</summary>
     public double FirstBound { get; init; } = 20;
@@ -38,8 +38,8 @@ internal sealed record OverloadOptions
     /// <summary>Sequences in a batch.</summary>
     public int MaxSeqs { get; init; } = 16;
 
-    /// <summary>Choices that may wait.</summary>
-    public int Queue { get; init; } = 16;
+    /// <summary>Choices that may wait; at least the batch and half of itself, so that saturation is never refused while it builds up.</summary>
+    public int Queue { get; init; } = 32;
 
     /// <summary>Threads of the engine; null = the server's default.</summary>
     public int? Threads { get; init; }
