@@ -80,8 +80,8 @@ internal sealed class StepRecovery
         }
     }
 
-    /// <summary>No step was refused lately.</summary>
-    public bool IsWell => _scheduler.Limit == _scheduler.Largest;
+    /// <summary>No step was refused lately. Where the largest step is the least there is, only the circuit tells.</summary>
+    public bool IsWell => _scheduler.Limit == _scheduler.Largest && Volatile.Read(ref _probeAt) == 0;
 
     /// <summary>A failure by which the device refused a step of which nothing is committed.</summary>
     public bool IsRefusal(Exception cause) => _runner.IsComputing && DeviceException.Refuses(cause);

@@ -206,13 +206,16 @@ public sealed class StepRecoveryTests
         run.AssertNothingOwned();
     }
 
-    [Fact]
-    public void A_circuit_that_opened_closes_without_any_request_once_the_device_works()
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void A_circuit_that_opened_closes_without_any_request_once_the_device_works(bool stepsOfOneToken)
     {
         using var model = new TinyModel();
         var faults = new FaultsOnPurpose { OnForward = static () => throw new InsufficientMemoryException() };
         var clock = new TestClock();
-        using var run = new EngineRun(model, Options(model, faults), null, clock);
+        EngineOptions options = Options(model, faults);
+        using var run = new EngineRun(model, stepsOfOneToken ? options with { MaxNumSeqs = 1, MaxBatchTokens = 1, MaxChunkTokens = 1 } : options, null, clock);
         GenerationStream stream = run.Submit(EngineRun.Request([1, 2, 3], 4));
         for (int step = 0; step < 3; step++)
             run.Engine.Loop.Step();
