@@ -40,6 +40,15 @@ public sealed partial class DocumentationTests
         Assert.All(Directory.GetFiles(docs, "*.md").Select(Path.GetFileName).Where(name => name != "README.md"), name => Assert.Contains($"]({name})", index, StringComparison.Ordinal));
     }
 
+    [Fact]
+    public void No_two_decisions_have_one_number()
+    {
+        string[] files = [.. Directory.GetFiles(Path.Combine(Root, "docs/adr"), "*.md")];
+        Assert.NotEmpty(files);
+        Assert.All(files, file => Assert.StartsWith($"# {Path.GetFileName(file)[..4]} ", File.ReadAllText(file), StringComparison.Ordinal));
+        Assert.Equal(files.Length, files.Select(file => Path.GetFileName(file)[..4]).Distinct().Count());
+    }
+
     private static IEnumerable<string> Pages() =>
         Directory.GetFiles(Root, "*.md").Concat(((string[])["docs", "deploy", "docker", "tools", "tests"]).Select(folder => Path.Combine(Root, folder)).Where(Directory.Exists)
             .SelectMany(folder => Directory.EnumerateFiles(folder, "*.md", SearchOption.AllDirectories)))
