@@ -15,12 +15,13 @@ internal sealed class BlobDownload(
     HubClient client, HubRetry retry, HubCache cache, HubDisk disk, TimeProvider time, HubModelId id, string commit, HubFile file, Action<long> arrived) : IDisposable
 {
     private const int BufferBytes = 1 << 17;
-    private const long Progress = 1 << 20; // an attempt that brought so much begins the count of attempts anew
+    private const long Progress = 1 << 20; // an attempt that went so much further than any before begins the count of attempts anew
     private readonly string _blob = cache.BlobPath(id, file.Hash);
     private readonly string _partial = cache.BlobPath(id, file.Hash) + HubCache.PartialEnding;
     private readonly BlobHash _hash = new(file);
     private readonly byte[] _buffer = new byte[BufferBytes];
     private EntityTagHeaderValue? _validator;
+    private long _furthest; // never reset: contents that are wrong every time must not be brought for ever
 
     /// <summary>Downloads it, unless it is there or another process brings it meanwhile.</summary>
     /// <param name="waiting">Called once when another process holds the file.</param>
@@ -60,17 +61,19 @@ internal sealed class BlobDownload(
     {
         await using Stream partial = disk.OpenPartial(_partial);
         await ResumeAsync(partial, cancellationToken);
-        long before = partial.Length;
+        long before = Math.Max(partial.Length, _furthest);
         try
         {
-            if (before < file.Size)
+            if (partial.Length < file.Size)
                 await ReceiveAsync(partial, cancellationToken);
         }
         catch (HubTransientException) when (partial.Length - before >= Progress)
         {
+            _furthest = partial.Length;
             return false;
         }
 
+        _furthest = file.Size;
         HubDisk.Settle(partial);
         string hash = _hash.Finish();
         if (hash == file.Hash)

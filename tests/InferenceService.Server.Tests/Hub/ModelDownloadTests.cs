@@ -236,6 +236,18 @@ public sealed class ModelDownloadTests : IAsyncLifetime, IDisposable
         Assert.Equal(6, _hub.Of(Weights).Length);
     }
 
+    /// <summary>Each attempt brings a good piece, but none that was not there before.</summary>
+    [Fact]
+    public async Task Contents_that_are_wrong_every_time_are_not_brought_for_ever()
+    {
+        byte[] right = new byte[3 << 20];
+        byte[] wrong = [.. right.Select(_ => (byte)1)];
+        _hub.Files[Weights] = right;
+        _hub.Fail(Weights, [.. Enumerable.Repeat<Func<HttpContext, byte[], Task>>((context, _) => _hub.BreakAfter((1 << 20) + 100)(context, wrong), 60)]);
+        Assert.Contains("the checksum is ", await FailAsync(Settings("INFERENCE__Hub__Retries", "3")), StringComparison.Ordinal);
+        Assert.Equal(2 + 4, _hub.Of(Weights).Length);
+    }
+
     [Fact]
     public async Task Silence_is_given_up_and_tried_again()
     {
