@@ -8,7 +8,8 @@ namespace InferenceService.Server.Security;
 /// <param name="next">What is guarded.</param>
 /// <param name="keys">Who may call.</param>
 /// <param name="metrics">Where refusals on inference routes are counted; null where there are none, on the admin port.</param>
-internal sealed class BearerAuthentication(RequestDelegate next, ApiKeys keys, InferenceMetrics? metrics = null)
+/// <param name="unmarked">What is asked where a route says nothing, or there is none; null = <see cref="ApiScope.Inference"/>.</param>
+internal sealed class BearerAuthentication(RequestDelegate next, ApiKeys keys, InferenceMetrics? metrics = null, RouteAccess? unmarked = null)
 {
     private const string Scheme = "Bearer ";
 
@@ -32,7 +33,7 @@ internal sealed class BearerAuthentication(RequestDelegate next, ApiKeys keys, I
 
         context.Features.Set(key);
         // Whoever may operate the server may also look at it.
-        ApiScope needed = access?.Scope ?? ApiScope.Inference;
+        ApiScope needed = (access ?? unmarked)?.Scope ?? ApiScope.Inference;
         bool covered = (key.Scopes & needed) == needed || (needed == ApiScope.Metrics && key.Scopes.HasFlag(ApiScope.Admin));
         if (!covered)
             return RefuseAsync(context, Forbidden, RejectionReason.Forbidden);

@@ -32,9 +32,9 @@ internal sealed record KeyRights(IReadOnlyList<string> Models, IReadOnlyList<str
         string policy = (fields.ChosenPolicy ?? model.Policies.Default).Name;
         if (rights.KvPolicies.Count > 0 && !rights.KvPolicies.Contains(policy))
             problems.Add(Forbidden($"kv_policy: the API key does not cover {policy}. It covers: {string.Join(", ", rights.KvPolicies)}."));
-        if (fields.Priority is { } asked && asked < rights.MaxPriority)
+        bool ordered = model.Engine.Options.Scheduling == SchedulingPolicy.Priority; // where not, 0 is the only number there is
+        if (ordered && fields.Priority is { } asked && asked < rights.MaxPriority)
             problems.Add(Forbidden($"priority: the API key covers {rights.MaxPriority} and larger (less urgent) numbers, got {asked}."));
-        bool ordered = model.Engine.Options.Scheduling == SchedulingPolicy.Priority;
         return fields with { Client = key.Client, Weight = key.Weight, UnstatedPriority = ordered ? Math.Max(0, rights.MaxPriority ?? 0) : 0 };
     }
 

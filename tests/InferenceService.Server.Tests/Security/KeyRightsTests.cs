@@ -65,6 +65,17 @@ public sealed class KeyRightsTests(SharedServer shared) : IClassFixture<SharedSe
             Assert.Contains("\"type\":\"permission_error\",\"param\":null,\"code\":\"insufficient_permissions\"", text, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task Where_priorities_do_not_count_a_keys_own_stands_in_nobodys_way()
+    {
+        string file = Path.Combine(TinyModel.NewFolder(), "keys");
+        await File.WriteAllTextAsync(file, "low max-priority=3\n");
+        await using TestServer server = await TestServer.StartAsync("--model", TinyModel.Folder, "--api-key-file", file, "--kv-cache-memory-bytes", "4M");
+        using HttpClient client = server.NewClient("low");
+        HttpResponseMessage answer = await client.SendAsync(ApiClient.Request("/v1/completions", """{"prompt":"Once","max_tokens":1,"priority":0}"""));
+        Assert.Equal(HttpStatusCode.OK, answer.StatusCode);
+    }
+
     [Theory]
     [InlineData("/tokenize", "POST")]
     [InlineData("/v1/models/second", "GET")]

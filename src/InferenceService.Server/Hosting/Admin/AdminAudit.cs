@@ -23,10 +23,14 @@ internal sealed partial class AdminAudit(RequestDelegate next, ILoggerFactory lo
         {
             await next(context);
         }
-        finally
+        catch (Exception exception)
         {
-            Log(context);
+            // The answer is made further outside.
+            Log(context, exception is BadHttpRequestException bad ? bad.StatusCode : StatusCodes.Status500InternalServerError);
+            throw;
         }
+
+        Log(context, context.Response.StatusCode);
     }
 
     /// <summary>A text from outside as part of one line: no control and format characters, no line separators, and not endless.</summary>
@@ -45,9 +49,8 @@ internal sealed partial class AdminAudit(RequestDelegate next, ILoggerFactory lo
         });
     }
 
-    private void Log(HttpContext context)
+    private void Log(HttpContext context, int status)
     {
-        int status = context.Response.StatusCode;
         LogLevel level = status is 401 or 403 ? LogLevel.Warning : LogLevel.Information;
         if (!_logger.IsEnabled(level))
             return;

@@ -80,7 +80,7 @@ internal sealed class AdminPort(AdminParts parts, AdminAddress address) : IHoste
         WebApplication app = builder.Build();
         app.UseMiddleware<RequestEnvelope>().UseMiddleware<ErrorShape>();
         app.UseRouting();
-        app.UseMiddleware<AdminAudit>().UseMiddleware<BrowserGuard>().UseMiddleware<HostGuard>().UseMiddleware<BearerAuthentication>();
+        app.UseMiddleware<AdminAudit>().UseMiddleware<BrowserGuard>().UseMiddleware<HostGuard>().UseMiddleware<BearerAuthentication>(RouteAccess.Admin);
         app.MapAdmin(parts);
         return app;
     }

@@ -6,6 +6,7 @@ using InferenceService.Server.Hosting;
 using InferenceService.Server.Hosting.Admin;
 using InferenceService.Server.Security;
 using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Logging;
@@ -33,6 +34,9 @@ public sealed class AdminPortTests
         }
 
         Assert.Equal(HttpStatusCode.Unauthorized, await StatusAsync(nobody, "GET", "/admin/nothing"));
+        Assert.Equal(HttpStatusCode.Forbidden, await StatusAsync(caller, "GET", "/admin/nothing"));
+        Assert.Equal(HttpStatusCode.NotFound, await StatusAsync(admin, "GET", "/admin/nothing"));
+        Assert.Equal(HttpStatusCode.MethodNotAllowed, await StatusAsync(admin, "PATCH", "/admin/status"));
     }
 
     [Fact]
@@ -89,6 +93,16 @@ public sealed class AdminPortTests
         Assert.StartsWith("Information PUT /admin/log-level (Default to None) by key-1 ", lines[3], StringComparison.Ordinal);
         Assert.StartsWith("Information POST /admin/resume (in service again) by key-1 ", lines[4], StringComparison.Ordinal);
         Assert.DoesNotContain(log.Lines, line => line.Contains(Admin, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task A_request_that_the_server_fails_to_handle_is_not_logged_as_a_success()
+    {
+        using var log = new LinesOfLog();
+        using var logs = new LoggerFactory([log]);
+        var audit = new AdminAudit(_ => throw new InvalidOperationException("a bug"), logs);
+        await Assert.ThrowsAsync<InvalidOperationException>(() => audit.InvokeAsync(new DefaultHttpContext { Request = { Method = "POST", Path = "/admin/drain" } }));
+        Assert.Contains("POST /admin/drain by nobody from unknown: 500,", Assert.Single(log.Lines), StringComparison.Ordinal);
     }
 
     [Fact]
