@@ -53,7 +53,9 @@ internal sealed record HubSettings
     {
         string endpoint = EndpointOf(options, environment);
         string source = options.Endpoint is null ? "HF_ENDPOINT" : spell("Hub:Endpoint");
-        if (!Uri.TryCreate(endpoint, UriKind.Absolute, out Uri? uri) || uri.Scheme is not ("http" or "https") || uri.Query.Length + uri.Fragment.Length + uri.UserInfo.Length > 0)
+        if (Uri.TryCreate(endpoint, UriKind.Absolute, out Uri? uri) && uri.Query.Length + uri.Fragment.Length + uri.UserInfo.Length > 0)
+            problems.Add($"{source}: an address such as {DefaultEndpoint} holds no user, password, query or fragment"); // not quoted: it may be a secret
+        else if (uri?.Scheme is not ("http" or "https"))
             problems.Add($"{source}: \"{endpoint}\" is not an address such as {DefaultEndpoint}");
         else if (uri.Scheme == "http" && options.Token is not null && !IsThisMachine(uri))
             problems.Add($"{source}: the token would be sent over http to {uri.Host}; use https");

@@ -55,6 +55,8 @@ internal sealed record OtlpSettings(bool Traces, bool Metrics, bool Logs, IReadO
     {
         if (options.Otlp.Endpoint is { } endpoint && !IsEndpoint(endpoint))
             problems.Add($"{spell("Telemetry:Otlp:Endpoint")}: \"{endpoint}\" is not an address such as http://collector:4317");
+        else if (options.Otlp.Endpoint is { } named && new Uri(named).UserInfo.Length > 0)
+            problems.Add($"{spell("Telemetry:Otlp:Endpoint")}: the address holds a user or password, which would be shown and not be sent; use Telemetry:Otlp:Headers");
         foreach ((string name, string value) in environment.Variables.OrderBy(variable => variable.Key, StringComparer.Ordinal))
         {
             if (!name.StartsWith(Prefix, StringComparison.Ordinal) || value.Length == 0)

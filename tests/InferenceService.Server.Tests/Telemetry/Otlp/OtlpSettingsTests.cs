@@ -67,6 +67,7 @@ public sealed class OtlpSettingsTests
 
     [Theory]
     [InlineData("--otlp-endpoint collector:4317", "", "--otlp-endpoint: \"collector:4317\" is not an address such as http://collector:4317", "")]
+    [InlineData("--otlp-endpoint http://user:secret@c:4317", "", "--otlp-endpoint: the address holds a user or password, which would be shown and not be sent; use Telemetry:Otlp:Headers", "")]
     [InlineData("--otlp-endpoint http://c:4317", "INFERENCE__Telemetry__Otlp__Protocol=http/json", "\"http/json\" is not one of grpc, http/protobuf", "")]
     [InlineData("", "INFERENCE__Telemetry__Otlp__SampleRatio=2", "INFERENCE__Telemetry__Otlp__SampleRatio: \"2\" is out of range (0 to 1)", "")]
     [InlineData("", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=c", "", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT is not an address")]
