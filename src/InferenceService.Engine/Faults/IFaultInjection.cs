@@ -1,6 +1,6 @@
 namespace InferenceService.Engine.Faults;
 
-/// <summary>A place where tests make things go wrong.</summary>
+/// <summary>A place where tests make things go wrong. The disk of a download has a seam of its own.</summary>
 public enum FaultPoint
 {
     /// <summary>A step is about to go through the model: an allocation that fails, or a step that takes long.</summary>
@@ -11,9 +11,6 @@ public enum FaultPoint
 
     /// <summary>A step was computed and sampled, and nobody was told: a crash between schedule and publish.</summary>
     Publish,
-
-    /// <summary>A part of a downloaded file is about to be written: a full disk.</summary>
-    DownloadWrite,
 }
 
 /// <summary>
