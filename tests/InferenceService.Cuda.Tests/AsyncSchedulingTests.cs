@@ -1,6 +1,7 @@
 using InferenceService.Compute.Tests;
 using InferenceService.Engine;
 using InferenceService.Engine.Sampling;
+using InferenceService.Engine.Scheduling;
 using InferenceService.Engine.Tests;
 using InferenceService.Engine.Tests.Cache.Policies;
 using InferenceService.Models;
@@ -83,6 +84,18 @@ public sealed class AsyncSchedulingTests : IDisposable
 
         static GenerationRequest Request(int i) =>
             EngineRun.Request(EngineRun.Prompt(9, i), 40, new SamplingParams { Temperature = 1, Seed = i }) with { IgnoreEos = true };
+    }
+
+    [ContractFact]
+    public void Nobody_is_charged_for_what_was_computed_behind_his_last_token()
+    {
+        using var run = new EngineRun(_model, EngineRun.Options(_model));
+        var stream = (Generation)run.Submit(EngineRun.Request(EngineRun.Prompt(9, 1), 200, new SamplingParams { Temperature = 1, Seed = 3 }) with
+        { IgnoreEos = true, StopTokenIds = [31, 36, 40, 41, 42] });
+        run.Finish();
+        Assert.Equal(FinishReason.StopToken, EngineRun.Read(stream)[0].Finish);
+        Assert.True(run.Engine.Loop.StepsAhead > 0);
+        Assert.Equal(9 + ClientShare.OutputCost * run.Engine.Statistics.GeneratedTokens, stream.Client.Served);
     }
 
     [ContractFact]

@@ -73,10 +73,12 @@ public sealed class GenerationTests
         ModelConfig config, Func<IKvPolicy> policy, Func<EngineOptions, EngineOptions> change, WeightFormat format, string what)
     {
         (int Token, float Logprob)[][] expected, actual;
+        List<KvUsage> keptThere = [], keptHere = [];
         using (var cpu = new CpuBackend(1))
-            expected = await RunAsync(cpu, config, policy(), change, format);
+            expected = await RunAsync(cpu, config, policy(), change, format, keptThere);
         using (CudaBackend cuda = CudaUnderTest.Backend(options => options with { CheckEachVerb = false }))
-            actual = await RunAsync(cuda, config, policy(), change, format);
+            actual = await RunAsync(cuda, config, policy(), change, format, keptHere);
+        Assert.Equal(keptThere, keptHere);
         // An x, or a key in 16 bits, that rounds the other way moves a logit by a step of its format.
         double allowed = format != WeightFormat.Stored ? 0.02 : what.StartsWith("heads", StringComparison.Ordinal) ? 1e-3 : 1e-4;
         for (int i = 0; i < expected.Length; i++)
@@ -87,8 +89,10 @@ public sealed class GenerationTests
     }
 
     /// <summary>Three requests together, prompts in chunks.</summary>
+    /// <param name="kept">Gets what each held when it ended.</param>
     internal static async Task<(int Token, float Logprob)[][]> RunAsync(
-        IBackend backend, ModelConfig config, IKvPolicy policy, Func<EngineOptions, EngineOptions> change, WeightFormat format)
+        IBackend backend, ModelConfig config, IKvPolicy policy, Func<EngineOptions, EngineOptions> change, WeightFormat format,
+        List<KvUsage>? kept = null)
     {
         using var weights = new RandomWeights(config, 5, DType.F32);
         DecoderModel model = DecoderModel.Load(config, weights, backend, policy.Layout(config), new DecoderLimits(64, 16), format: format);
@@ -127,6 +131,7 @@ public sealed class GenerationTests
             }
 
             Assert.Equal(NewTokens, tokens.Count);
+            kept?.Add(streams[i].KvUsage);
             said[i] = [.. tokens];
         }
 

@@ -69,15 +69,18 @@ internal sealed class Sampler
                 if (item.Samples)
                 {
                     // A second choice from the same row is the host's.
-                    if (_device is null || item.IsRider || !_device.TryAdd(sequence, row, item.End, item.EndsByLength ? -1 : next++))
-                        Take(sequence, Choose(sequence, Row(logits, row)));
+                    if (_device is not null && !item.IsRider && _device.TryAdd(sequence, row, item.End, item.EndsByLength ? -1 : next++))
+                        continue;
+                    if (ahead)
+                        throw new InvalidOperationException("A row of a step called ahead was not left to the device, and its tokens are not known here.");
+                    Take(sequence, Choose(sequence, Row(logits, row)));
                 }
                 else if (sequence.Remaining == 0)
                     sequence.Finish = FinishReason.Length; // MaxTokens = 0: only the prompt was wanted
             }
-            catch (Exception failure) when (failure is ArithmeticException or ArgumentException or IndexOutOfRangeException or OutOfMemoryException)
+            catch (Exception failure) when (IsItsOwn(failure))
             {
-                sequence.Fail($"sampling failed: {failure.Message}");
+                Fail(sequence, failure);
             }
         }
 
@@ -103,11 +106,23 @@ internal sealed class Sampler
         for (int i = 0; i < _device!.Count; i++)
         {
             (Sequence sequence, int row) = _device.Taken(i);
-            Take(sequence, Choose(sequence, Row(logits, row)));
+            try
+            {
+                Take(sequence, Choose(sequence, Row(logits, row)));
+            }
+            catch (Exception failure) when (IsItsOwn(failure))
+            {
+                Fail(sequence, failure);
+            }
         }
 
         _device.Forget();
     }
+
+    /// <summary>The row's fault, and nobody else's.</summary>
+    private static bool IsItsOwn(Exception failure) => failure is ArithmeticException or ArgumentException or IndexOutOfRangeException or OutOfMemoryException;
+
+    private static void Fail(Sequence sequence, Exception failure) => sequence.Fail($"sampling failed: {failure.Message}");
 
     /// <summary>Waits for the rows that the oldest <see cref="Begin"/> left to the device. Whoever ended meanwhile gets none.</summary>
     public void End()

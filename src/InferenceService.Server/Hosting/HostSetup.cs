@@ -26,7 +26,7 @@ internal static class HostSetup
         // A failed start is told in one line by ServerRun; the host would add the stack.
         builder.Logging.AddFilter("Microsoft.Extensions.Hosting.Internal.Host", LogLevel.None);
         // Logs whole addresses, and some clients put their key into the query; --enable-log-requests tells the same without.
-        builder.Logging.AddFilter("Microsoft.AspNetCore.Hosting.Diagnostics", LogLevel.Warning);
+        FixedLogLevel.Set(builder.Logging, "Microsoft.AspNetCore.Hosting.Diagnostics", LogLevel.Warning);
         builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = CloseConnections);
         builder.Services.Configure<RouteHandlerOptions>(routes => routes.ThrowOnBadRequest = true);
         return builder;

@@ -110,6 +110,8 @@ public sealed class SecretsTests
             ["INFERENCE__Auth__Keys__0"] = Key,
             ["INFERENCE__Logging__LogLevel__Default"] = "Trace",
             ["INFERENCE__Logging__LogLevel__Microsoft"] = "Trace",
+            ["INFERENCE__Logging__Console__LogLevel__Default"] = "Trace", // rules of a provider come before those of all
+            ["INFERENCE__Logging__Console__LogLevel__Microsoft"] = "Trace",
             ["INFERENCE__Logging__Requests"] = "true",
             ["HF_TOKEN"] = HubToken,
             ["HUGGING_FACE_HUB_TOKEN"] = HubToken,

@@ -12,8 +12,7 @@ internal static class AdminServices
     {
         builder.Services.AddSingleton(reading).AddSingleton(AdminAddress.From(reading.Options.Server, keys)).AddSingleton(new LogLevels(builder.Configuration));
         builder.Services.AddSingleton<AdminParts>().AddSingleton<AdminPort>().AddHostedService(services => services.GetRequiredService<AdminPort>());
-        // Last and most specific, so that no other setting turns it down.
-        builder.Logging.AddFilter(AdminAudit.Category, LogLevel.Information);
+        FixedLogLevel.Set(builder.Logging, AdminAudit.Category, LogLevel.Information);
     }
 }
 
