@@ -62,7 +62,7 @@ test('Every panel asks for series and labels that the server has', () => {
 });
 
 test('Every alert asks for series and labels that the server has', () => {
-  assert.equal(alerts.length, 15);
+  assert.equal(alerts.length, 16);
   for (const rule of alerts) holds(rule.expr);
 });
 

@@ -87,6 +87,6 @@ internal static class Admission
         Refusal.PolicyNotAllowed => new ApiError(400, "invalid_request_error", "kv_policy_incompatible", "kv_policy does not accept the layout or block format this model was loaded with.", "kv_policy"),
         Refusal.DeviceRefuses => EngineRecovering(engine),
         Refusal.ShuttingDown => Hosting.ServerLifecycle.ShuttingDown,
-        _ => EngineDead,
+        _ => EngineDead with { ShouldRetry = true }, // it had no part in the fault: behind a proxy another instance takes it
     };
 }
