@@ -56,7 +56,7 @@ internal sealed class ApiKeys(TimeProvider time)
 
         ApiKey before = _keys[known].Key;
         if (options.SaysMoreThanScopes)
-            throw new InvalidDataException($"{before.Name} is given twice; only the first may say more than scopes");
+            throw new InvalidDataException($"API key {known + 1} is given twice; only the first may say more than scopes");
         _keys[known] = (digest, before with { Scopes = before.Scopes | scopes });
     }
 
@@ -83,8 +83,13 @@ internal sealed class ApiKeys(TimeProvider time)
     {
         if (_keys.Count > GenerationRequest.MaxClient)
             throw new InvalidDataException($"{_keys.Count} API keys are configured (at most {GenerationRequest.MaxClient})");
-        if (_keys.GroupBy(entry => entry.Key.Name, StringComparer.Ordinal).FirstOrDefault(group => group.Count() > 1) is { } twice)
-            throw new InvalidDataException($"two API keys are named {twice.Key}");
+        for (int i = 0; i < _keys.Count; i++)
+        {
+            int first = _keys.FindIndex(entry => entry.Key.Name == _keys[i].Key.Name);
+            if (first < i)
+                throw new InvalidDataException($"API keys {first + 1} and {i + 1} have the same name"); // which somebody may have given the value of a key
+        }
+
         bool several = _keys.Count(entry => entry.Key.Scopes.HasFlag(ApiScope.Inference)) > 1;
         for (int i = 0; several && i < _keys.Count; i++)
             _keys[i] = (_keys[i].Digest, _keys[i].Key with { Client = i + 1 });

@@ -75,8 +75,8 @@ public sealed class ApiKeysTests
     public void Keys_that_contradict_each_other_are_refused()
     {
         KeyOptions a = new() { Value = "secret-key", Name = "one" }, b = new() { Value = "other", Name = "one" }, c = new() { Value = "secret-key", Weight = 2 };
-        Assert.Equal("two API keys are named one", Assert.Throws<InvalidDataException>(() => ApiKeys.From(new AuthOptions { Keys = [a, b] })).Message);
-        Assert.Equal("one is given twice; only the first may say more than scopes", Assert.Throws<InvalidDataException>(() => ApiKeys.From(new AuthOptions { Keys = [a, c] })).Message);
+        Assert.Equal("API keys 1 and 2 have the same name", Assert.Throws<InvalidDataException>(() => ApiKeys.From(new AuthOptions { Keys = [a, b] })).Message);
+        Assert.Equal("API key 1 is given twice; only the first may say more than scopes", Assert.Throws<InvalidDataException>(() => ApiKeys.From(new AuthOptions { Keys = [a, c] })).Message);
     }
 
     [Theory]
@@ -84,7 +84,7 @@ public sealed class ApiKeysTests
     [InlineData("ok secret-key=", "line 1 of", "a setting is not one of name, models, kv-policies, max-priority, requests-per-minute, tokens-per-minute, concurrent-requests, weight")]
     [InlineData("ok kv-policies=ful", "line 1 of", "did you mean full?")]
     [InlineData("ok name=a/b", "line 1 of", "a name has 1 to 64 letters")]
-    [InlineData("secret-key name=x\nsecret-key weight=2", "line 2 of", "x is given twice")]
+    [InlineData("secret-key name=x\nsecret-key weight=2", "line 2 of", "API key 1 is given twice")]
     [InlineData("secret-key admni", "line 1 of", "a scope is not one of inference, metrics, admin")]
     [InlineData("ok\nsha256:secret-key", "line 2 of", "sha256: is followed by 64 hexadecimal digits")]
     [InlineData("# nothing\n", "", "holds no key")]

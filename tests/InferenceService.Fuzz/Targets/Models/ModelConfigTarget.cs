@@ -9,7 +9,7 @@ namespace InferenceService.Fuzz.Targets.Models;
 /// <summary>config.json and generation_config.json, and all that is computed from them before a weight is read.</summary>
 internal sealed class ModelConfigTarget(string golden) : FuzzTarget
 {
-    private const int MaxWeights = 1024 * 16;
+    private const int MaxWeights = 1024 * 20; // the most layers, and a norm, a matrix and a bias for everything that a layer may have
 
     public override string Name => "model-config";
 
