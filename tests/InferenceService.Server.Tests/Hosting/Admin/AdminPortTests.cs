@@ -77,15 +77,21 @@ public sealed class AdminPortTests
         using var log = new LinesOfLog();
         server.Service<ILoggerFactory>().AddProvider(log);
         using HttpClient nobody = server.NewAdminClient(), admin = server.NewAdminClient(Admin);
+        const string category = AdminAudit.Category;
+        // A line is written behind its answer: each is waited for, so that they come in order.
+        Task WrittenAsync(int count) => Eventually.TrueAsync(() => log.Lines.Count(line => line.StartsWith(category, StringComparison.Ordinal)) == count);
         await StatusAsync(nobody, "POST", "/admin/drain");
+        await WrittenAsync(1);
         await StatusAsync(admin, "POST", "/admin/drain");
+        await WrittenAsync(2);
         await StatusAsync(admin, "DELETE", "/admin/requests/x%0d%0aforged%20line%E2%80%A8");
+        await WrittenAsync(3);
         // Turned down, it still speaks.
         using StringContent off = new("""{"level":"None"}""", System.Text.Encoding.UTF8, "application/json");
         await admin.PutAsync(new Uri("/admin/log-level", UriKind.Relative), off);
+        await WrittenAsync(4);
         await StatusAsync(admin, "POST", "/admin/resume");
-        const string category = AdminAudit.Category;
-        await Eventually.TrueAsync(() => log.Lines.Count(line => line.StartsWith(category, StringComparison.Ordinal)) == 5);
+        await WrittenAsync(5);
         string[] lines = [.. log.Lines.Where(line => line.StartsWith(category, StringComparison.Ordinal)).Select(line => line[(category.Length + 1)..])];
         Assert.Matches("^Warning POST /admin/drain by nobody from 127.0.0.1: 401, request req_[0-9a-f]{32}$", lines[0]);
         Assert.Matches("^Information POST /admin/drain \\(out of service, 0 requests under way\\) by key-1 from 127.0.0.1: 200, request req_[0-9a-f]{32}$", lines[1]);
