@@ -40,7 +40,7 @@ internal sealed class BlobDownload(
         {
             string subject = $"{file.Name} of \"{id}\"";
             while (!await retry.RunAsync(subject, AttemptAsync, cancellationToken))
-                await Task.Delay(HubRetry.FirstDelay, time, cancellationToken);
+                await Task.Delay(HubRetry.FirstDelay, time, cancellationToken); // a connection that broke is not opened again at once
         }
         catch (IOException exception) when (HubDisk.IsFull(exception))
         {

@@ -45,7 +45,7 @@ internal sealed class HubCache(string root)
                 return held;
             if (!told)
                 waiting();
-            await Task.Delay(LockPoll, time, cancellationToken);
+            await Task.Delay(LockPoll, time, cancellationToken); // a file lock of another process wakes nobody
         }
     }
 
