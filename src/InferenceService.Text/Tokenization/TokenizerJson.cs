@@ -36,7 +36,9 @@ internal static class TokenizerJson
             PostProcessor = Part(root, "post_processor") is { } q ? PostProcessorReader.Read(q) : Affixes.None,
             Decoder = Part(root, "decoder") is { } d ? DecoderReader.Read(d) : new SpaceJoin(),
         };
-        return new Tokenizer(parts with { PostProcessor = Override(parts, config) }, config);
+        IPostProcessor postProcessor = Override(parts, config);
+        CheckIds(postProcessor, Math.Max(algorithm.Vocabulary.Size, added.Size), root with { Path = "post_processor" });
+        return new Tokenizer(parts with { PostProcessor = postProcessor }, config);
     }
 
     private static JsonPart? Part(JsonPart root, string name) => root.Optional(name) is { } part ? part with { Path = name } : null;
@@ -65,6 +67,16 @@ internal static class TokenizerJson
         }
 
         return tokens;
+    }
+
+    /// <summary>What is put around every text must be tokens: a model would be asked for a row that its embedding does not have.</summary>
+    private static void CheckIds(IPostProcessor postProcessor, int size, JsonPart part)
+    {
+        foreach (int id in postProcessor.Before.Concat(postProcessor.After))
+        {
+            if (id >= size)
+                throw part.Error($"adds the id {id}, and the vocabulary ends at {size - 1}");
+        }
     }
 
     /// <summary>An explicit add_bos_token or add_eos_token replaces the file's post-processor, as in the transformers library.</summary>

@@ -65,6 +65,7 @@ public sealed class TokenizerJsonTests
     [InlineData("pre_tokenizer", "{\"type\":\"Metaspace\",\"prepend_scheme\":\"first\",\"add_prefix_space\":false}", "contradicts")]
     [InlineData("post_processor", "{\"type\":\"Upside\"}", "post_processor has the unknown type")]
     [InlineData("post_processor", "{\"type\":\"BertProcessing\",\"sep\":[\"x\"],\"cls\":[\"y\",1]}", "must be [token, id]")]
+    [InlineData("post_processor", "{\"type\":\"BertProcessing\",\"sep\":[\"x\",1],\"cls\":[\"y\",32767]}", "post_processor adds the id 32767, and the vocabulary ends at")]
     [InlineData("post_processor", "{\"type\":\"TemplateProcessing\",\"single\":[],\"special_tokens\":{}}", "exactly once")]
     [InlineData("post_processor", "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"x\"}}],\"special_tokens\":{}}", "has no x")]
     [InlineData("post_processor", "{\"type\":\"TemplateProcessing\",\"single\":[{\"Sequence\":{\"id\":\"B\"}}],\"special_tokens\":{}}", "exactly once")]
