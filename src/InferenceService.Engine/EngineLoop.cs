@@ -131,7 +131,7 @@ internal sealed class EngineLoop
         Ages.Now = _time.GetTimestamp();
         if (_underway is null)
             Clock.Begin(Ages.Now);
-        long steps = Clock.Steps;
+        (long steps, long ended) = (Clock.Steps, Clock.Ended);
         _watch.Begin(Ages.Now);
         AdmitArrivals();                // inbox: new requests and cancellations
         Batch batch = Follow() ?? Begin();
@@ -139,8 +139,8 @@ internal sealed class EngineLoop
             Compress(batch);            // its selectors need nothing of the device
         else
             Land();                     // tokens to their callers
-        ReleaseDoor();
-        PublishStatistics();
+        if (Clock.Ended == ended)
+            Publish();                  // no step ended, which would have
         if (ChecksEveryStep)
             AssertConsistent();
         _watch.End();
@@ -340,8 +340,7 @@ internal sealed class EngineLoop
             _scheduler.TakeOut(batch, follower);
         _scheduler.Endings.Retire();            // the finished give their blocks back
         Clock.End();
-        ReleaseDoor();
-        PublishStatistics();
+        Publish();
         _faults.At(FaultPoint.Publish);
         _outbox.Publish(batch);                 // token ids to their callers
         (_underway, _compressed) = (null, false);
@@ -378,6 +377,13 @@ internal sealed class EngineLoop
         while (_inbox.TryTakeArrival(out Generation? generation))
             _outbox.Open(generation!);
         _outbox.FailAll($"the engine ended with a fault: {fault.GetType().Name}: {fault.Message}");
+    }
+
+    /// <summary>What happened at the door and what there is now, for other threads.</summary>
+    private void Publish()
+    {
+        ReleaseDoor();
+        PublishStatistics();
     }
 
     private void PublishStatistics()

@@ -23,6 +23,9 @@ internal sealed class StepClock(TimeProvider time)
     /// <summary>Steps called.</summary>
     public long Steps { get; private set; }
 
+    /// <summary>Steps that have ended.</summary>
+    public long Ended { get; private set; }
+
     /// <summary>Tokens of the step called last.</summary>
     public int LastTokens { get; private set; }
 
@@ -53,6 +56,7 @@ internal sealed class StepClock(TimeProvider time)
     {
         long now = Now, ticks = now - _since;
         _busyTicks += ticks;
+        Ended++;
         Seconds.Observe(ticks / (double)time.TimestampFrequency);
         HostSeconds.Observe((ticks - (_computedTicks - _computedSince)) / (double)time.TimestampFrequency);
         Begin(now);

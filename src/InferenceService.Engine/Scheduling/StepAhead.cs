@@ -44,7 +44,7 @@ internal sealed class StepAhead(KvCache cache, Roster roster, Headroom headroom)
     /// <returns>False: what follows is not certain, and nothing was changed.</returns>
     public bool TryFill(Batch before, Batch batch)
     {
-        int count = 0, needed = 0;
+        int count = 0, needed = 0, reserved = 0;
         if (roster.Running.Count != before.Items.Length || MayAdmit())
             return false;
         foreach (ref readonly BatchItem item in before.Items)
@@ -53,21 +53,22 @@ internal sealed class StepAhead(KvCache cache, Roster roster, Headroom headroom)
                 continue;
             if (item.Sequence.Finish != FinishReason.None || !item.Sequence.Generation.Channel.HasRoom() || !TryWatch(item.Sequence))
                 return false; // its policy may have failed half-way since it was called
-            needed += cache.BlocksToGrow(item.Sequence.Cache!, 1) + headroom.Of(item.Sequence, 1);
+            needed += cache.BlocksToGrow(item.Sequence.Cache!, 1);
+            reserved += headroom.Of(item.Sequence, 1);
             count++;
         }
 
-        if (count == 0 || needed > cache.Blocks.Free)
+        if (count == 0 || needed + reserved > cache.Blocks.Free)
             return false;
         foreach (ref readonly BatchItem item in before.Items)
         {
             if (item.EndsByLength)
                 continue;
-            batch.Reserved += headroom.Of(item.Sequence, 1);
             cache.Grow(item.Sequence.Cache!, 1);
             batch.Add(item.Sequence, count: 1, cost: 1, logitRows: 1, samples: true);
         }
 
+        batch.Reserved = reserved;
         return true;
     }
 
