@@ -23,7 +23,7 @@ internal sealed record Finding(Exception Fault, byte[] Input, string? File);
 /// <summary>Changes inputs of a corpus, runs them, keeps those that reach new code, and reports what fails.</summary>
 internal sealed class Fuzzer : IDisposable
 {
-    private const int MaxFindings = 50, HangExitCode = 3;
+    private const int MaxFindings = 50, HangExitCode = 3, MaxWatches = 24;
     private static readonly TimeSpan ReportEvery = TimeSpan.FromSeconds(30), Hang = TimeSpan.FromSeconds(20);
 
     private readonly FuzzTarget _target;
@@ -41,6 +41,7 @@ internal sealed class Fuzzer : IDisposable
     private byte[] _current = [];
     private long _inputs, _accepted, _watched;
     private TimeSpan _watchedSince;
+    private int _watches;
 
     public Fuzzer(FuzzTarget target, RunOptions options, int blocks, TextWriter log)
     {
@@ -147,18 +148,19 @@ internal sealed class Fuzzer : IDisposable
         return file;
     }
 
-    /// <summary>An input that does not come back ends the process: nothing else can. Time of the processor counts: machines are halted at times.</summary>
+    /// <summary>An input that does not come back ends the process: nothing else can. It counts what the processor did for it, and for one that only waits
+    /// how often it was still there: the clock passes while a machine is halted, these do not.</summary>
     private void Watch()
     {
         TimeSpan now = Environment.CpuUsage.TotalTime;
         long running = _trial.Running;
         if (running < 0 || running != _watched)
         {
-            (_watched, _watchedSince) = (running, now);
+            (_watched, _watchedSince, _watches) = (running, now, 0);
             return;
         }
 
-        if (now - _watchedSince < Hang)
+        if (now - _watchedSince < Hang && ++_watches < MaxWatches)
             return;
         string? file = Write(_current);
         _log.WriteLine($"{_target.Name}: HANG, {(now - _watchedSince).TotalSeconds:0} s of processor: {file ?? Convert.ToHexString(_current)}");

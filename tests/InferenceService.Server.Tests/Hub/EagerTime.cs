@@ -3,13 +3,13 @@ using System.Collections.Concurrent;
 namespace InferenceService.Server.Tests.Hub;
 
 /// <summary>
-/// A clock on which every delay is over at once and written down; timers as long as <see cref="Patience"/> (those that give up a silent
-/// connection) fall due only when the test says so.
+/// A clock on which every delay is over at once and written down; timers of <see cref="Patience"/> (those that give up a silent connection) fall due
+/// only when the test says so.
 /// </summary>
 internal sealed class EagerTime : TimeProvider
 {
-    /// <summary>From here on a timer waits for the test.</summary>
-    public static readonly TimeSpan Patience = TimeSpan.FromSeconds(599);
+    /// <summary>A timer of this waits for the test. No hub can ask for it: its seconds are whole.</summary>
+    public static readonly TimeSpan Patience = TimeSpan.FromSeconds(599.5);
 
     private readonly ConcurrentDictionary<EagerTimer, TimerCallback> _held = new();
 
@@ -49,7 +49,7 @@ internal sealed class EagerTime : TimeProvider
             owner._held.TryRemove(this, out _);
             if (dueTime == Timeout.InfiniteTimeSpan)
                 return true;
-            if (dueTime >= Patience)
+            if (dueTime == Patience)
             {
                 owner._held[this] = callback;
                 return true;

@@ -22,7 +22,7 @@ internal sealed class HubTarget : FuzzTarget
 
     private readonly ScratchFolder _folder = new();
     private readonly StartupConsole _console = new(TextWriter.Null, TextWriter.Null, interactive: false);
-    private readonly HubSettings _settings = HubSettings.From(new HubOptions { Endpoint = "https://hub.example", Token = "hf_0123456789" }, new ProcessEnvironment { Variables = new Dictionary<string, string>() });
+    private readonly HubSettings _settings = HubSettings.From(new HubOptions { Endpoint = "https://hub.example", Token = "hf_0123456789", IdleTimeout = EagerTime.Patience }, new ProcessEnvironment { Variables = new Dictionary<string, string>() });
 
     public override string Name => "hub";
 
