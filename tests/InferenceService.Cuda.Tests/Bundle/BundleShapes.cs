@@ -22,6 +22,10 @@ internal static class BundleShapes
         BackwardPasses = 2,
     };
 
+    /// <summary>For a whole model: nothing waits for a verb, and buffers beside weights and cache stay small.</summary>
+    public static CudaBackend Backend() => CudaUnderTest.Backend(
+        options => options with { CheckEachVerb = false, StagingBytes = 4 << 20, ArenaBytes = CudaUnderTest.IsReal ? 64L << 20 : 8 << 20 });
+
     private static ModelConfig Llama(int layers, int hidden, int heads, int kvHeads, int headDim, int intermediate, int vocabulary) => new()
     {
         Architecture = "LlamaForCausalLM",

@@ -1,11 +1,11 @@
 using System.Diagnostics;
-using System.Globalization;
 using System.Runtime.InteropServices;
 using InferenceService.Compute;
 using InferenceService.Engine;
 using InferenceService.Engine.Cache.Policies;
 using InferenceService.Engine.Sampling;
 using InferenceService.Models;
+using static System.FormattableString;
 
 namespace InferenceService.Cuda.Tests.Bundle;
 
@@ -25,7 +25,7 @@ internal static class DecodeSteps
     public static IEnumerable<string> Take()
     {
         double bandwidth = Bandwidth();
-        yield return Text($"copy on the device: {bandwidth / 1e9:F0} GB/s, read and written");
+        yield return Invariant($"copy on the device: {bandwidth / 1e9:F0} GB/s, read and written");
         foreach ((string name, ModelConfig config) in BundleShapes.All)
         {
             using var weights = new RepeatedWeights(config);
@@ -36,18 +36,18 @@ internal static class DecodeSteps
 
     private static string Step(string name, ModelConfig config, RepeatedWeights weights, int sequences, int context, double bandwidth)
     {
-        string what = Text($"decode step {name}, {sequences} x {context}");
+        string what = Invariant($"decode step {name}, {sequences} x {context}");
         var format = new KvBlockFormat(DType.BF16, BlockSize, config.HeadDim, config.Layers * config.KvHeads);
         long matrices = RepeatedWeights.MatrixBytes(config), slots = (long)sequences * context * format.BlockBytes / BlockSize;
         long needed = matrices + 2L * config.VocabularySize * config.HiddenSize + slots + (CudaUnderTest.IsReal ? 4L << 30 : 0);
         if (needed > CudaUnderTest.Device.FreeBytes())
             return $"{what,-34} does not fit";
-        using CudaBackend backend = CudaUnderTest.Backend(options => options with { CheckEachVerb = false, StagingBytes = 4 << 20, ArenaBytes = CudaUnderTest.IsReal ? 64L << 20 : 8 << 20 });
+        using CudaBackend backend = BundleShapes.Backend();
         int rows = Math.Max(sequences, CudaUnderTest.IsReal ? 2048 : 64);
         var model = DecoderModel.Load(
             config, weights, backend, KvLayout.Of(config, KvGrouping.Model), new DecoderLimits(rows, Math.Max(sequences, 8)), format: WeightFormat.BF16);
         double floor = (matrices + slots) / bandwidth, engine = Engine(model, sequences, context, slots, out double device);
-        return Text($"{what,-34} device {device * 1e3,8:F3} ms (x{device / floor:F2}) engine {engine * 1e3,8:F3} ms (x{engine / floor:F2}, device busy {device / engine:P0}, {sequences / engine:F1} tokens/s) floor {floor * 1e3:F3} ms");
+        return Invariant($"{what,-34} device {device * 1e3,8:F3} ms (x{device / floor:F2}) engine {engine * 1e3,8:F3} ms (x{engine / floor:F2}, device busy {device / engine:P0}, {sequences / engine:F1} tokens/s) floor {floor * 1e3:F3} ms");
     }
 
     /// <summary>Seconds of a step in the engine, and of the same step on the device alone.</summary>
@@ -148,6 +148,4 @@ internal static class DecodeSteps
         backend.Upload(MemoryMarshal.AsBytes(values.AsSpan()), tensor);
         return tensor;
     }
-
-    private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
 }

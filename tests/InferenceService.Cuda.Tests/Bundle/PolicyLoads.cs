@@ -1,10 +1,10 @@
 using System.Diagnostics;
-using System.Globalization;
 using InferenceService.Compute;
 using InferenceService.Engine;
 using InferenceService.Engine.Cache.Policies;
 using InferenceService.Engine.Sampling;
 using InferenceService.Models;
+using static System.FormattableString;
 
 namespace InferenceService.Cuda.Tests.Bundle;
 
@@ -43,8 +43,8 @@ internal static class PolicyLoads
                 (double running, double rate, double ratio) = Run(Create(policy, options), bits, context, pool, steps);
                 if (label == "full")
                     full = (running, rate);
-                yield return Text($"{BundleShapes.Seven.Name}, {context}: {label}").PadRight(58)
-                    + Text($" {running,6:F1} in flight (x{running / full.running:F2}) {rate,8:F0} tokens/s (x{rate / full.rate:F2}) of a compression of x{ratio:F2}");
+                yield return Invariant($"{BundleShapes.Seven.Name}, {context}: {label}").PadRight(58)
+                    + Invariant($" {running,6:F1} in flight (x{running / full.running:F2}) {rate,8:F0} tokens/s (x{rate / full.rate:F2}) of a compression of x{ratio:F2}");
             }
         }
     }
@@ -55,7 +55,7 @@ internal static class PolicyLoads
         int rows = CudaUnderTest.IsReal ? 2048 : 64, room = CudaUnderTest.IsReal ? 2048 : 64, most = CudaUnderTest.IsReal ? 128 : 24;
         int chunk = CudaUnderTest.IsReal ? 1024 : 32; // of prompts of cyclic models: exactness is nothing to random weights
         using var weights = new RepeatedWeights(config);
-        using CudaBackend backend = CudaUnderTest.Backend(one => one with { CheckEachVerb = false, StagingBytes = 4 << 20, ArenaBytes = CudaUnderTest.IsReal ? 64L << 20 : 8 << 20 });
+        using CudaBackend backend = BundleShapes.Backend();
         KvLayout layout = policy.Layout(config);
         var model = DecoderModel.Load(config, weights, backend, layout, new DecoderLimits(rows, most + chunk), format: WeightFormat.BF16);
         long everything = 2L * config.Layers * config.KvHeads * config.HeadDim * sizeof(ushort);
@@ -107,6 +107,4 @@ internal static class PolicyLoads
     }
 
     private static IKvPolicy Create(string policy, string options) => GenerationTests.Create(policy, options);
-
-    private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
 }

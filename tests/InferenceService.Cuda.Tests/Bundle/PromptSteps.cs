@@ -1,10 +1,10 @@
 using System.Diagnostics;
-using System.Globalization;
 using InferenceService.Compute;
 using InferenceService.Engine;
 using InferenceService.Engine.Cache.Policies;
 using InferenceService.Engine.Sampling;
 using InferenceService.Models;
+using static System.FormattableString;
 
 namespace InferenceService.Cuda.Tests.Bundle;
 
@@ -17,16 +17,16 @@ internal static class PromptSteps
     public static IEnumerable<string> Take()
     {
         double peak = Peak();
-        yield return Text($"product of bfloat16, the largest of three sizes: {peak / 1e12:F1} TFLOP/s");
+        yield return Invariant($"product of bfloat16, the largest of three sizes: {peak / 1e12:F1} TFLOP/s");
         foreach ((string name, ModelConfig config) in BundleShapes.All)
         {
             using var weights = new RepeatedWeights(config);
-            using CudaBackend backend = CudaUnderTest.Backend(options => options with { CheckEachVerb = false, StagingBytes = 4 << 20, ArenaBytes = CudaUnderTest.IsReal ? 64L << 20 : 8 << 20 });
+            using CudaBackend backend = BundleShapes.Backend();
             var model = DecoderModel.Load(config, weights, backend, KvLayout.Of(config, KvGrouping.Model), new DecoderLimits(Chunk, 8), format: WeightFormat.BF16);
             int tokens = 4 * Chunk;
             double seconds = Seconds(model, tokens), operations = Operations(config, tokens);
-            yield return Text($"prompt {name}, {tokens} tokens in chunks of {Chunk}").PadRight(44)
-                + Text($" {seconds * 1e3,9:F2} ms {tokens / seconds,9:F0} tokens/s {operations / seconds / 1e12,8:F1} TFLOP/s ({operations / seconds / peak:P0} of the product)");
+            yield return Invariant($"prompt {name}, {tokens} tokens in chunks of {Chunk}").PadRight(44)
+                + Invariant($" {seconds * 1e3,9:F2} ms {tokens / seconds,9:F0} tokens/s {operations / seconds / 1e12,8:F1} TFLOP/s ({operations / seconds / peak:P0} of the product)");
         }
     }
 
@@ -97,6 +97,4 @@ internal static class PromptSteps
 
         return peak;
     }
-
-    private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
 }
