@@ -28,6 +28,7 @@ public sealed unsafe class CudaBackend : IBackend
     private readonly ProductVerbs _products;
     private readonly SplitPlans _plans;
     private readonly CacheVerbs _cache;
+    private readonly AttentionVerbs _attention;
     private readonly SamplingVerbs _sampling;
     private readonly List<CudaGraph> _graphs = [];
     private readonly List<CudaReadback> _readbacks = [];
@@ -58,7 +59,8 @@ public sealed unsafe class CudaBackend : IBackend
         _rows = new RowVerbs(_stream, _kernels, _fault);
         _products = new ProductVerbs(_stream, _kernels, _memory, _rows, _blas, options.Deterministic);
         _plans = new SplitPlans(_stream, _kernels, _memory, device.Multiprocessors);
-        _cache = new CacheVerbs(device, _stream, _kernels, _memory, _plans, _fault, options);
+        _cache = new CacheVerbs(_stream, _kernels, _fault);
+        _attention = new AttentionVerbs(device, _stream, _kernels, _memory, _plans, _fault, options);
         _sampling = new SamplingVerbs(_stream, _kernels, _fault);
     }
 
@@ -293,7 +295,7 @@ public sealed unsafe class CudaBackend : IBackend
     {
         VerbShapes.Attention(q, cache, probe, output);
         Enter();
-        _cache.Attend(q, cache, probe, output);
+        _attention.Attend(q, cache, probe, output);
         Leave();
     }
 

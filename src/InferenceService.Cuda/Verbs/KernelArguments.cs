@@ -104,13 +104,16 @@ internal readonly struct FormatArguments(in KvBlockFormat format)
 
 /// <summary>The cache of one layer: <see cref="PagedKv"/>.</summary>
 [StructLayout(LayoutKind.Sequential)]
-internal struct CacheArguments
+internal struct CacheArguments(in PagedKv cache, int rows, FaultRecord fault)
 {
-    public ulong Pool, Groups, Tables, RowStarts, LaneGroup, LaneOffset, Fault;
-    public long BlockBytes;
-    public int Sequences, GroupsPerSequence, TableEntries, KvHeads, Blocks;
-    public FormatArguments Format;
-    public int Window, ExcludeSelf, Rows;
+    public ulong Pool = CudaBackend.Address(cache.Batch.Pool), Groups = CudaBackend.Address(cache.Batch.Groups), Tables = CudaBackend.Address(cache.Batch.Tables);
+    public ulong RowStarts = CudaBackend.Address(cache.Batch.RowStarts), LaneGroup = CudaBackend.Address(cache.LaneGroup);
+    public ulong LaneOffset = CudaBackend.Address(cache.LaneOffset), Fault = fault.Address;
+    public long BlockBytes = cache.Batch.Format.BlockBytes;
+    public int Sequences = cache.Batch.Sequences, GroupsPerSequence = cache.Batch.GroupsPerSequence, TableEntries = cache.Batch.Tables.Columns;
+    public int KvHeads = cache.LaneGroup.Columns, Blocks = cache.Batch.Pool.Rows;
+    public FormatArguments Format = new(cache.Batch.Format);
+    public int Window = cache.Window, ExcludeSelf = cache.ExcludeSelf ? 1 : 0, Rows = rows;
 }
 
 [StructLayout(LayoutKind.Sequential)]
