@@ -101,7 +101,7 @@ internal sealed class HubClient : IDisposable
             return null;
         string? next = links.SelectMany(link => link.Split(',')).FirstOrDefault(link => link.Contains("rel=\"next\"", StringComparison.Ordinal));
         int begin = next?.IndexOf('<', StringComparison.Ordinal) ?? -1, end = next?.IndexOf('>', StringComparison.Ordinal) ?? -1;
-        return begin >= 0 && end > begin && Uri.TryCreate(from, next![(begin + 1)..end], out Uri? address) && IsSameOrigin(address, from) ? address : null;
+        return begin >= 0 && end > begin && HubAddress.Follow(from, next![(begin + 1)..end]) is { } address && HubAddress.IsSameOrigin(address, from) ? address : null;
     }
 
     private async Task<ReadOnlyMemory<byte>> ReadAsync(HttpResponseMessage answer, CancellationToken cancellationToken)
@@ -128,9 +128,9 @@ internal sealed class HubClient : IDisposable
             HttpResponseMessage answer = await SendAsync(address, range, cancellationToken);
             if ((int)answer.StatusCode is not (301 or 302 or 303 or 307 or 308))
                 return Checked(answer, id, address);
-            Uri? location = answer.Headers.Location;
+            Uri? next = HubAddress.Follow(address, answer.Headers.Location?.OriginalString);
             answer.Dispose();
-            if (location is null || !Uri.TryCreate(address, location, out Uri? next) || next.Scheme is not ("http" or "https"))
+            if (next is null)
                 throw new CheckpointException($"{address.Host} redirects to nowhere.");
             if (address.Scheme == "https" && next.Scheme == "http")
                 throw new CheckpointException($"{address.Host} redirects from https to http ({next.Host}); that is not followed.");
@@ -143,7 +143,7 @@ internal sealed class HubClient : IDisposable
     private async Task<HttpResponseMessage> SendAsync(Uri address, ByteRange? range, CancellationToken cancellationToken)
     {
         using var request = new HttpRequestMessage(HttpMethod.Get, address);
-        if (_token is not null && IsSameOrigin(address, _settings.Endpoint))
+        if (_token is not null && HubAddress.IsSameOrigin(address, _settings.Endpoint))
             request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", _token);
         if (range is { } from)
         {
@@ -189,7 +189,7 @@ internal sealed class HubClient : IDisposable
         {
             (_, "GatedRepo") => $"--model: \"{id}\" is open only to users whom its owners admitted; ask for that at {_settings.Endpoint.Host}, and give such a user's token (HF_TOKEN or Hub:TokenFile).",
             (_, "RevisionNotFound") => $"--model: \"{id.Repository}\" has no revision \"{id.Revision}\" at {_settings.Endpoint.Host}.",
-            (401 or 403 or 404, _) when IsSameOrigin(address, _settings.Endpoint) =>
+            (401 or 403 or 404, _) when HubAddress.IsSameOrigin(address, _settings.Endpoint) =>
                 $"--model: \"{id}\" is not at {_settings.Endpoint.Host} ({status}), or {(_token is null ? "needs a token (HF_TOKEN or Hub:TokenFile)" : "not open to this token")}.",
             _ => $"--model: \"{id}\" cannot be downloaded: {answers}.",
         });
@@ -210,9 +210,6 @@ internal sealed class HubClient : IDisposable
     };
 
     private Uri At(string path) => new(_settings.Endpoint, path);
-
-    private static bool IsSameOrigin(Uri one, Uri other) =>
-        one.Scheme == other.Scheme && one.Port == other.Port && string.Equals(one.IdnHost, other.IdnHost, StringComparison.OrdinalIgnoreCase);
 }
 
 /// <summary>The rest of a file.</summary>

@@ -55,7 +55,7 @@ internal sealed record HubSettings
         string source = options.Endpoint is null ? "HF_ENDPOINT" : spell("Hub:Endpoint");
         if (Uri.TryCreate(endpoint, UriKind.Absolute, out Uri? uri) && uri.Query.Length + uri.Fragment.Length + uri.UserInfo.Length > 0)
             problems.Add($"{source}: an address such as {DefaultEndpoint} holds no user, password, query or fragment"); // not quoted: it may be a secret
-        else if (uri?.Scheme is not ("http" or "https"))
+        else if (!HubAddress.IsUsable(uri))
             problems.Add($"{source}: \"{endpoint}\" is not an address such as {DefaultEndpoint}");
         else if (uri.Scheme == "http" && options.Token is not null && !IsThisMachine(uri))
             problems.Add($"{source}: the token would be sent over http to {uri.Host}; use https");

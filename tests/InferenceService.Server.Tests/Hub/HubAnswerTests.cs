@@ -30,9 +30,16 @@ public sealed class HubAnswerTests : DownloadTest
             return Task.CompletedTask;
         }, 20)]);
         Assert.Equal("127.0.0.1 redirects more than 8 times.", await FailAsync());
+    }
+
+    [Theory]
+    [InlineData("ftp://example.org/config.json")]
+    [InlineData("http:///config.json")]
+    public async Task A_redirect_that_cannot_be_followed_is_one_line(string location)
+    {
         Hub.Fail("config.json", (context, _) =>
         {
-            context.Response.Redirect("ftp://example.org/config.json");
+            context.Response.Redirect(location);
             return Task.CompletedTask;
         });
         Assert.Equal("127.0.0.1 redirects to nowhere.", await FailAsync());
