@@ -5,12 +5,14 @@ namespace InferenceService.Server.Hub;
 /// <summary>Addresses from settings and answers that a request can go to.</summary>
 internal static class HubAddress
 {
-    /// <summary>Http or https, and a host that has a name in ASCII: of one without, <see cref="Uri"/> throws wherever that name is asked for.</summary>
+    private const int LongestName = 253; // RFC 1035, 2.3.4: 255 bytes as they are sent
+
+    /// <summary>Http or https, and a host that can have a name: of one without a name in ASCII, <see cref="Uri"/> throws wherever that is asked for.</summary>
     public static bool IsUsable([NotNullWhen(true)] Uri? address)
     {
         try
         {
-            return address is { IsAbsoluteUri: true, Scheme: "http" or "https" } && address.IdnHost.Length > 0;
+            return address is { IsAbsoluteUri: true, Scheme: "http" or "https" } && address.IdnHost.Length is > 0 and <= LongestName;
         }
         catch (UriFormatException)
         {

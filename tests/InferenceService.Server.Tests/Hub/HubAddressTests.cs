@@ -22,6 +22,14 @@ public sealed class HubAddressTests
     public void What_can_be_asked_is_followed(string? location, string? expected) => Assert.Equal(expected, HubAddress.Follow(Here, location)?.OriginalString);
 
     [Fact]
+    public void A_host_is_not_longer_than_names_are()
+    {
+        string most = $"https://{new string('a', 61)}.{new string('b', 63)}.{new string('c', 63)}.{new string('d', 63)}/";
+        Assert.NotNull(HubAddress.Follow(Here, most));
+        Assert.Null(HubAddress.Follow(Here, most.Replace("//", "//a", StringComparison.Ordinal)));
+    }
+
+    [Fact]
     public void A_host_without_a_name_in_ASCII_leads_nowhere()
     {
         Assert.True(Uri.TryCreate(Nameless, UriKind.Absolute, out Uri? address));
