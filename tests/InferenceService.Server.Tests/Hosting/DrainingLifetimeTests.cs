@@ -1,6 +1,8 @@
 using System.Net;
+using System.Net.Sockets;
 using System.Text;
 using InferenceService.Server.Hosting;
+using InferenceService.Server.Telemetry;
 using Microsoft.Extensions.Hosting;
 
 namespace InferenceService.Server.Tests.Hosting;
@@ -63,6 +65,27 @@ public sealed class DrainingLifetimeTests
         }
 
         await end;
+    }
+
+    [Fact]
+    public async Task A_request_whose_body_is_still_arriving_is_told_that_the_server_ends()
+    {
+        await using TestServer server = await TestServer.StartAsync("--shutdown-timeout", "0");
+        using var socket = new TcpClient();
+        await socket.ConnectAsync(server.Address.Host, server.Address.Port);
+        NetworkStream stream = socket.GetStream();
+        await stream.WriteAsync("POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{\"prompt\":"u8.ToArray());
+        await Eventually.TrueAsync(() => server.Service<ServerLifecycle>().InFlight == 1);
+        Task end = Lifetime(server).EndAsync(TimeSpan.Zero);
+        using var reader = new StreamReader(stream);
+        Assert.Equal("HTTP/1.1 503 Service Unavailable", await reader.ReadLineAsync());
+        var answer = new StringBuilder();
+        while (await reader.ReadLineAsync() is { } line && !line.StartsWith('{'))
+            answer.AppendLine(line);
+        Assert.Contains("Connection: close", answer.ToString(), StringComparison.Ordinal);
+        Assert.Contains("x-should-retry: true", answer.ToString(), StringComparison.Ordinal);
+        await end;
+        Assert.Equal(1, server.Service<InferenceMetrics>().Count(RejectionReason.ShuttingDown));
     }
 
     private static DrainingLifetime Lifetime(TestServer server) => (DrainingLifetime)server.Service<IHostLifetime>();

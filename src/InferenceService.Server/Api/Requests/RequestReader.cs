@@ -6,15 +6,18 @@ using InferenceService.Server.Security;
 namespace InferenceService.Server.Api.Requests;
 
 /// <summary>What every route with a JSON body begins with: the body is read, its model found, and both are handed to the route's own reading.</summary>
-internal sealed class RequestReader(IModelCatalog models, LimitOptions limits, Refusals refusals)
+internal sealed class RequestReader(IModelCatalog models, LimitOptions limits, Refusals refusals, ServerLifecycle lifecycle)
 {
     /// <summary>Reads one request; null: it was refused, and the client has been told.</summary>
     /// <param name="read">Makes something of the fields while the body is at hand, or adds to the reader's problems why it cannot.</param>
     public async Task<ReadRequest<T>?> ReadAsync<T>(HttpContext http, Func<FieldReader, ServedModel, T?> read)
     {
         ApiError? error;
-        using (RequestBody body = await RequestBody.ReadAsync(http.Request, limits, http.RequestAborted))
+        // A server that must end waits neither for the rest of a body nor for a large body's turn.
+        using var ended = CancellationTokenSource.CreateLinkedTokenSource(http.RequestAborted, lifecycle.HardStop);
+        try
         {
+            using RequestBody body = await RequestBody.ReadAsync(http.Request, limits, ended.Token);
             error = body.Error;
             if (error is null)
             {
@@ -27,6 +30,11 @@ internal sealed class RequestReader(IModelCatalog models, LimitOptions limits, R
                         return new ReadRequest<T>(model, name, content!);
                 }
             }
+        }
+        catch (OperationCanceledException) when (lifecycle.HardStop.IsCancellationRequested && !http.RequestAborted.IsCancellationRequested)
+        {
+            http.Response.Headers.Connection = "close";
+            error = ServerLifecycle.ShuttingDown;
         }
 
         await refusals.WriteAsync(http, error!);
