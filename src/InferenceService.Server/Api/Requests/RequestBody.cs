@@ -76,7 +76,7 @@ internal sealed class RequestBody : IDisposable
         catch (Exception e)
         {
             ArrayPool<byte>.Shared.Return(bytes);
-            if (e is BadHttpRequestException bad)
+            if (e is BadHttpRequestException { StatusCode: not StatusCodes.Status408RequestTimeout } bad) // too slow is no fault of the JSON
                 return Refused(new ApiError(bad.StatusCode, "invalid_request_error", "invalid_json", "The body could not be read to its end."));
             throw;
         }

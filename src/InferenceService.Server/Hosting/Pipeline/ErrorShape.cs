@@ -1,4 +1,3 @@
-using System.Text.Json;
 using InferenceService.Server.Api;
 using InferenceService.Server.Api.Output;
 using InferenceService.Server.Configuration;
@@ -68,9 +67,6 @@ internal sealed partial class ErrorShape(RequestDelegate next, LimitOptions limi
         { StatusCode: 413 } => ForStatus(413),
         { StatusCode: 415 } => ForStatus(415),
         { StatusCode: 408 } => new ApiError(408, "timeout_error", "request_timeout", "The request body arrived too slowly."),
-        { InnerException: JsonException json } =>
-            new ApiError(400, Invalid, "invalid_json",
-                $"The request body is not valid JSON (at byte {json.BytePositionInLine ?? 0} of line {(json.LineNumber ?? 0) + 1})."),
         _ => new ApiError(exception.StatusCode, Invalid, "invalid_request", "The request is not valid HTTP for this route."),
     };
 

@@ -1,7 +1,10 @@
+using System.IO.Pipelines;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
 using System.Text.Json;
+using InferenceService.Server.Api;
+using InferenceService.Server.Api.Requests;
 using InferenceService.Server.Configuration;
 using InferenceService.Server.Hosting.Pipeline;
 using Microsoft.AspNetCore.Http;
@@ -135,12 +138,20 @@ public sealed class ErrorShapeTests(ServerFixture fixture)
     }
 
     [Fact]
-    public async Task Json_that_cannot_be_read_names_the_place()
+    public async Task A_body_that_arrives_too_slowly_is_a_timeout_and_not_bad_json()
     {
-        (int status, string body) = await RunAsync(_ => throw new BadHttpRequestException("x", 400, new JsonException("y", null, 2, 7)));
-        Assert.Equal(400, status);
-        Assert.Contains("(at byte 7 of line 3)", body, StringComparison.Ordinal);
-        Assert.Contains("\"code\":\"invalid_json\"", body, StringComparison.Ordinal);
+        var arriving = new Pipe();
+        await arriving.Writer.WriteAsync("{\"prompt\":"u8.ToArray());
+        await arriving.Writer.CompleteAsync(new BadHttpRequestException("Reading the request body timed out", 408));
+        (int status, string body) = await RunAsync(async context =>
+        {
+            context.Request.ContentType = "application/json";
+            context.Request.Body = arriving.Reader.AsStream();
+            using RequestBody read = await RequestBody.ReadAsync(context.Request, new LimitOptions(), CancellationToken.None);
+            await OpenAiError.WriteAsync(context, read.Error!);
+        });
+        Assert.Equal(408, status);
+        Assert.Contains("\"type\":\"timeout_error\",\"param\":null,\"code\":\"request_timeout\"", body, StringComparison.Ordinal);
     }
 
     [Fact]
