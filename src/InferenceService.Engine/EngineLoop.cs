@@ -69,7 +69,7 @@ internal sealed class EngineLoop
 #if DEBUG
         ChecksEveryStep = true;
 #endif
-        PublishStatistics();
+        Publish();
     }
 
     /// <summary>The cache, for checks.</summary>
@@ -383,11 +383,6 @@ internal sealed class EngineLoop
     private void Publish()
     {
         ReleaseDoor();
-        PublishStatistics();
-    }
-
-    private void PublishStatistics()
-    {
         Statistics.Publish(new EngineStatistics(
             _scheduler.Roster.Running.Count, _scheduler.Roster.Waiting.Count, Cache.Blocks.Total, Cache.Blocks.Used, Cache.Blocks.Cached,
             _scheduler.Preemptions, _residency.PrefixQueryTokens, _residency.PrefixHitTokens, _scheduler.PromptTokens,

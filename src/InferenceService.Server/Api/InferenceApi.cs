@@ -17,6 +17,7 @@ internal static class InferenceApi
     public static IServiceCollection AddInferenceApi(this IServiceCollection services) => services
         .AddSingleton<UnknownFields>()
         .AddSingleton<Refusals>()
+        .AddSingleton<BodyReader>()
         .AddSingleton<RequestReader>()
         .AddSingleton<ActiveRequests>()
         .AddSingleton<AnswerSender>()

@@ -37,6 +37,13 @@ public sealed record LimitOptions
     [Range(1024L, 1L << 30)]
     public long MaxRequestBytes { get; init; } = 32L << 20;
 
+    /// <summary>
+    /// Bytes that all request bodies together may take while they are read and parsed; 64 KiB of each do not count, and a larger body is taken while it is
+    /// alone. Beyond it large bodies are refused as overload. Range 1 MiB–64 GiB, default 128 MiB.
+    /// </summary>
+    [Range(1L << 20, 64L << 30)]
+    public long MaxPendingRequestBytes { get; init; } = 128L << 20;
+
     /// <summary>Most open connections; further ones are closed at once. Range 1–1,000,000, default 10,000.</summary>
     [Range(1, 1_000_000)]
     public int MaxConnections { get; init; } = 10_000;

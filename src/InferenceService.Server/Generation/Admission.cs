@@ -50,6 +50,13 @@ internal static class Admission
         ShouldRetry = true,
     };
 
+    /// <summary>The server has all that it may hold.</summary>
+    public static ApiError Overloaded(AdmissionOptions options, string message) => new(options.OverloadStatusCode, "overloaded_error", "server_overloaded", message)
+    {
+        RetryAfterSeconds = options.RetryAfterSeconds,
+        ShouldRetry = true,
+    };
+
     /// <summary>The engine thread ended with a fault.</summary>
     public static ApiError EngineDead { get; } =
         new(503, "server_error", "engine_dead", "The engine has stopped after a fault.") { ShouldRetry = false };
@@ -73,11 +80,7 @@ internal static class Admission
 
     private static ApiError Error(Refusal refusal, InferenceEngine engine, GenerationRequest order, AdmissionOptions options, string param) => refusal switch
     {
-        Refusal.QueueFull => new ApiError(options.OverloadStatusCode, "overloaded_error", "server_overloaded", "The server's queue is full; try again later.")
-        {
-            RetryAfterSeconds = options.RetryAfterSeconds,
-            ShouldRetry = true,
-        },
+        Refusal.QueueFull => Overloaded(options, "The server's queue is full; try again later."),
         Refusal.NeverFits => new ApiError(
             400, "invalid_request_error", "kv_budget_exceeded",
             $"The request needs room for {order.PromptTokens.Length + (long)order.MaxTokens} tokens ({order.PromptTokens.Length} in the {param}, {order.MaxTokens} in the output), "

@@ -51,7 +51,7 @@ internal sealed class KvPolicyEndpoints(AdminParts parts)
             return;
         }
 
-        using RequestBody body = await RequestBody.ReadAsync(http.Request, parts.Settings.Options.Limits, http.RequestAborted);
+        using RequestBody body = await parts.Bodies.ReadAsync(http.Request, http.RequestAborted);
         ApiError? error = body.Error;
         string before = Describe(model.Policies.Default);
         if (error is null)

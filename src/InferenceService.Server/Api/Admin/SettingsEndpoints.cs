@@ -41,7 +41,7 @@ internal sealed class SettingsEndpoints(AdminParts parts)
     /// <summary>Body <c>{"level": "Debug", "category": "Default"}</c>; the category may be left out.</summary>
     public async Task ChangeLevelAsync(HttpContext http)
     {
-        using RequestBody body = await RequestBody.ReadAsync(http.Request, parts.Settings.Options.Limits, http.RequestAborted);
+        using RequestBody body = await parts.Bodies.ReadAsync(http.Request, http.RequestAborted);
         ApiError? error = body.Error;
         if (error is null)
         {

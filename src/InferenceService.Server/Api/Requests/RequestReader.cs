@@ -1,12 +1,11 @@
 using InferenceService.Server.Api.Output;
-using InferenceService.Server.Configuration;
 using InferenceService.Server.Hosting;
 using InferenceService.Server.Security;
 
 namespace InferenceService.Server.Api.Requests;
 
 /// <summary>What every route with a JSON body begins with: the body is read, its model found, and both are handed to the route's own reading.</summary>
-internal sealed class RequestReader(IModelCatalog models, LimitOptions limits, Refusals refusals, ServerLifecycle lifecycle)
+internal sealed class RequestReader(IModelCatalog models, BodyReader bodies, Refusals refusals, ServerLifecycle lifecycle)
 {
     /// <summary>Reads one request; null: it was refused, and the client has been told.</summary>
     /// <param name="read">Makes something of the fields while the body is at hand, or adds to the reader's problems why it cannot.</param>
@@ -17,7 +16,7 @@ internal sealed class RequestReader(IModelCatalog models, LimitOptions limits, R
         using var ended = CancellationTokenSource.CreateLinkedTokenSource(http.RequestAborted, lifecycle.HardStop);
         try
         {
-            using RequestBody body = await RequestBody.ReadAsync(http.Request, limits, ended.Token);
+            using RequestBody body = await bodies.ReadAsync(http.Request, ended.Token);
             error = body.Error;
             if (error is null)
             {

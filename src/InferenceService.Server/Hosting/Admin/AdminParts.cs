@@ -1,4 +1,5 @@
 using System.Diagnostics.Metrics;
+using InferenceService.Server.Api.Requests;
 using InferenceService.Server.Configuration;
 using InferenceService.Server.Generation;
 using InferenceService.Server.Security;
@@ -14,6 +15,7 @@ namespace InferenceService.Server.Hosting.Admin;
 /// <param name="Catalog">The models.</param>
 /// <param name="Lifecycle">Whether work is taken.</param>
 /// <param name="Requests">What is under way.</param>
+/// <param name="Bodies">Reads what is sent.</param>
 /// <param name="Isolation">Between whom prefixes are shared.</param>
 /// <param name="Levels">How much is logged.</param>
 /// <param name="Http">Counts every request of the process.</param>
@@ -22,5 +24,5 @@ namespace InferenceService.Server.Hosting.Admin;
 /// <param name="Logs">The process's log.</param>
 /// <param name="Time">The process's clock.</param>
 internal sealed record AdminParts(
-    ConfigurationReading Settings, StartupConsole Console, ApiKeys Keys, IModelCatalog Catalog, ServerLifecycle Lifecycle, ActiveRequests Requests,
+    ConfigurationReading Settings, StartupConsole Console, ApiKeys Keys, IModelCatalog Catalog, ServerLifecycle Lifecycle, ActiveRequests Requests, BodyReader Bodies,
     PrefixIsolation Isolation, LogLevels Levels, HttpMetrics Http, IMeterFactory Meters, OtlpSettings Export, ILoggerFactory Logs, TimeProvider Time);

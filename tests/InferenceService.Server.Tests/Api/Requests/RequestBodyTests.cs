@@ -72,8 +72,9 @@ public sealed class RequestBodyTests
 
     private static RequestBody Parse(byte[] bytes)
     {
-        byte[] rented = ArrayPool<byte>.Shared.Rent(bytes.Length);
-        bytes.CopyTo(rented, 0);
-        return RequestBody.Parse(rented, bytes.Length);
+        using var memory = new BodyMemory(1 << 30);
+        var written = new BodyBytes(memory, bytes.Length);
+        Assert.True(written.TryAppend(new ReadOnlySequence<byte>(bytes)));
+        return RequestBody.Parse(written);
     }
 }
