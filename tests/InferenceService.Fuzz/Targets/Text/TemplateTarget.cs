@@ -63,7 +63,7 @@ internal sealed class TemplateTarget(string golden) : FuzzTarget
         catch (TemplateException e)
         {
             if (!e.RaisedByTemplate)
-                CheckMessage(e.Message, 2000);
+                CheckMessage(e.Message, 1001);
             return false;
         }
     }
