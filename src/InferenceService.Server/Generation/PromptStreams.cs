@@ -14,6 +14,9 @@ internal enum WaitOutcome
 
     /// <summary>Nothing came in time.</summary>
     TimedOut,
+
+    /// <summary>Somebody has cancelled. The engine hears of it at the end of its step, which may take any time.</summary>
+    Cancelled,
 }
 
 /// <summary>The engine's streams of one request, one per prompt, read as one. One reader at a time; anybody may cancel.</summary>
@@ -24,7 +27,10 @@ internal sealed class PromptStreams : IDisposable
     private readonly Task<bool>?[] _waits;
     private readonly bool[] _ended;
     private readonly List<Task> _pending = [];
+    private readonly Lock _gate = new(); // whoever cancels may come while the reader renews or disposes what ends its wait
     private CancellationTokenSource _timeout;
+    private volatile bool _cancelled;
+    private bool _disposed;
 
     public PromptStreams(IReadOnlyList<GenerationStream> streams, TimeProvider time)
     {
@@ -72,25 +78,48 @@ internal sealed class PromptStreams : IDisposable
     /// <summary>Waits until <see cref="TryRead"/> may succeed. Without a timeout firing, one prompt's wait allocates nothing.</summary>
     public ValueTask<WaitOutcome> WaitAsync(TimeSpan atMost) => _streams.Count == 1 ? WaitForOneAsync(atMost) : WaitForAnyAsync(atMost);
 
-    /// <summary>Ends all choices of all prompts.</summary>
+    /// <summary>Asks the engine to end all choices of all prompts, and ends all waiting for it at once.</summary>
     public void Cancel()
     {
         for (int i = 0; i < _streams.Count; i++)
             _streams[i].Cancel();
+        lock (_gate)
+        {
+            _cancelled = true;
+            if (!_disposed)
+                _ = _timeout.CancelAsync(); // the reader goes on elsewhere
+        }
     }
 
     /// <inheritdoc/>
-    public void Dispose() => _timeout.Dispose();
+    public void Dispose()
+    {
+        lock (_gate)
+        {
+            _disposed = true;
+            _timeout.Dispose();
+        }
+    }
+
+    // What has fired once stays so.
+    private void RenewTimeout()
+    {
+        lock (_gate)
+        {
+            if (_cancelled || !_timeout.IsCancellationRequested)
+                return;
+            _timeout.Dispose();
+            _timeout = new CancellationTokenSource(Timeout.InfiniteTimeSpan, _time);
+        }
+    }
 
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     private async ValueTask<WaitOutcome> WaitForOneAsync(TimeSpan atMost)
     {
         if (_timeout.IsCancellationRequested)
-        {
-            _timeout.Dispose();
-            _timeout = new CancellationTokenSource(Timeout.InfiniteTimeSpan, _time);
-        }
-
+            RenewTimeout();
+        if (_cancelled)
+            return WaitOutcome.Cancelled;
         ValueTask<bool> wait = _streams[0].WaitToReadAsync(_timeout.Token);
         if (wait.IsCompletedSuccessfully)
             return await wait ? WaitOutcome.Ready : WaitOutcome.Ended;
@@ -101,7 +130,7 @@ internal sealed class PromptStreams : IDisposable
         }
         catch (OperationCanceledException) when (_timeout.IsCancellationRequested)
         {
-            return WaitOutcome.TimedOut;
+            return _cancelled ? WaitOutcome.Cancelled : WaitOutcome.TimedOut;
         }
         finally
         {
@@ -111,6 +140,8 @@ internal sealed class PromptStreams : IDisposable
 
     private async ValueTask<WaitOutcome> WaitForAnyAsync(TimeSpan atMost)
     {
+        if (_cancelled)
+            return WaitOutcome.Cancelled;
         _pending.Clear();
         bool ready = false;
         for (int i = 0; i < _streams.Count; i++)
@@ -128,11 +159,15 @@ internal sealed class PromptStreams : IDisposable
         {
             // Prompts of one batch get their tokens together, so mostly one is there already.
             if (!ready)
-                await Task.WhenAny(_pending).WaitAsync(atMost, _time);
+                await Task.WhenAny(_pending).WaitAsync(atMost, _time, _timeout.Token);
         }
         catch (TimeoutException)
         {
             return WaitOutcome.TimedOut;
+        }
+        catch (OperationCanceledException) when (_cancelled)
+        {
+            return WaitOutcome.Cancelled;
         }
 
         for (int i = 0; i < _streams.Count; i++)

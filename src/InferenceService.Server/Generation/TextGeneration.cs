@@ -115,25 +115,31 @@ internal sealed partial class TextGeneration : IDisposable
     /// <summary>Log-probabilities of a prompt, when asked for.</summary>
     public IReadOnlyList<TokenLogprobs?>? PromptLogprobs(int prompt) => _streams[prompt].PromptLogprobs;
 
-    /// <summary>Waits for <see cref="TryAdvance"/> to have something, at most so long.</summary>
+    /// <summary>Waits for <see cref="TryAdvance"/> to have something, at most so long, and not at all for an engine that has yet to hear of <see cref="Cancel"/>.</summary>
     [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
     public async ValueTask<bool> WaitAsync(TimeSpan atMost)
     {
         WaitOutcome outcome = await _streams.WaitAsync(atMost);
-        if (outcome == WaitOutcome.Ended && !IsComplete && !IsBroken)
+        if (outcome == WaitOutcome.Cancelled && !IsBroken)
+            Break(_cancelled!, null);
+        else if (outcome == WaitOutcome.Ended && !IsComplete && !IsBroken)
             Break(_cancelled ?? Fault, "the engine ended the stream without ending its choices");
         return outcome != WaitOutcome.TimedOut;
     }
 
-    /// <summary>Waits until the engine, too, has ended every choice: one that a stop string ended goes on for a step.</summary>
+    /// <summary>Waits until the engine, too, has ended every choice: one that a stop string ended goes on for a step. Broken, if <see cref="Cancel"/> came first.</summary>
     public async ValueTask SettleAsync()
     {
-        while (await _streams.WaitAsync(Timeout.InfiniteTimeSpan) != WaitOutcome.Ended)
+        WaitOutcome outcome;
+        while ((outcome = await _streams.WaitAsync(Timeout.InfiniteTimeSpan)) == WaitOutcome.Ready)
         {
             while (_streams.TryRead(out _, out _))
             {
             }
         }
+
+        if (outcome == WaitOutcome.Cancelled)
+            Break(_cancelled!, null);
     }
 
     /// <summary>Takes one event and applies it to its choice. False when none is there, or all is over.</summary>
@@ -160,7 +166,10 @@ internal sealed partial class TextGeneration : IDisposable
         return false;
     }
 
-    /// <summary>Ends everything. The first caller's reason counts; null: the client has left.</summary>
+    /// <summary>
+    /// Ends everything. The first caller's reason counts; null: the client has left. Whoever waits goes on at once; the engine, whose thread
+    /// may be in a long step, gives back what it holds when it comes round.
+    /// </summary>
     public void Cancel(ApiError? because)
     {
         Interlocked.CompareExchange(ref _cancelled, because ?? ClientGone, null);

@@ -10,24 +10,29 @@ using InferenceService.Server.Hosting.Devices;
 
 namespace InferenceService.Server.Hosting;
 
-/// <summary>A served model together with what it stands on; disposes engine, backend and checkpoint in that order.</summary>
+/// <summary>
+/// A served model together with what it stands on; disposes engine, backend and checkpoint in that order, each when the one before is done: an
+/// engine that is in a step keeps what it computes with, however long that takes.
+/// </summary>
 internal sealed class LoadedModel : IAsyncDisposable
 {
     private readonly IBackend _backend;
     private readonly Checkpoint _checkpoint;
+    private readonly List<string> _warnings;
 
-    private LoadedModel(ServedModel model, IBackend backend, Checkpoint checkpoint) => (Model, _backend, _checkpoint) = (model, backend, checkpoint);
+    private LoadedModel(ServedModel model, IBackend backend, Checkpoint checkpoint, List<string> warnings) =>
+        (Model, _backend, _checkpoint, _warnings) = (model, backend, checkpoint, warnings);
 
     /// <summary>How its matrices are held, and what that lost.</summary>
     public WeightFacts Weights => Model.Engine.Model.Weights;
 
     /// <summary>What went wrong while loading, and did not matter.</summary>
-    public required IReadOnlyList<string> Warnings { get; init; }
+    public IReadOnlyList<string> Warnings => _warnings;
 
     /// <summary>The model as the routes see it.</summary>
     public ServedModel Model { get; }
 
-    /// <summary>Loads weights, starts the engine and runs it once. Takes over the plan's checkpoint.</summary>
+    /// <summary>Loads weights and starts the engine. Takes over the plan's checkpoint.</summary>
     /// <exception cref="CheckpointException">A weight cannot be used.</exception>
     /// <exception cref="CudaException">The GPU, or a library it needs, cannot be used.</exception>
     public static async Task<LoadedModel> LoadAsync(
@@ -44,9 +49,6 @@ internal sealed class LoadedModel : IAsyncDisposable
             ModelConfig config = plan.Checkpoint.Config with { MaxPositions = plan.Memory.MaxModelLength };
             DecoderModel decoder = DecoderModel.Load(config, plan.Checkpoint, backend, plan.Layout, plan.Limits, reports, plan.WeightFormat, plan.NewPackedCache(warnings.Add));
             engine = NewEngine(decoder, plan, configuration, time, faults);
-            await WarmUpAsync(engine, cancellationToken);
-            if (device.Recheck(backend) is { } shortage)
-                warnings.Add(shortage);
             var model = new ServedModel
             {
                 Names = plan.Names,
@@ -62,7 +64,7 @@ internal sealed class LoadedModel : IAsyncDisposable
                 Quantization = plan.Options.Quantization,
                 Device = device.Kind,
             };
-            return new LoadedModel(model, backend, plan.Checkpoint) { Warnings = warnings };
+            return new LoadedModel(model, backend, plan.Checkpoint, warnings);
         }
         catch
         {
@@ -72,6 +74,15 @@ internal sealed class LoadedModel : IAsyncDisposable
             plan.Dispose();
             throw;
         }
+    }
+
+    /// <summary>Runs it once: one prompt token and one decode step touch every kernel and every page of the workspaces before the first client does.</summary>
+    /// <exception cref="CheckpointException">The engine cannot take a step.</exception>
+    public async Task WarmUpAsync(ModelDevice device, CancellationToken cancellationToken)
+    {
+        await TakeFirstStepsAsync(Model.Engine, cancellationToken);
+        if (device.Recheck(_backend) is { } shortage)
+            _warnings.Add(shortage);
     }
 
     /// <inheritdoc/>
@@ -99,8 +110,7 @@ internal sealed class LoadedModel : IAsyncDisposable
         }
     }
 
-    // One prompt token and one decode step: touches every kernel and every page of the workspaces before the first client does.
-    private static async Task WarmUpAsync(InferenceEngine engine, CancellationToken cancellationToken)
+    private static async Task TakeFirstStepsAsync(InferenceEngine engine, CancellationToken cancellationToken)
     {
         var request = new GenerationRequest
         {

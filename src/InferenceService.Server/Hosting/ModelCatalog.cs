@@ -13,9 +13,13 @@ internal sealed class ModelCatalog(
     ServerConfiguration configuration, ProcessEnvironment environment, StartupConsole console, ServerLifecycle lifecycle, InferenceMetrics metrics, TimeProvider time,
     ILogger<ModelCatalog> logger, IFaultInjection? faults = null) : IModelCatalog, IAsyncDisposable
 {
+    // Connections are closed by then, and every request has its answer; an honest step ends within it.
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
+
     private readonly List<LoadedModel> _loaded = [];
     private readonly TaskCompletionSource<string> _lost = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private ModelDevice? _device;
+    private Task? _freeing;
     private volatile ServedModel[] _models = [];
 
     /// <inheritdoc/>
@@ -89,6 +93,7 @@ internal sealed class ModelCatalog(
                 console.BeginProgress();
                 LoadedModel loaded = await LoadedModel.LoadAsync(plans[i], opened, device, console, time, faults ?? NoFaults.Instance, cancellationToken);
                 _loaded.Add(loaded);
+                await loaded.WarmUpAsync(device, cancellationToken);
                 PlanReport.PrintLoss(console, loaded.Weights);
                 foreach (string warning in loaded.Warnings)
                     console.Warning(warning);
@@ -106,13 +111,37 @@ internal sealed class ModelCatalog(
         lifecycle.MarkReady();
     }
 
-    /// <summary>Frees all models, the last loaded first.</summary>
-    public async ValueTask DisposeAsync()
+    /// <summary>
+    /// Frees all models, the last loaded first. The thread of an engine may be in a step that does not end: it is waited for a few seconds only,
+    /// nothing is taken from under it, and what it holds is freed when it comes back after all.
+    /// </summary>
+    /// <returns>Name of a model whose engine has not come back; null: all is free.</returns>
+    public async Task<string?> EndAsync()
     {
         _models = [];
+        _freeing ??= FreeAsync();
+        try
+        {
+            await _freeing.WaitAsync(Patience, time);
+            return null;
+        }
+        catch (TimeoutException)
+        {
+            return (_loaded.Find(model => !model.Model.Engine.Ended.IsCompleted) ?? _loaded[0]).Model.Names[0];
+        }
+    }
+
+    /// <summary>As <see cref="EndAsync"/>; who has called that does not wait again.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        if (_freeing is null)
+            await EndAsync();
+    }
+
+    private async Task FreeAsync()
+    {
         for (int i = _loaded.Count - 1; i >= 0; i--)
             await _loaded[i].DisposeAsync();
-        _loaded.Clear();
         _device?.Dispose();
         _device = null;
     }

@@ -32,9 +32,21 @@ internal sealed class ServerRun(
     /// <summary>The GPU has had a fault after which nothing can be done on it in this process: start another. As EX_SOFTWARE of sysexits.h.</summary>
     public const int DeviceLost = 70;
 
+    /// <summary>A step of an engine does not end, and the process has ended without it; as little can be done about that in this process.</summary>
+    public const int EngineStuck = DeviceLost;
+
     /// <summary>Runs until the process is told to end.</summary>
     /// <returns>Exit code.</returns>
     public async Task<int> ServeAsync(WebApplication app)
+    {
+        int code = await LiveAsync(app);
+        if (await catalog.EndAsync() is not { } stuck)
+            return code;
+        console.Problem($"the engine of {stuck} is in a step that does not end; the process ends without it");
+        return code == Success ? EngineStuck : code;
+    }
+
+    private async Task<int> LiveAsync(WebApplication app)
     {
         if (!keys.Required && addresses.ReachableFromOutside)
             console.Warning("no API key is set and other machines can reach this server: everybody may use it; see --api-key-file.");

@@ -11,6 +11,9 @@ internal sealed class ScriptedStream : GenerationStream
 
     public bool IsCancelled { get; private set; }
 
+    /// <summary>The engine is in a step that does not end: it hears of no cancellation.</summary>
+    public bool IsStuck { get; init; }
+
     public List<int> CancelledChoices { get; } = [];
 
     public override int CachedTokens => 0;
@@ -56,6 +59,8 @@ internal sealed class ScriptedStream : GenerationStream
     public override void Cancel()
     {
         IsCancelled = true;
+        if (IsStuck)
+            return;
         _events.Writer.TryWrite(new GeneratedToken(0, -1, FinishReason.Cancelled, null));
         _events.Writer.TryComplete();
     }

@@ -194,6 +194,37 @@ public sealed class TextGenerationTests(ServerFixture fixture)
         Assert.Equal(prompts - 1, choice.Index);
     }
 
+    [Theory]
+    [InlineData(1)]
+    [InlineData(3)]
+    public async Task A_cancel_ends_every_wait_though_the_engine_hears_nothing_of_it(int prompts)
+    {
+        ScriptedStream[] streams = [.. Enumerable.Range(0, prompts).Select(_ => new ScriptedStream { IsStuck = true })];
+        using TextGeneration generation = new GenerationSetup(_model, new ManualTime()).Start(streams);
+        Task<bool> wait = generation.WaitAsync(Timeout.InfiniteTimeSpan).AsTask();
+        Assert.False(wait.IsCompleted);
+        generation.Cancel(ServerLifecycle.ShuttingDown);
+        Assert.True(await wait);
+        Assert.True(generation.IsBroken);
+        Assert.Equal(ServerLifecycle.ShuttingDown, generation.Failure);
+        Assert.All(streams, stream => Assert.True(stream.IsCancelled));
+    }
+
+    [Fact]
+    public async Task What_the_cache_held_is_not_waited_for_after_a_cancel_and_no_half_report_is_sent()
+    {
+        var stream = new ScriptedStream { IsStuck = true };
+        using TextGeneration generation = new GenerationSetup(_model) { Stops = ["STOP"] }.Start(stream);
+        stream.Send([.. ScriptedStream.Tokens("go STOP")]);
+        Drain(generation);
+        Assert.True(generation.IsComplete);
+        Task settling = generation.SettleAsync().AsTask();
+        Assert.False(settling.IsCompleted);
+        generation.Cancel(ServerLifecycle.ShuttingDown);
+        await settling;
+        Assert.Equal(ServerLifecycle.ShuttingDown, generation.Failure);
+    }
+
     private static void Drain(TextGeneration generation)
     {
         while (generation.TryAdvance(out _))

@@ -35,6 +35,8 @@ internal sealed class StreamedAnswer(
                 return;
             if (settles)
                 await generation.SettleAsync();
+            if (generation.IsBroken)
+                continue;
             if (generation.IsComplete)
                 break;
             if (!await generation.WaitAsync(UntilNextDeadline()) && !await MeetDeadlinesAsync())

@@ -35,7 +35,7 @@ internal sealed class WholeAnswer(HttpContext http, TextGeneration generation, I
 
         if (generation.IsComplete && answer.KvReport)
             await generation.SettleAsync();
-        if (generation.IsComplete)
+        if (!generation.IsBroken)
             await JsonBody.WriteAsync(http, json => writer.WriteWhole(json, generation));
         else if (generation.Failure is { } error)
             await OpenAiError.WriteAsync(http, error);
