@@ -19,6 +19,7 @@ internal static class InferenceApi
         .AddSingleton<Refusals>()
         .AddSingleton<BodyReader>()
         .AddSingleton<RequestReader>()
+        .AddSingleton<RequestTerms>()
         .AddSingleton<ActiveRequests>()
         .AddSingleton<AnswerSender>()
         .AddSingleton<CompletionsEndpoint>()

@@ -4,13 +4,12 @@ using InferenceService.Server.Api.Requests;
 using InferenceService.Server.Configuration;
 using InferenceService.Server.Generation;
 using InferenceService.Server.Hosting;
-using InferenceService.Server.Security;
 
 namespace InferenceService.Server.Api.ChatCompletions;
 
 /// <summary><c>POST /v1/chat/completions</c>: the assistant's next message in a conversation.</summary>
 internal sealed class ChatCompletionsEndpoint(
-    RequestReader requests, LimitOptions limits, StreamingOptions streaming, UnknownFields unknown, PrefixIsolation isolation, AnswerSender sender, TimeProvider time)
+    RequestReader requests, LimitOptions limits, StreamingOptions streaming, UnknownFields unknown, RequestTerms terms, AnswerSender sender, TimeProvider time)
 {
     /// <summary>Answers one request.</summary>
     public async Task HandleAsync(HttpContext http)
@@ -28,10 +27,7 @@ internal sealed class ChatCompletionsEndpoint(
     internal (ChatCompletionRequest, GenerationOrder) Read(HttpContext http, FieldReader json, ServedModel model)
     {
         ChatCompletionRequest request = ChatCompletionRequest.Read(json, limits, model.Engine.Model.Config.VocabularySize);
-        request = request with { Generation = PolicyChoice.Apply(http.Request, request.Generation, model.Policies, json.Problems) };
-        request = request with { Generation = RequestTimeout.Apply(http.Request, request.Generation, json.Problems) };
-        request = request with { Generation = KeyRights.Apply(http, request.Generation, model, json.Problems) };
-        request = request with { Generation = isolation.Apply(http, request.Generation, json.Problems) };
+        request = request with { Generation = terms.Apply(http, request.Generation, model, json.Problems) };
         unknown.Check(json);
         return Order(model, request, json.Problems) is { } order ? (request, order) : default;
     }

@@ -5,13 +5,12 @@ using InferenceService.Server.Api.Requests;
 using InferenceService.Server.Configuration;
 using InferenceService.Server.Generation;
 using InferenceService.Server.Hosting;
-using InferenceService.Server.Security;
 
 namespace InferenceService.Server.Api.Completions;
 
 /// <summary><c>POST /v1/completions</c>: text that continues prompts.</summary>
 internal sealed class CompletionsEndpoint(
-    RequestReader requests, LimitOptions limits, StreamingOptions streaming, UnknownFields unknown, PrefixIsolation isolation, AnswerSender sender, TimeProvider time)
+    RequestReader requests, LimitOptions limits, StreamingOptions streaming, UnknownFields unknown, RequestTerms terms, AnswerSender sender, TimeProvider time)
 {
     private const int DefaultMaxTokens = 16;
 
@@ -31,10 +30,7 @@ internal sealed class CompletionsEndpoint(
     internal (CompletionRequest, GenerationOrder) Read(HttpContext http, FieldReader json, ServedModel model)
     {
         CompletionRequest request = CompletionRequest.Read(json, limits, model);
-        request = request with { Generation = PolicyChoice.Apply(http.Request, request.Generation, model.Policies, json.Problems) };
-        request = request with { Generation = RequestTimeout.Apply(http.Request, request.Generation, json.Problems) };
-        request = request with { Generation = KeyRights.Apply(http, request.Generation, model, json.Problems) };
-        request = request with { Generation = isolation.Apply(http, request.Generation, json.Problems) };
+        request = request with { Generation = terms.Apply(http, request.Generation, model, json.Problems) };
         unknown.Check(json);
         return Order(model, request, json.Problems) is { } order ? (request, order) : default;
     }
