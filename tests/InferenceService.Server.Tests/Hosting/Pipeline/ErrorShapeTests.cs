@@ -147,7 +147,8 @@ public sealed class ErrorShapeTests(ServerFixture fixture)
         {
             context.Request.ContentType = "application/json";
             context.Request.Body = arriving.Reader.AsStream();
-            using RequestBody read = await RequestBody.ReadAsync(context.Request, new LimitOptions(), CancellationToken.None);
+            using var bodies = new BodyReader(new LimitOptions(), new AdmissionOptions());
+            using RequestBody read = await bodies.ReadAsync(context.Request, CancellationToken.None);
             await OpenAiError.WriteAsync(context, read.Error!);
         });
         Assert.Equal(408, status);
