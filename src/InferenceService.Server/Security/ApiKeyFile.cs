@@ -5,7 +5,7 @@ using InferenceService.Server.Configuration;
 namespace InferenceService.Server.Security;
 
 /// <summary>
-/// Reads a file of keys: one a line, <c>KEY [scope,scope] [setting=value …]</c> or the same with <c>sha256:HEX</c>; # starts a comment. Settings are
+/// Reads a file of keys: one a line, <c>KEY [scope,scope] [setting=value …]</c> or the same with <c>sha256:HEX</c>; # starts a comment where a word could begin. Settings are
 /// those of <see cref="KeyOptions"/> with dashes (<c>requests-per-minute=60</c>), lists with commas.
 /// </summary>
 internal static class ApiKeyFile
@@ -36,8 +36,9 @@ internal static class ApiKeyFile
         int before = keys.Count;
         for (int i = 0; i < lines.Length; i++)
         {
-            string line = lines[i].Split('#')[0].Trim();
-            if (line.Length > 0 && AddLine(line, keys) is { } problem)
+            // Inside a word # is an ordinary character: keys may hold it.
+            string[] words = [.. lines[i].Split((char[])[' ', '\t'], StringSplitOptions.RemoveEmptyEntries).TakeWhile(word => word[0] != '#')];
+            if (words.Length > 0 && AddLine(words, keys) is { } problem)
                 throw new InvalidDataException($"--api-key-file: line {i + 1} of {path}: {problem}");
         }
 
@@ -45,9 +46,8 @@ internal static class ApiKeyFile
             throw new InvalidDataException($"--api-key-file: {path} holds no key");
     }
 
-    private static string? AddLine(string line, ApiKeys keys)
+    private static string? AddLine(string[] words, ApiKeys keys)
     {
-        string[] words = line.Split((char[])[' ', '\t'], StringSplitOptions.RemoveEmptyEntries);
         bool hashed = words[0].StartsWith(Hash, StringComparison.OrdinalIgnoreCase);
         var key = new KeyOptions
         {

@@ -54,6 +54,18 @@ public sealed class ApiKeysTests
     }
 
     [Fact]
+    public void A_hash_inside_a_key_is_part_of_it_and_begins_a_comment_only_at_the_start_of_a_line_or_after_a_space()
+    {
+        File.WriteAllText(_file, "#all of them\n  # and so on\nsk-ab#long\nsk-c#d metrics\t#scraper name=x\nsk-e #f\n");
+        var keys = ApiKeys.From(new AuthOptions { KeyFile = _file });
+        Assert.Equal(3, keys.Count);
+        Assert.All((string[])["sk-ab", "sk-c", "#all", "#f"], part => Assert.Null(keys.Find(part)));
+        Assert.Equal(ApiScopes.Default, keys.Find("sk-ab#long")?.Scopes);
+        Assert.Equal((ApiScope.Metrics, false), (keys.Find("sk-c#d")!.Scopes, keys.Find("sk-c#d")!.IsNamed));
+        Assert.Equal(ApiScopes.Default, keys.Find("sk-e")?.Scopes);
+    }
+
+    [Fact]
     public void A_key_may_bring_settings_in_configuration_and_in_a_file()
     {
         File.WriteAllText(_file, "a inference, metrics name=team-a models=m/1,m2 kv-policies=full requests-per-minute=60 tokens-per-minute=100k concurrent-requests=4 max-priority=-2 weight=2.5\nb\n");
