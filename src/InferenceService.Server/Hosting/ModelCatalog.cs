@@ -26,7 +26,7 @@ internal sealed class ModelCatalog(
     public IReadOnlyList<ServedModel> Models => _models;
 
     /// <inheritdoc/>
-    public bool IsReady => lifecycle.Phase == ServerPhase.Ready;
+    public bool IsLoaded { get; private set; }
 
     /// <summary>The device has had a fault after which nothing can be done on it.</summary>
     public bool IsDeviceLost => _device?.IsLost ?? false;
@@ -108,6 +108,7 @@ internal sealed class ModelCatalog(
             }
         }
 
+        IsLoaded = true;
         lifecycle.MarkReady();
     }
 

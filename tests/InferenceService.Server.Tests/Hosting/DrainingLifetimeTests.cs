@@ -88,6 +88,24 @@ public sealed class DrainingLifetimeTests
         Assert.Equal(1, server.Service<InferenceMetrics>().Count(RejectionReason.ShuttingDown));
     }
 
+    [Fact]
+    public async Task A_name_that_no_model_has_stays_the_clients_mistake_while_the_server_ends()
+    {
+        await using TestServer server = await TestServer.StartAsync();
+        using var hurry = new CancellationTokenSource();
+        Task drain = server.Service<ServerLifecycle>().DrainAsync(TimeSpan.FromDays(1), TimeSpan.Zero, hurry.Token);
+        foreach (string path in (string[])["/v1/completions", "/tokenize"])
+        {
+            using var body = new StringContent("""{"model":"nobody","prompt":"Once"}""", Encoding.UTF8, "application/json");
+            using HttpResponseMessage answer = await server.Client.PostAsync(path, body);
+            Assert.Equal(HttpStatusCode.NotFound, answer.StatusCode);
+            Assert.Contains("\"code\":\"model_not_found\"", await answer.Content.ReadAsStringAsync(), StringComparison.Ordinal);
+        }
+
+        await hurry.CancelAsync();
+        await drain;
+    }
+
     private static DrainingLifetime Lifetime(TestServer server) => (DrainingLifetime)server.Service<IHostLifetime>();
 
     private static StringContent Body(int tokens) =>

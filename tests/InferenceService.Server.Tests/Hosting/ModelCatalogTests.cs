@@ -20,7 +20,7 @@ public sealed class ModelCatalogTests : IDisposable
         ModelCatalog catalog = Catalog(Model("one", "uno"), Model("two"));
         Assert.Null(catalog.Find("one"));
         await catalog.LoadAsync(CancellationToken.None);
-        Assert.True(catalog.IsReady);
+        Assert.True(catalog.IsLoaded);
         Assert.Equal(2, catalog.Models.Count);
         Assert.Same(catalog.Find("one"), catalog.Find("uno"));
         Assert.NotSame(catalog.Find("one"), catalog.Find("two"));
@@ -77,7 +77,7 @@ public sealed class ModelCatalogTests : IDisposable
         await using ModelCatalog catalog = Catalog(new ModelOptions { Path = TinyModel.Folder }, new ModelOptions { Path = TinyModel.Folder });
         var error = await Assert.ThrowsAsync<CheckpointException>(() => catalog.LoadAsync(CancellationToken.None));
         Assert.Equal("Two models are named \"tiny\"; tell them apart with Models:N:Names.", error.Message);
-        Assert.False(catalog.IsReady);
+        Assert.False(catalog.IsLoaded);
         Assert.Empty(_metrics.Models);
     }
 
