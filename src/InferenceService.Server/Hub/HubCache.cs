@@ -112,7 +112,7 @@ internal sealed class HubCache(string root)
         {
             return new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
         }
-        catch (IOException) when (File.Exists(path))
+        catch (IOException exception) when (HubDisk.IsHeld(exception))
         {
             return null;
         }

@@ -1,9 +1,10 @@
 namespace InferenceService.Server.Hub;
 
-/// <summary>The disk below the cache, as far as it can run full. Tests put a smaller one in its place.</summary>
+/// <summary>The disk below the cache, as far as it can run full or be shared. Tests put a smaller one in its place.</summary>
 internal class HubDisk
 {
     private const int NoSpace = 28, QuotaExceeded = 122; // ENOSPC and EDQUOT of Linux
+    private const int WouldBlock = 11, MacWouldBlock = 35, WindowsSharingViolation = unchecked((int)0x80070020);
     private const int WindowsDiskFull = unchecked((int)0x80070070), WindowsHandleDiskFull = unchecked((int)0x80070027);
 
     /// <summary>Bytes that this process may still write below an existing folder.</summary>
@@ -20,6 +21,10 @@ internal class HubDisk
         else
             stream.Flush();
     }
+
+    /// <summary>The error says that another process has the file open for itself: EWOULDBLOCK of the lock, or the sharing violation of Windows.</summary>
+    public static bool IsHeld(IOException exception) =>
+        exception.HResult == (OperatingSystem.IsWindows() ? WindowsSharingViolation : OperatingSystem.IsMacOS() ? MacWouldBlock : WouldBlock);
 
     /// <summary>The error says that the disk, or this user's share of it, is full.</summary>
     public static bool IsFull(IOException exception) => exception.HResult is NoSpace or QuotaExceeded or WindowsDiskFull or WindowsHandleDiskFull;

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Net.Sockets;
 using InferenceService.Models;
 using InferenceService.Server.Hosting;
 using InferenceService.Server.Hub;
@@ -195,6 +196,26 @@ public sealed class BrokenDownloadTests : DownloadTest
         string folder = await DownloadAsync();
         Assert.Equal($"bytes={2 << 20}-", Hub.Of(Weights)[^1].Range);
         Assert.Equal(large, File.ReadAllBytes(Path.Combine(folder, Weights)));
+    }
+
+    [Fact]
+    public async Task A_lock_that_cannot_be_opened_is_one_line_and_no_waiting_for_another_process()
+    {
+        // As on a disk that can only be read: the file of an earlier download is there, and opening it is an error of the system.
+        string path = Path.Combine(Cache, ".locks", "models--org--tiny", Path.GetFileName(BlobPath) + ".lock"), unopenable = Path.Combine(TinyModel.NewFolder(), "s");
+        using var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        socket.Bind(new UnixDomainSocketEndPoint(unopenable));
+        Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+        File.CreateSymbolicLink(path, unopenable);
+        Assert.True(File.Exists(path));
+        var output = new AnnouncingWriter("another process");
+        using var stop = new CancellationTokenSource();
+        Task<string> download = Task.Run(() => new ModelDownload(Settings(), new HubDisk(), new StartupConsole(output, Warnings, interactive: false), Time).EnsureAsync(Id, stop.Token));
+        Task first = await Task.WhenAny(download, output.Seen);
+        await stop.CancelAsync();
+        Assert.Same(download, first);
+        string message = (await Assert.ThrowsAsync<CheckpointException>(() => download)).Message;
+        Assert.StartsWith($"--model: \"org/tiny\" cannot be written to {Cache}: ", message, StringComparison.Ordinal);
     }
 
     [Fact]
