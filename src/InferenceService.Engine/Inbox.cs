@@ -16,6 +16,16 @@ internal sealed class Inbox(int maxChoices, int maxTokens) : IDisposable
     /// </summary>
     public const int ShareOfFree = 4;
 
+    /// <summary>
+    /// The largest sum of requests of a client that all enter an empty queue one after the other: each finds the ones before it there, so that
+    /// the last, for which the least is left, decides: sum &lt;= ShareOfFree * (bound - (sum - last)).
+    /// </summary>
+    /// <param name="client">Its number; 0 = nobody tells callers apart.</param>
+    /// <param name="bound">Of the queue, in choices or in tokens.</param>
+    /// <param name="last">What the last of them takes.</param>
+    public static int MostTogether(int client, int bound, int last) =>
+        client == 0 ? bound : (int)Math.Min(bound, ShareOfFree * ((long)bound + last) / (1 + ShareOfFree));
+
     private readonly ConcurrentQueue<Generation> _arrivals = new();
     private readonly ConcurrentQueue<Generation> _cancellations = new();
     private readonly AutoResetEvent _signal = new(false);

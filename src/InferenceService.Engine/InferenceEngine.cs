@@ -66,6 +66,16 @@ public sealed class InferenceEngine : IAsyncDisposable
     /// <summary>Prompt tokens of accepted requests that have not begun.</summary>
     public int WaitingPromptTokens => _inbox.Tokens;
 
+    /// <summary>Most choices of requests that a client submits one after the other, and that an empty queue takes all.</summary>
+    /// <param name="client">As <see cref="GenerationRequest.Client"/>.</param>
+    /// <param name="last">Choices of the last of them.</param>
+    public int MaxChoicesTogether(int client, int last) => Inbox.MostTogether(client, Options.MaxQueuedRequests, last);
+
+    /// <summary>The same of prompt tokens.</summary>
+    /// <param name="client">As <see cref="GenerationRequest.Client"/>.</param>
+    /// <param name="last">Prompt tokens of the last of them.</param>
+    public int MaxPromptTokensTogether(int client, int last) => Inbox.MostTogether(client, Options.MaxQueuedTokens, last);
+
     /// <summary>Seconds of each step since start.</summary>
     public Histogram StepSeconds => _loop.Clock.Seconds;
 

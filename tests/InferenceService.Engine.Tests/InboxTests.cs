@@ -49,6 +49,27 @@ public sealed class InboxTests
     }
 
     [Fact]
+    public void What_a_client_may_ask_for_together_is_what_an_empty_queue_takes_of_it()
+    {
+        var random = new Random(6);
+        int taken = 0;
+        for (int i = 0; i < 2000; i++)
+        {
+            int client = random.Next(0, 3), bound = random.Next(1, 60);
+            int[] parts = [.. Enumerable.Range(0, random.Next(2, 8)).Select(_ => random.Next(1, 16))];
+            using var choices = new Inbox(bound, 1000);
+            using var tokens = new Inbox(1000, bound);
+            (ClientShare ofChoices, ClientShare ofTokens) = (new ClientShare(client), new ClientShare(client));
+            bool fits = parts.Sum() <= Inbox.MostTogether(client, bound, parts[^1]);
+            Assert.Equal(fits, Array.TrueForAll(parts, part => choices.TryReserve(ofChoices, part, 1)));
+            Assert.Equal(fits, Array.TrueForAll(parts, part => tokens.TryReserve(ofTokens, 1, part)));
+            taken += fits ? 1 : 0;
+        }
+
+        Assert.InRange(taken, 200, 1800);
+    }
+
+    [Fact]
     public void However_often_a_request_is_cancelled_it_is_queued_once_until_it_is_looked_at()
     {
         using var inbox = new Inbox(10, 10);

@@ -29,8 +29,9 @@ internal static class SamplingBuilder
             problems.Invalid("n", $"n must be 1 when temperature is 0, since all choices would be equal; got {choices}.");
         EngineOptions engine = model.Engine.Options;
         // One prompt may fill the queue beyond its bound; several would never all be taken.
-        if (prompts > 1 && (long)choices * prompts > engine.MaxQueuedRequests)
-            problems.Invalid("n", $"n times the number of prompts must be at most {engine.MaxQueuedRequests}, got {(long)choices * prompts}.");
+        int most = model.Engine.MaxChoicesTogether(fields.Client, choices);
+        if (prompts > 1 && (long)choices * prompts > most)
+            problems.Invalid("n", $"n times the number of prompts must be at most {most}, got {(long)choices * prompts}.");
         if (fields.Priority is not (null or 0) && engine.Scheduling != SchedulingPolicy.Priority)
             problems.Invalid("priority", $"priority must be 0, since this server does not schedule by priority; got {fields.Priority}.");
         int topK = fields.TopK ?? defaults.TopK ?? 0;

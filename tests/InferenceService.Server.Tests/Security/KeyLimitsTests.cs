@@ -121,7 +121,29 @@ public sealed class KeyLimitsTests : IAsyncDisposable
         Assert.Equal(sent.Length - waiting, refused);
     }
 
+    /// <summary>A request that is larger than its key's part of the empty queue would be told to come back for ever.</summary>
+    [Theory]
+    [InlineData(new[] { 1, 1, 1 }, 3, new[] { 1, 1, 1, 1, 1, 1, 1, 1, 1 }, "n times the number of prompts must be at most 8, got 9.")]
+    [InlineData(new[] { 30, 11 }, 1, new[] { 44, 5 }, "prompt must have at most 44 tokens in all its entries together, got 49.")]
+    public async Task Several_prompts_that_never_fit_a_keys_part_of_the_queue_are_the_clients_mistake(int[] fits, int n, int[] never, string message)
+    {
+        HttpClient client = await StartAsync(["k", "other"], [.. LongModel.Flags, "--max-num-seqs", "1", "--max-num-queued-reqs", "10", "--max-num-queued-tokens", "50"]);
+        using HttpClient other = _server.NewClient("other");
+        using HttpResponseMessage running = await other.SendAsync(ApiClient.Request("/v1/completions", Endless), HttpCompletionOption.ResponseHeadersRead);
+        JsonElement error = await ErrorAsync(await client.SendAsync(ApiClient.Request("/v1/completions", Prompts(never, 1))), HttpStatusCode.BadRequest);
+        Assert.Equal("invalid_value", error.GetProperty("code").GetString());
+        Assert.Contains(message, error.GetProperty("message").GetString(), StringComparison.Ordinal);
+        // What passes that check is taken while nothing waits, whoever runs.
+        Task<HttpResponseMessage> waiting = client.SendAsync(ApiClient.Request("/v1/completions", Prompts(fits, n)));
+        await Eventually.TrueAsync(() => _server.Service<IModelCatalog>().Models[0].Engine.Statistics.Waiting > 0 || waiting.IsCompleted);
+        running.Dispose();
+        Assert.Equal(HttpStatusCode.OK, (await waiting).StatusCode);
+    }
+
     public async ValueTask DisposeAsync() => await _server.DisposeAsync();
+
+    private static string Prompts(int[] lengths, int n) =>
+        $"{{\"prompt\":[{string.Join(',', lengths.Select(length => $"\"{new string('a', length)}\""))}],\"n\":{n},\"max_tokens\":1}}";
 
     private static string Endless => $"{{\"prompt\":\"Once\",\"stream\":true,{LongModel.Endless}}}";
 

@@ -61,7 +61,8 @@ internal sealed class CompletionsEndpoint(
             orders.Add(order);
         }
 
-        CheckSum(model, prompts.Sum(prompt => (long)prompt.Ids.Length), prompts.Count, problems);
+        if (prompts.Count > 1)
+            CheckSum(prompts.Sum(prompt => (long)prompt.Ids.Length), model.Engine.MaxPromptTokensTogether(fields.Client, prompts[^1].Ids.Length), problems);
         if (problems.Any)
             return null;
         return new GenerationOrder
@@ -86,14 +87,14 @@ internal sealed class CompletionsEndpoint(
             fewest += builder.FewestTokens(prompt, request.Generation);
         }
 
-        CheckSum(model, fewest, request.Prompts.Count, problems, "at least ");
+        if (request.Prompts.Count > 1)
+            CheckSum(fewest, model.Engine.MaxPromptTokensTogether(request.Generation.Client, model.MaxModelLength), problems, "at least ");
     }
 
     // One prompt of any length enters an empty queue; several that exceed it together would be refused as overload for ever.
-    private static void CheckSum(ServedModel model, long tokens, int prompts, Problems problems, string isFewest = "")
+    private static void CheckSum(long tokens, int most, Problems problems, string isFewest = "")
     {
-        int most = model.Engine.Options.MaxQueuedTokens;
-        if (prompts > 1 && tokens > most)
+        if (tokens > most)
             problems.Invalid("prompt", $"prompt must have at most {most} tokens in all its entries together, got {isFewest}{tokens}.");
     }
 }
