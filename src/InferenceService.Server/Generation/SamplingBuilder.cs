@@ -5,7 +5,6 @@ using InferenceService.Models.Checkpoints;
 using InferenceService.Server.Api.Requests;
 using InferenceService.Server.Configuration;
 using InferenceService.Server.Hosting;
-using InferenceService.Text.Tokenization;
 
 namespace InferenceService.Server.Generation;
 
@@ -46,7 +45,7 @@ internal static class SamplingBuilder
             RepetitionPenalty = (float)(fields.RepetitionPenalty ?? defaults.RepetitionPenalty ?? 1),
             LogitBias = fields.LogitBias,
             AllowedTokenIds = fields.AllowedTokenIds,
-            BadWords = BadWords(fields.BadWords, model.Tokenizer, model.Engine.Model.Config.VocabularySize),
+            BadWords = problems.Any ? [] : BadWords(fields.BadWords, model, problems),
             Seed = fields.Seed,
             MinTokens = fields.MinTokens,
             TopLogprobs = topLogprobs ?? -1,
@@ -57,15 +56,18 @@ internal static class SamplingBuilder
 
     // A word is forbidden at the start of a text and after a space: most vocabularies have different tokens for the two. One with a
     // token that the model does not know cannot come up.
-    private static ImmutableArray<ImmutableArray<int>> BadWords(string[] words, Tokenizer tokenizer, int vocabulary)
+    private static ImmutableArray<ImmutableArray<int>> BadWords(string[] words, ServedModel model, Problems problems)
     {
         if (words.Length == 0)
             return [];
+        var builder = new PromptBuilder(model);
+        int vocabulary = model.Engine.Model.Config.VocabularySize;
         var sequences = new List<ImmutableArray<int>>(words.Length * 2);
         foreach (string word in words)
         {
-            int[] alone = tokenizer.Encode(word, addSpecialTokens: false);
-            int[] afterSpace = tokenizer.Encode(" " + word, addSpecialTokens: false);
+            if (builder.Encode(word, addSpecialTokens: false, "bad_words", problems)?.Ids is not { } alone
+                || builder.Encode(" " + word, addSpecialTokens: false, "bad_words", problems)?.Ids is not { } afterSpace)
+                return [];
             if (alone.Length > 0 && alone.Max() < vocabulary)
                 sequences.Add([.. alone]);
             if (afterSpace.Length > 0 && afterSpace.Max() < vocabulary && !afterSpace.AsSpan().SequenceEqual(alone))

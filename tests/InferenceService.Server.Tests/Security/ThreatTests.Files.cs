@@ -109,6 +109,9 @@ public sealed partial class ThreatTests
         HttpResponseMessage answer = await server.Client.SendAsync(ApiClient.Request("/v1/completions", $"{{\"prompt\":\"{new string('a', 900)}!\",\"max_tokens\":1}}"));
         Assert.Equal(HttpStatusCode.BadRequest, answer.StatusCode);
         Assert.Contains("more work than this model's tokenizer allows", await answer.Content.ReadAsStringAsync(), StringComparison.Ordinal);
+        answer = await server.Client.SendAsync(ApiClient.Request("/v1/completions", $"{{\"prompt\":\"b\",\"bad_words\":[\"{new string('a', 250)}!\"],\"max_tokens\":1}}"));
+        Assert.Equal(HttpStatusCode.BadRequest, answer.StatusCode);
+        Assert.Contains("bad_words cannot be tokenized: it takes more work than this model's tokenizer allows", await answer.Content.ReadAsStringAsync(), StringComparison.Ordinal);
         await ApiClient.PostAsync(server.Client, "/v1/completions", """{"prompt":"b","max_tokens":1}""");
     }
 
