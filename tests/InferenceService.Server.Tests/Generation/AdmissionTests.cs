@@ -1,9 +1,13 @@
 using InferenceService.Engine;
 using InferenceService.Engine.Sampling;
 using InferenceService.Server.Api;
+using InferenceService.Server.Api.Completions;
+using InferenceService.Server.Api.Output;
 using InferenceService.Server.Configuration;
 using InferenceService.Server.Generation;
 using InferenceService.Server.Hosting;
+using InferenceService.Server.Tests.Api;
+using Microsoft.AspNetCore.Http;
 
 namespace InferenceService.Server.Tests.Generation;
 
@@ -65,6 +69,18 @@ public sealed class AdmissionTests(ServerFixture fixture)
         GenerationStream next = engine.Submit(Order(4, 2)).Stream!;
         await Eventually.TrueAsync(() => next.Times.FirstToken != 0);
         await Eventually.TrueAsync(() => engine.Statistics is { Running: 0, Waiting: 0, BlocksUsed: 0 });
+    }
+
+    [Fact]
+    public async Task What_was_taken_for_an_answer_that_cannot_begin_is_given_up()
+    {
+        // No prompts to the orders: a mistake of ours, after the engine has taken them and before anybody reads.
+        GenerationOrder order = new GenerationSetup(_model).Order(0) with { Requests = [Order(4, 1900) with { IgnoreEos = true }] };
+        var head = new AnswerHead("cmpl-1", 0, TinyModel.Name, _model, _model.Policies.Default);
+        await Assert.ThrowsAnyAsync<ArgumentException>(() => fixture.Server.Service<AnswerSender>().SendAsync(
+            new DefaultHttpContext(), AnswerKind.Completion, head, order, new CompletionWriter(head, default!, order.Prompts, 1), default!, stream: false));
+        await ApiClient.PostAsync(fixture.Server.Client, "/v1/completions", """{"prompt":"Once","max_tokens":2}"""); // the engine has seen both
+        await Eventually.TrueAsync(() => _model.Engine.Statistics is { Running: 0, Waiting: 0 });
     }
 
     private static ApiError Refused(InferenceEngine engine, AdmissionOptions options, params GenerationRequest[] orders)

@@ -33,8 +33,8 @@ internal sealed class AnswerSender(
             return;
         }
 
+        using TextGeneration generation = Begin(model, order, streams);
         http.Response.Headers[PolicyChoice.Header] = (order.Requests[0].KvPolicy ?? model.Policies.Default).Name;
-        using var generation = new TextGeneration(model, order, streams, metrics.For(model), time, logger);
         using IDisposable listed = active.Add(http, kind, head, order, generation, stream);
         // A client that leaves and a server that must end both cancel at once, wherever the request stands.
         using CancellationTokenRegistration left = http.RequestAborted.UnsafeRegister(static state => ((TextGeneration)state!).Cancel(null), generation);
@@ -59,6 +59,20 @@ internal sealed class AnswerSender(
             if (generation.IsAbandoned)
                 metrics.Disconnected(generation.Phase);
             trace.Ended(generation);
+        }
+    }
+
+    // Until something is there that cancels the streams at its own end, nobody would.
+    private TextGeneration Begin(ServedModel model, GenerationOrder order, GenerationStream[] streams)
+    {
+        try
+        {
+            return new TextGeneration(model, order, streams, metrics.For(model), time, logger);
+        }
+        catch
+        {
+            Array.ForEach(streams, stream => stream.Cancel());
+            throw;
         }
     }
 
