@@ -39,7 +39,9 @@ internal sealed partial class ErrorShape(RequestDelegate next, LimitOptions limi
     {
         if (context.RequestAborted.IsCancellationRequested)
         {
-            // Nobody listens any more; the status is for logs and metrics only.
+            // Nobody listens any more; the status is for logs and metrics only. What is not the leaving itself is a mistake of ours all the same.
+            if (exception is not (OperationCanceledException or IOException))
+                LogUnhandled(logger, exception, context.TraceIdentifier);
             if (!context.Response.HasStarted)
                 context.Response.StatusCode = ClientClosedRequest;
             return;

@@ -7,8 +7,10 @@ using InferenceService.Server.Api;
 using InferenceService.Server.Api.Requests;
 using InferenceService.Server.Configuration;
 using InferenceService.Server.Hosting.Pipeline;
+using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
+using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace InferenceService.Server.Tests.Hosting.Pipeline;
@@ -165,6 +167,21 @@ public sealed class ErrorShapeTests(ServerFixture fixture)
     }
 
     [Fact]
+    public async Task A_mistake_of_ours_is_logged_even_when_the_client_has_left_and_the_leaving_itself_is_not()
+    {
+        using var gone = new CancellationTokenSource();
+        await gone.CancelAsync();
+        using var log = new LinesOfLog();
+        using var factory = new LoggerFactory([log]);
+        ILogger<ErrorShape> logger = factory.CreateLogger<ErrorShape>();
+        foreach (Exception leaving in (Exception[])[new OperationCanceledException(gone.Token), new ConnectionResetException("reset"), new BadHttpRequestException("Unexpected end of request content.")])
+            Assert.Equal((499, ""), await RunAsync(_ => throw leaving, gone.Token, logger));
+        Assert.Empty(log.Lines);
+        Assert.Equal((499, ""), await RunAsync(_ => throw new InvalidOperationException("ours"), gone.Token, logger));
+        Assert.Contains("InvalidOperationException: ours", Assert.Single(log.Lines), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_route_that_gave_up_without_a_word_because_its_client_left_is_logged_as_499_too()
     {
         using var gone = new CancellationTokenSource();
@@ -184,12 +201,12 @@ public sealed class ErrorShapeTests(ServerFixture fixture)
         Assert.Equal((404, "{}"), (status, body));
     }
 
-    private static async Task<(int Status, string Body)> RunAsync(RequestDelegate next, CancellationToken aborted = default)
+    private static async Task<(int Status, string Body)> RunAsync(RequestDelegate next, CancellationToken aborted = default, ILogger<ErrorShape>? logger = null)
     {
         var context = new DefaultHttpContext { RequestAborted = aborted };
         var body = new MemoryStream();
         context.Features.Set<IHttpResponseBodyFeature>(new StreamResponseBodyFeature(body));
-        await new ErrorShape(next, new LimitOptions(), NullLogger<ErrorShape>.Instance).InvokeAsync(context);
+        await new ErrorShape(next, new LimitOptions(), logger ?? NullLogger<ErrorShape>.Instance).InvokeAsync(context);
         return (context.Response.StatusCode, Encoding.UTF8.GetString(body.ToArray()));
     }
 }
