@@ -50,6 +50,7 @@ internal sealed class ServerRun(
     {
         if (!keys.Required && addresses.ReachableFromOutside)
             console.Warning("no API key is set and other machines can reach this server: everybody may use it; see --api-key-file.");
+        CancellationToken stopping = app.Lifetime.ApplicationStopping;
         try
         {
             await app.StartAsync();
@@ -59,9 +60,13 @@ internal sealed class ServerRun(
             console.Problem(problem);
             return Failed;
         }
+        catch (OperationCanceledException) when (stopping.IsCancellationRequested)
+        {
+            await app.StopAsync(CancellationToken.None);
+            return Success;
+        }
 
         // Health answers "model_loading" from here on.
-        CancellationToken stopping = app.Lifetime.ApplicationStopping;
         try
         {
             await catalog.LoadAsync(stopping);

@@ -58,6 +58,14 @@ public sealed class ServerRunTests
         Assert.Equal(0, await run);
     }
 
+    [Fact]
+    public async Task Told_to_end_before_it_listens_it_ends_with_code_0()
+    {
+        await using WebApplication app = Program.Build(Read("--model", TinyModel.Folder, "--port", "0"), NoVariables, new StartupConsole(TextWriter.Null, TextWriter.Null, interactive: false));
+        await ((DrainingLifetime)app.Services.GetRequiredService<Microsoft.Extensions.Hosting.IHostLifetime>()).EndAsync(TimeSpan.Zero);
+        Assert.Equal(0, await app.Services.GetRequiredService<ServerRun>().ServeAsync(app));
+    }
+
     // Tests run side by side, and only one of them can have the default port.
     private static readonly ProcessEnvironment NoVariables = new() { Variables = new Dictionary<string, string> { ["INFERENCE__Server__AdminPort"] = "none" } };
 
