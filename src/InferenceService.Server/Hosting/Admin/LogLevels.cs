@@ -24,7 +24,7 @@ internal sealed class LogLevels(IConfigurationRoot configuration)
     {
         if (category.Length is 0 or > LongestCategory || !category.All(c => char.IsAsciiLetterOrDigit(c) || c is '.' or '_'))
             return $"category must be {Default} or the beginning of a category's name: 1 to {LongestCategory} letters, digits, dots and underscores";
-        if (AdminAudit.Category.StartsWith(category, StringComparison.OrdinalIgnoreCase) && category.Length == AdminAudit.Category.Length)
+        if (category.Equals(AdminAudit.Category, StringComparison.OrdinalIgnoreCase))
             return $"category {AdminAudit.Category} cannot be changed";
         if (!_changed.ContainsKey(category) && _changed.Count >= MaxCategories)
             return $"category: at most {MaxCategories} can be changed";
