@@ -50,7 +50,7 @@ internal sealed class DeviceSampler(IBackend backend)
         _steps[_gathering].Add(sequence, _count);
         _orders[_count++] = new TokenOrder(
             row, position, state.Key, sampling.MinP > 0 ? Math.Log(sampling.MinP) : double.NegativeInfinity,
-            state.IsGreedy ? 0 : Math.Max(sampling.Temperature, Sampler.LowestTemperature), sampling.TopP, sampling.RepetitionPenalty,
+            state.IsGreedy ? 0 : Math.Max(sampling.Temperature, SamplingParams.LowestTemperature), sampling.TopP, sampling.RepetitionPenalty,
             sampling.FrequencyPenalty, sampling.PresencePenalty, sampling.TopK, first, _changeCount - first, next);
         return true;
     }

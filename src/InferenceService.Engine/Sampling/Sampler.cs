@@ -13,9 +13,6 @@ namespace InferenceService.Engine.Sampling;
 /// </remarks>
 internal sealed class Sampler
 {
-    /// <summary>Below it, and above 0, temperatures are taken for it.</summary>
-    internal const float LowestTemperature = 0.01f;
-
     private readonly IBackend _backend;
     private readonly ILogitsProcessor[] _processors;
     private readonly StopRule _stop;
@@ -166,7 +163,7 @@ internal sealed class Sampler
         }
         else
         {
-            _candidates.Fill(processed, Math.Max(sampling.Temperature, LowestTemperature));
+            _candidates.Fill(processed, Math.Max(sampling.Temperature, SamplingParams.LowestTemperature));
             token = Draw(sequence);
         }
 

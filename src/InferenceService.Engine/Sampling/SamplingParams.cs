@@ -5,6 +5,9 @@ namespace InferenceService.Engine.Sampling;
 /// <summary>How the next token is chosen. Ranges are checked at the door (Server); the engine trusts them.</summary>
 public sealed record SamplingParams
 {
+    /// <summary>Below it, and above 0, temperatures are taken for it.</summary>
+    public const float LowestTemperature = 0.01f;
+
     /// <summary>0 = greedy (lowest id wins ties); otherwise logits are divided by it.</summary>
     public float Temperature { get; init; } = 1f;
 

@@ -35,5 +35,5 @@ public sealed record ApiError(int Status, string Type, string Code, string Messa
 
     /// <summary>No model is served under that name.</summary>
     public static ApiError ModelNotFound(string name) =>
-        new(404, "invalid_request_error", "model_not_found", $"The model \"{Requests.JsonNumber.Clean(name)}\" does not exist.", "model");
+        new(404, "invalid_request_error", "model_not_found", $"The model \"{Requests.JsonNumber.Clean(name)}\" does not exist here.", "model");
 }

@@ -62,12 +62,9 @@ internal static class Admission
         new(503, "server_error", "engine_dead", "The engine has stopped after a fault.") { ShouldRetry = false };
 
     /// <summary>The device refuses every step for want of memory or resources; when it will be tried again is when to come back.</summary>
-    public static ApiError EngineRecovering(InferenceEngine engine) => new(
-        503, "unavailable_error", "engine_recovering", "The device has no memory for any step at the moment; try again later.")
-    {
-        RetryAfterSeconds = (int)Math.Clamp(Math.Ceiling((engine.OpenFor ?? TimeSpan.Zero).TotalSeconds), 1, 60),
-        ShouldRetry = true,
-    };
+    public static ApiError EngineRecovering(InferenceEngine engine) =>
+        new ApiError(503, "unavailable_error", "engine_recovering", "The device has no memory for any step at the moment; try again later.")
+            .RetryIn(engine.OpenFor ?? TimeSpan.Zero);
 
     /// <summary>The request failed inside the engine.</summary>
     public static ApiError Failed { get; } =

@@ -11,9 +11,6 @@ namespace InferenceService.Server.Generation;
 /// <summary>Request over checkpoint defaults over OpenAI defaults, and the rules that tie sampling fields together.</summary>
 internal static class SamplingBuilder
 {
-    /// <summary>Lowest temperature that still samples; smaller ones are raised to it, 0 is greedy.</summary>
-    internal const double MinTemperature = 0.01;
-
     /// <summary>Resolves the sampling of one request; problems go to the list.</summary>
     /// <param name="topLogprobs">Alternatives to report per generated token; null = no log-probabilities.</param>
     /// <param name="promptLogprobs">The same for prompt tokens.</param>
@@ -36,7 +33,7 @@ internal static class SamplingBuilder
         int topK = fields.TopK ?? defaults.TopK ?? 0;
         return new SamplingParams
         {
-            Temperature = temperature == 0 ? 0 : (float)Math.Max(MinTemperature, temperature),
+            Temperature = temperature == 0 ? 0 : Math.Max(SamplingParams.LowestTemperature, (float)temperature),
             TopP = (float)(fields.TopP ?? defaults.TopP ?? 1),
             TopK = topK < 0 || topK >= model.Engine.Model.Config.VocabularySize ? 0 : topK,
             MinP = (float)(fields.MinP ?? defaults.MinP ?? 0),

@@ -10,8 +10,6 @@ namespace InferenceService.Server.Hosting;
 internal sealed partial class DrainingLifetime(
     ServerLifecycle lifecycle, HttpOptions options, IHostApplicationLifetime application, ILogger<DrainingLifetime> logger) : IHostLifetime, IDisposable
 {
-    // Time for streams to send their last event after they were told to stop.
-    private static readonly TimeSpan LastWords = TimeSpan.FromSeconds(5);
     private readonly CancellationTokenSource _hurry = new();
     private readonly List<PosixSignalRegistration> _signals = [];
     private int _begun;
@@ -48,7 +46,7 @@ internal sealed partial class DrainingLifetime(
         await lifecycle.DrainAsync(delay, options.ShutdownTimeout, _hurry.Token);
         if (lifecycle.InFlight > 0)
             LogCut(logger, lifecycle.InFlight);
-        await lifecycle.WaitIdleAsync(LastWords, _hurry.Token);
+        await lifecycle.WaitIdleAsync(ServerLifecycle.LastWords, _hurry.Token);
         application.StopApplication();
     }
 

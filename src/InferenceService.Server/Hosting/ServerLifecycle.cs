@@ -24,6 +24,9 @@ public enum ServerPhase
 /// <summary>Whether this process takes inference work, how much is under way, and how it ends. Any thread may call it.</summary>
 public sealed class ServerLifecycle : IDisposable
 {
+    /// <summary>Time for requests that were told to end to send their error.</summary>
+    internal static readonly TimeSpan LastWords = TimeSpan.FromSeconds(5);
+
     private const int RetrySeconds = 5;
     private readonly CancellationTokenSource _hardStop = new();
     private readonly TaskCompletionSource _idle = new(TaskCreationOptions.RunContinuationsAsynchronously);

@@ -17,9 +17,6 @@ namespace InferenceService.Server.Hosting;
 internal sealed class ServerRun(
     ModelCatalog catalog, ServerConfiguration options, ListenAddresses addresses, ApiKeys keys, ServerLifecycle lifecycle, StartupConsole console)
 {
-    // Requests in flight have their errors already; this is for connections to carry them out.
-    private static readonly TimeSpan LastWords = TimeSpan.FromSeconds(5);
-
     /// <summary>Ended in order.</summary>
     public const int Success = 0;
 
@@ -88,11 +85,11 @@ internal sealed class ServerRun(
         return await Task.WhenAny(ended, catalog.DeviceLost) == ended ? Success : await EndLostAsync(app);
     }
 
-    // Readiness and liveness are off since the engine ended, and its requests have failed.
+    // Readiness and liveness are off since the engine ended, and its requests have failed; connections get time to carry their errors out.
     private async Task<int> EndLostAsync(WebApplication app)
     {
         console.Problem($"the device is lost and the process ends: {(await catalog.DeviceLost).ReplaceLineEndings(" ")}");
-        await lifecycle.DrainAsync(TimeSpan.Zero, LastWords, CancellationToken.None);
+        await lifecycle.DrainAsync(TimeSpan.Zero, ServerLifecycle.LastWords, CancellationToken.None);
         await app.StopAsync(CancellationToken.None);
         return DeviceLost;
     }

@@ -28,7 +28,7 @@ internal static class ModelField
         else if (asked is null)
             error = new ApiError(400, "invalid_request_error", "missing_required_parameter", "model is required, since several models are served.", "model");
         else
-            error = new ApiError(404, "invalid_request_error", "model_not_found", $"The model \"{JsonNumber.Clean(asked)}\" does not exist here.", "model");
+            error = ApiError.ModelNotFound(asked);
         return model is not null;
     }
 }
