@@ -162,7 +162,7 @@ public sealed class ErrorShapeTests(ServerFixture fixture)
     {
         using var gone = new CancellationTokenSource();
         await gone.CancelAsync();
-        (int status, string body) = await RunAsync(context => throw new OperationCanceledException(context.RequestAborted), gone.Token);
+        (int status, string body) = await RunAsync(context => throw new OperationCanceledException(context.RequestAborted), aborted: gone.Token);
         Assert.Equal((499, ""), (status, body));
     }
 
@@ -175,9 +175,9 @@ public sealed class ErrorShapeTests(ServerFixture fixture)
         using var factory = new LoggerFactory([log]);
         ILogger<ErrorShape> logger = factory.CreateLogger<ErrorShape>();
         foreach (Exception leaving in (Exception[])[new OperationCanceledException(gone.Token), new ConnectionResetException("reset"), new BadHttpRequestException("Unexpected end of request content.")])
-            Assert.Equal((499, ""), await RunAsync(_ => throw leaving, gone.Token, logger));
+            Assert.Equal((499, ""), await RunAsync(_ => throw leaving, logger, gone.Token));
         Assert.Empty(log.Lines);
-        Assert.Equal((499, ""), await RunAsync(_ => throw new InvalidOperationException("ours"), gone.Token, logger));
+        Assert.Equal((499, ""), await RunAsync(_ => throw new InvalidOperationException("ours"), logger, gone.Token));
         Assert.Contains("InvalidOperationException: ours", Assert.Single(log.Lines), StringComparison.Ordinal);
     }
 
@@ -186,7 +186,7 @@ public sealed class ErrorShapeTests(ServerFixture fixture)
     {
         using var gone = new CancellationTokenSource();
         await gone.CancelAsync();
-        Assert.Equal((499, ""), await RunAsync(_ => Task.CompletedTask, gone.Token));
+        Assert.Equal((499, ""), await RunAsync(_ => Task.CompletedTask, aborted: gone.Token));
     }
 
     [Fact]
@@ -201,7 +201,7 @@ public sealed class ErrorShapeTests(ServerFixture fixture)
         Assert.Equal((404, "{}"), (status, body));
     }
 
-    private static async Task<(int Status, string Body)> RunAsync(RequestDelegate next, CancellationToken aborted = default, ILogger<ErrorShape>? logger = null)
+    private static async Task<(int Status, string Body)> RunAsync(RequestDelegate next, ILogger<ErrorShape>? logger = null, CancellationToken aborted = default)
     {
         var context = new DefaultHttpContext { RequestAborted = aborted };
         var body = new MemoryStream();
