@@ -41,6 +41,17 @@ public sealed partial class DocumentationTests
     }
 
     [Fact]
+    public void The_api_page_lists_every_code_of_an_error()
+    {
+        string page = File.ReadAllText(Path.Combine(Root, "docs/api.md"));
+        string table = page[page.IndexOf("## Errors", StringComparison.Ordinal)..];
+        string[] codes = [.. Directory.EnumerateFiles(Path.Combine(Root, "src/InferenceService.Server"), "*.cs", SearchOption.AllDirectories)
+            .Where(file => !Ignored().IsMatch(file)).SelectMany(file => ErrorCode().Matches(File.ReadAllText(file))).Select(match => match.Groups[1].Value).Distinct()];
+        Assert.True(codes.Length > 20, $"only {codes.Length} codes were found");
+        Assert.All(codes, code => Assert.Contains($"`{code}`", table, StringComparison.Ordinal));
+    }
+
+    [Fact]
     public void No_two_decisions_have_one_number()
     {
         string[] files = [.. Directory.GetFiles(Path.Combine(Root, "docs/adr"), "*.md")];
@@ -92,6 +103,10 @@ public sealed partial class DocumentationTests
 
     [GeneratedRegex("`[^`\n]*`")]
     private static partial Regex InlineCode();
+
+    // As they stand behind their type.
+    [GeneratedRegex(@"(?:_error""|Invalid), ""([a-z_]+)""")]
+    private static partial Regex ErrorCode();
 
     [GeneratedRegex(@"/(node_modules|bin|obj)/")]
     private static partial Regex Ignored();
