@@ -32,6 +32,16 @@ export function one(objects, kind) {
   return found[0];
 }
 
+/** Seconds that the server may take after the time for running work is over, at worst: what its code waits for, one after the other. */
+export const afterDrain = [
+  ['Hosting/ServerLifecycle.cs', 'LastWords'],
+  ['Hosting/HostSetup.cs', 'CloseConnections'],
+  ['Hosting/ModelCatalog.cs', 'Patience'],
+].reduce((sum, [file, name]) => {
+  const source = readFileSync(fileURLToPath(new URL(`../../src/InferenceService.Server/${file}`, import.meta.url)), 'utf8');
+  return sum + Number(new RegExp(`${name} = TimeSpan\\.FromSeconds\\((\\d+)\\)`).exec(source)[1]);
+}, 3 * 5); // each of the OpenTelemetry SDK's providers (traces, metrics, logs) flushes for up to 5 s when it is disposed
+
 /** Variables of the server's container. */
 export const environment = (objects) =>
   Object.fromEntries(one(objects, 'Deployment').spec.template.spec.containers[0].env.map(({ name, value }) => [name, value ?? 'from-the-cluster']));

@@ -3,15 +3,13 @@ import test from 'node:test';
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { readFileSync } from 'node:fs';
-import { chart, deploy, everySet, one } from './manifests.mjs';
+import { afterDrain, chart, deploy, everySet, one } from './manifests.mjs';
 import { readYaml, renderChart } from './render/helm.mjs';
 import { buildKustomization } from './render/kustomize.mjs';
 
 const seconds = (text) => Number(/^(\d+)s$/.exec(text)[1]);
 const setting = (container, key) => container.env.find(({ name }) => name === `INFERENCE__${key.replaceAll(':', '__')}`)?.value;
 const fits = (selector, labels) => Object.entries(selector).every(([key, value]) => labels[key] === value);
-// Streams get so long for their last event once the time for running work is over (DrainingLifetime.cs).
-const LAST_WORDS = 5;
 
 for (const { name, objects } of everySet()) {
   const deployment = one(objects, 'Deployment');
@@ -19,7 +17,7 @@ for (const { name, objects } of everySet()) {
   const server = pod.spec.containers[0];
 
   test(`${name}: the kubelet waits longer than the server drains`, () => {
-    const drain = seconds(setting(server, 'Server:DrainDelay')) + seconds(setting(server, 'Server:ShutdownTimeout')) + LAST_WORDS;
+    const drain = seconds(setting(server, 'Server:DrainDelay')) + seconds(setting(server, 'Server:ShutdownTimeout')) + afterDrain;
     assert.ok(pod.spec.terminationGracePeriodSeconds > drain, `${pod.spec.terminationGracePeriodSeconds} s against ${drain} s`);
     assert.equal(server.lifecycle, undefined, 'the server itself waits for load balancers; a preStop hook would need time of its own');
   });
@@ -116,7 +114,7 @@ const pairs = {
     model: { source: 'claim', claim: { name: 'models' } },
     resources: { requests: { cpu: '4', memory: '16Gi' }, limits: { cpu: '4', memory: '16Gi' } },
   },
-  'overlays/hpa': { autoscaling: { kind: 'hpa', minReplicas: 2, maxReplicas: 8 }, drain: { timeoutSeconds: 300, marginSeconds: 15 } },
+  'overlays/hpa': { autoscaling: { kind: 'hpa', minReplicas: 2, maxReplicas: 8 }, drain: { timeoutSeconds: 300 } },
   'overlays/keda': {
     autoscaling: { kind: 'keda', maxReplicas: 6 }, monitoring: { serviceMonitor: { enabled: true }, prometheusRule: { enabled: true } },
   },

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { chart, environment, everySet } from './manifests.mjs';
+import { afterDrain, chart, environment, everySet } from './manifests.mjs';
 import { readYaml, renderChart } from './render/helm.mjs';
 import { selectorsOf } from './promql.mjs';
 import { runServer, startServer } from '../server.mjs';
@@ -166,7 +166,8 @@ test('The compose file mounts files that are there, and gives the server time to
   const mounts = Object.values(services).flatMap((service) => service.volumes ?? []).filter((volume) => volume.startsWith('.'));
   assert.equal(mounts.length, 4);
   for (const mount of mounts) assert.ok(existsSync(join(repository, 'docker', mount.split(':')[0])), mount);
-  assert.equal(services.server.stop_grace_period, '80s');
+  const [grace, drain] = [services.server.stop_grace_period, services.server.environment.INFERENCE__Server__ShutdownTimeout].map((text) => Number(/^(\d+)s$/.exec(text)[1]));
+  assert.ok(grace > 5 + drain + afterDrain, `${grace} s against a drain delay of 5 s, ${drain} s and ${afterDrain} s`);
   assert.ok(services.server.read_only);
   assert.deepEqual(readYaml(read('docker/prometheus/prometheus.yaml')).scrape_configs.map((scrape) => scrape.job_name), ['inference-service']);
   assert.equal(readYaml(read('docker/grafana/provisioning/dashboards/files.yaml')).providers[0].options.path, '/var/lib/grafana/dashboards');
