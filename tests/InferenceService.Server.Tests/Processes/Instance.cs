@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Net.Sockets;
 
 namespace InferenceService.Server.Tests.Processes;
 
@@ -47,6 +48,21 @@ internal sealed class Instance : IAsyncDisposable
 
     /// <summary>A client of its own connections that waits as long as it takes.</summary>
     public HttpClient NewClient() => new() { BaseAddress = Address, Timeout = Timeout.InfiniteTimeSpan };
+
+    /// <summary>One whose system takes little before it is read: what more comes out of it has been generated meanwhile.</summary>
+    public HttpClient NewNarrowClient() => new(new SocketsHttpHandler
+    {
+        ConnectCallback = async (context, cancellation) =>
+        {
+            var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { ReceiveBufferSize = 4096 };
+            await socket.ConnectAsync(context.DnsEndPoint, cancellation);
+            return new NetworkStream(socket, ownsSocket: true);
+        },
+    })
+    {
+        BaseAddress = Address,
+        Timeout = Timeout.InfiniteTimeSpan,
+    };
 
     /// <summary>Tells it to end (SIGTERM).</summary>
     public async Task TerminateAsync()

@@ -114,6 +114,7 @@ public sealed class SecretsTests
             ["INFERENCE__Logging__Console__LogLevel__Microsoft"] = "Trace",
             ["INFERENCE__Logging__Requests"] = "true",
             ["HF_TOKEN"] = HubToken,
+            ["INFERENCE__Hub__Token"] = HubToken,
             ["HUGGING_FACE_HUB_TOKEN"] = HubToken,
             ["OTEL_EXPORTER_OTLP_HEADERS"] = "authorization=" + OtlpHeader,
         })
