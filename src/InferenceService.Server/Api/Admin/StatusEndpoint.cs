@@ -29,7 +29,8 @@ internal sealed class StatusEndpoint(AdminParts parts)
 
     private string State => parts.Lifecycle.Phase switch
     {
-        ServerPhase.Ready when parts.Lifecycle.IsDrained => "drained",
+        // As after SIGTERM: work is still taken until load balancers have noticed.
+        ServerPhase.Ready when parts.Lifecycle.IsDrained => parts.Lifecycle.Refusal is null ? "leaving" : "drained",
         ServerPhase phase => phase.ToString().ToLowerInvariant(),
     };
 
