@@ -89,7 +89,7 @@ internal sealed class ModelDownload(HubSettings settings, HubDisk disk, StartupC
         long needed = files.DistinctBy(file => file.Hash).Sum(file => file.Size - LengthOf(cache.BlobPath(id, file.Hash)) - LengthOf(cache.BlobPath(id, file.Hash) + HubCache.PartialEnding));
         long free = disk.FreeBytes(cache.Root);
         if (needed > 0 && needed + SpareBytes > free)
-            throw new CheckpointException($"--model: \"{id}\" needs {HumanValues.Bytes(needed + SpareBytes)} more on the disk of {cache.Root}, which has {HumanValues.Bytes(free)} free.");
+            throw new CheckpointException($"--model: \"{id}\" needs {HumanValues.Bytes(needed)} more on the disk of {cache.Root}, and {HumanValues.Bytes(SpareBytes)} must stay free; it has {HumanValues.Bytes(free)}.");
     }
 
     private static long LengthOf(string path) => new FileInfo(path) is { Exists: true } file ? file.Length : 0;

@@ -180,7 +180,7 @@ public sealed class BrokenDownloadTests : DownloadTest
     {
         Hub.Files[Weights] = new byte[8 << 20];
         string message = await FailAsync(disk: new SmallDisk(free: 20_000_000, room: long.MaxValue));
-        Assert.Equal($"--model: \"org/tiny\" needs 24 MiB more on the disk of {Cache}, which has 19.07 MiB free.", message);
+        Assert.Equal($"--model: \"org/tiny\" needs 8 MiB more on the disk of {Cache}, and 16 MiB must stay free; it has 19.07 MiB.", message);
         Assert.Empty(Hub.Of(Weights));
     }
 
