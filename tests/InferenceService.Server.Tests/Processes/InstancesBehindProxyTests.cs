@@ -47,7 +47,7 @@ public sealed class InstancesBehindProxyTests
     {
         public Instance[] Servers { get; } = servers;
 
-        public RoundRobinProxy Proxy { get; } = new(servers);
+        public RoundRobinProxy Proxy { get; } = new(servers, together: Clients);
 
         // Two at a time: most requests wait, and are there to be lost.
         public static async Task<Fleet> StartAsync() => new(await Task.WhenAll(Enumerable.Range(0, Instances).Select(_ =>

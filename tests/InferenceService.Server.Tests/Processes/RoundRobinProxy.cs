@@ -5,7 +5,7 @@ namespace InferenceService.Server.Tests.Processes;
 
 /// <summary>
 /// A plain proxy of TCP connections: each new one goes to the next instance that takes it. It knows neither HTTP nor health, repeats nothing, and
-/// closes a connection whose instance is gone.
+/// closes a connection whose instance is gone. The first questions go on together, so that they stand before the instances all at once.
 /// </summary>
 internal sealed class RoundRobinProxy : IAsyncDisposable
 {
@@ -15,12 +15,15 @@ internal sealed class RoundRobinProxy : IAsyncDisposable
     private readonly Lock _lock = new();
     private readonly List<Relay> _relays = [];
     private readonly Task _accepting;
+    private readonly TaskCompletionSource _together = NewSignal();
     private TaskCompletionSource _changed = NewSignal();
-    private int _next;
+    private int _next, _missing;
 
     /// <summary>A proxy before these instances.</summary>
-    public RoundRobinProxy(IEnumerable<Instance> instances)
+    /// <param name="together">So many connections must have a question before any goes on.</param>
+    public RoundRobinProxy(IEnumerable<Instance> instances, int together)
     {
+        _missing = together;
         _instances = [.. instances.Select(instance => new IPEndPoint(IPAddress.Loopback, instance.Address.Port))];
         _listener.Start();
         _accepting = AcceptAsync();
@@ -98,7 +101,7 @@ internal sealed class RoundRobinProxy : IAsyncDisposable
             {
                 await server.ConnectAsync(_instances[instance], _stop.Token);
                 lock (_lock)
-                    _relays.Add(new Relay(instance, client, server, Changed));
+                    _relays.Add(new Relay(instance, client, server, Changed, TogetherAsync));
                 return;
             }
             catch (SocketException)
@@ -119,6 +122,13 @@ internal sealed class RoundRobinProxy : IAsyncDisposable
         }
     }
 
+    private Task TogetherAsync()
+    {
+        if (Interlocked.Decrement(ref _missing) == 0)
+            _together.TrySetResult();
+        return _together.Task;
+    }
+
     private static TaskCompletionSource NewSignal() => new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     /// <summary>One connection through the proxy.</summary>
@@ -126,10 +136,10 @@ internal sealed class RoundRobinProxy : IAsyncDisposable
     {
         private readonly Socket _client, _server;
 
-        public Relay(int instance, Socket client, Socket server, Action changed)
+        public Relay(int instance, Socket client, Socket server, Action changed, Func<Task> together)
         {
             (Instance, _client, _server) = (instance, client, server);
-            Running = RunAsync(changed);
+            Running = RunAsync(changed, together);
         }
 
         public int Instance { get; }
@@ -151,24 +161,26 @@ internal sealed class RoundRobinProxy : IAsyncDisposable
             _server.Dispose();
         }
 
-        private async Task RunAsync(Action changed)
+        private async Task RunAsync(Action changed, Func<Task> together)
         {
             await Task.WhenAny(
-                CopyAsync(_client, _server, () => (Asked, Heard) = (true, false), changed),
-                CopyAsync(_server, _client, () => Heard = true, changed));
+                CopyAsync(_client, _server, () => (Asked, Heard) = (true, false), changed, together),
+                CopyAsync(_server, _client, () => Heard = true, changed, () => Task.CompletedTask));
             IsClosed = true;
             Close();
             changed();
         }
 
-        private static async Task CopyAsync(Socket from, Socket to, Action note, Action changed)
+        private static async Task CopyAsync(Socket from, Socket to, Action note, Action changed, Func<Task> first)
         {
             await Task.Yield(); // whoever made the relay holds the lock
             byte[] buffer = new byte[16 * 1024];
             try
             {
-                int read;
-                while ((read = await from.ReceiveAsync(buffer)) > 0)
+                int read = await from.ReceiveAsync(buffer);
+                if (read > 0)
+                    await first();
+                for (; read > 0; read = await from.ReceiveAsync(buffer))
                 {
                     for (int sent = 0; sent < read;)
                         sent += await to.SendAsync(buffer.AsMemory(sent, read - sent));
