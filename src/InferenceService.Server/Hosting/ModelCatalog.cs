@@ -114,12 +114,12 @@ internal sealed class ModelCatalog(
 
     /// <summary>
     /// Frees all models, the last loaded first. The thread of an engine may be in a step that does not end: it is waited for a few seconds only,
-    /// nothing is taken from under it, and what it holds is freed when it comes back after all.
+    /// nothing is taken from under it, and what it holds is freed when it comes back after all. They stay listed: the last export of metrics, and whoever
+    /// asks how their engines ended, still looks at them.
     /// </summary>
     /// <returns>Name of a model whose engine has not come back; null: all is free.</returns>
     public async Task<string?> EndAsync()
     {
-        _models = [];
         _freeing ??= FreeAsync();
         try
         {
