@@ -41,9 +41,12 @@ internal static class Admission
         }
     }
 
+    /// <summary>Code of <see cref="QueueTimeout"/>.</summary>
+    public const string QueueTimeoutCode = "queue_timeout";
+
     /// <summary>Waited longer than <see cref="AdmissionOptions.MaxQueueWait"/>.</summary>
     public static ApiError QueueTimeout(AdmissionOptions options) => new(
-        options.OverloadStatusCode, "overloaded_error", "queue_timeout",
+        options.OverloadStatusCode, "overloaded_error", QueueTimeoutCode,
         $"The request waited {options.MaxQueueWait.TotalSeconds:0.###} s without being started; try again later.")
     {
         RetryAfterSeconds = options.RetryAfterSeconds,

@@ -25,6 +25,7 @@ internal sealed partial class TextGeneration : IDisposable
     private readonly bool[] _begun;
     private int _open;
     private ApiError? _cancelled;
+    private ApiError? _failure;
 
     public TextGeneration(ServedModel model, GenerationOrder order, IReadOnlyList<GenerationStream> streams, ModelMetrics metrics, TimeProvider time, ILogger logger)
     {
@@ -51,14 +52,14 @@ internal sealed partial class TextGeneration : IDisposable
     /// <summary>It ended early; <see cref="Failure"/> says why, unless the client left.</summary>
     public bool IsBroken { get; private set; }
 
-    /// <summary>What to tell the client when it ended early; null when there is nobody to tell.</summary>
-    public ApiError? Failure { get; private set; }
+    /// <summary>Why it ended early: what the client was told, or would have been. Null when it is complete, or the client left.</summary>
+    public ApiError? Failure => _failure ?? (IsComplete || ReferenceEquals(_cancelled, ClientGone) ? null : _cancelled);
 
     /// <summary>Whether at least one prompt has left the engine's queue.</summary>
     public bool IsScheduled => _streams.IsScheduled;
 
     /// <summary>It has not ended, and for no reason of ours: the client is gone.</summary>
-    public bool IsAbandoned => !IsComplete && Failure is null && (_cancelled is null || ReferenceEquals(_cancelled, ClientGone));
+    public bool IsAbandoned => !IsComplete && Failure is null;
 
     /// <summary>Tokens so far.</summary>
     public Usage Usage
@@ -120,10 +121,11 @@ internal sealed partial class TextGeneration : IDisposable
     public async ValueTask<bool> WaitAsync(TimeSpan atMost)
     {
         WaitOutcome outcome = await _streams.WaitAsync(atMost);
-        if (outcome == WaitOutcome.Cancelled && !IsBroken)
-            Break(_cancelled!, null);
-        else if (outcome == WaitOutcome.Ended && !IsComplete && !IsBroken)
-            Break(_cancelled ?? Fault, "the engine ended the stream without ending its choices");
+        bool over = (outcome is WaitOutcome.Ended or WaitOutcome.Cancelled) && !IsComplete && !IsBroken;
+        if (over && _cancelled is { } reason)
+            Break(reason);
+        else if (over)
+            BreakOff("the engine ended the stream without ending its choices");
         return outcome != WaitOutcome.TimedOut;
     }
 
@@ -139,7 +141,7 @@ internal sealed partial class TextGeneration : IDisposable
         }
 
         if (outcome == WaitOutcome.Cancelled)
-            Break(_cancelled!, null);
+            Break(_cancelled!);
     }
 
     /// <summary>Takes one event and applies it to its choice. False when none is there, or all is over.</summary>
@@ -152,11 +154,11 @@ internal sealed partial class TextGeneration : IDisposable
             if (target.FinishReason is not null)
                 continue;
             if (token.Finish == FinishReason.Cancelled)
-                Break(_cancelled ?? ServerLifecycle.ShuttingDown, null);
+                Break(_cancelled ?? ServerLifecycle.ShuttingDown);
             else if (token.Finish == FinishReason.Error)
-                Break(Fault, _streams[prompt].Error);
+                BreakOff(_streams[prompt].Error);
             else if (token.Finish == FinishReason.NothingAllowed)
-                Break(Admission.NothingAllowed, null);
+                Break(Admission.NothingAllowed);
             else
                 choice = Apply(prompt, target, token);
             if (choice is not null)
@@ -176,6 +178,9 @@ internal sealed partial class TextGeneration : IDisposable
         _streams.Cancel();
     }
 
+    /// <summary>Ends everything because it cannot be sent: a mistake of ours, which whoever calls this has told the log.</summary>
+    public void Fail() => Break(Admission.Failed);
+
     /// <summary>What to say when it waited too long.</summary>
     public ApiError QueueTimeout(Configuration.AdmissionOptions options) => _metrics.Drain.Advise(Admission.QueueTimeout(options));
 
@@ -191,7 +196,7 @@ internal sealed partial class TextGeneration : IDisposable
         if (!IsComplete && !IsBroken)
         {
             Cancel(null);
-            Break(ClientGone, null);
+            Break(ClientGone);
         }
 
         _streams.Dispose();
@@ -247,17 +252,18 @@ internal sealed partial class TextGeneration : IDisposable
     }
 
     // An engine that ends takes all its requests with it; one that goes on has failed this one alone.
-    private ApiError Fault => _model.Engine.State == EngineState.Dead ? Admission.EngineDead : Admission.Failed;
+    private void BreakOff(string? detail)
+    {
+        LogFailed(_logger, _model.Names[0], detail ?? "no detail");
+        Break(_model.Engine.State == EngineState.Dead ? Admission.EngineDead : Admission.Failed);
+    }
 
-    private void Break(ApiError error, string? detail)
+    private void Break(ApiError error)
     {
         IsBroken = true;
-        bool left = ReferenceEquals(error, ClientGone);
-        Failure = left ? null : error;
+        _failure = ReferenceEquals(error, ClientGone) ? null : error;
         _streams.Cancel();
         bool failed = ReferenceEquals(error, Admission.Failed) || ReferenceEquals(error, Admission.EngineDead);
-        if (failed)
-            LogFailed(_logger, _model.Names[0], detail ?? "no detail");
         foreach (ChoiceText choice in _choices)
         {
             if (choice.FinishReason is null)

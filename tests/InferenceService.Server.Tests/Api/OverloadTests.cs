@@ -71,7 +71,7 @@ public sealed class OverloadTests
         Assert.Equal(HttpStatusCode.ServiceUnavailable, refused.StatusCode);
         Assert.Contains("\"code\":\"queue_timeout\"", await refused.Content.ReadAsStringAsync(), StringComparison.Ordinal);
         await Eventually.TrueAsync(() => Engine(server).Statistics.Waiting == 0);
-        Assert.Equal(1, server.Service<InferenceMetrics>().Count(RejectionReason.QueueTimeout));
+        await Eventually.TrueAsync(() => server.Service<InferenceMetrics>().Count(RejectionReason.QueueTimeout) == 1);
     }
 
     [Fact]

@@ -44,20 +44,22 @@ internal sealed class AnswerSender(
         {
             if (!stream)
             {
-                await new WholeAnswer(http, generation, writer, options, admission, metrics, time).RunAsync();
+                await new WholeAnswer(http, generation, writer, options, admission, time).RunAsync();
                 return;
             }
 
             using var events = new EventStream(http, streaming, time);
-            await new StreamedAnswer(http, events, generation, writer, options, streaming, admission, metrics, time).RunAsync();
+            await new StreamedAnswer(http, events, generation, writer, options, streaming, admission, time).RunAsync();
+        }
+        catch (Exception mistake) when (mistake is not (StreamCutException or IOException or OperationCanceledException) && !generation.IsBroken)
+        {
+            generation.Fail(); // it must not look as if the client had left
+            throw;
         }
         finally
         {
             lease?.Use(generation.TokensUsed);
-            if (generation.Failure?.Code == RequestTimeout.Code)
-                metrics.Rejected(RejectionReason.RequestTimeout);
-            if (generation.IsAbandoned)
-                metrics.Disconnected(generation.Phase);
+            Count(generation);
             trace.Ended(generation);
         }
     }
@@ -74,6 +76,16 @@ internal sealed class AnswerSender(
             Array.ForEach(streams, stream => stream.Cancel());
             throw;
         }
+    }
+
+    private void Count(TextGeneration generation)
+    {
+        if (generation.Failure?.Code == RequestTimeout.Code)
+            metrics.Rejected(RejectionReason.RequestTimeout);
+        if (generation.Failure?.Code == Admission.QueueTimeoutCode)
+            metrics.Rejected(RejectionReason.QueueTimeout);
+        if (generation.IsAbandoned)
+            metrics.Disconnected(generation.Phase);
     }
 
     // A clock of its own: an answer that is being sent, or a client that reads slowly, must not hide that the time is up.

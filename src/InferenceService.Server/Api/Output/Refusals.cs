@@ -1,3 +1,4 @@
+using InferenceService.Server.Generation;
 using InferenceService.Server.Telemetry;
 
 namespace InferenceService.Server.Api.Output;
@@ -17,7 +18,7 @@ internal sealed class Refusals(InferenceMetrics metrics)
         "context_length_exceeded" => RejectionReason.ContextLength,
         "kv_budget_exceeded" => RejectionReason.KvBudget,
         "server_overloaded" => RejectionReason.QueueFull,
-        "queue_timeout" => RejectionReason.QueueTimeout,
+        Admission.QueueTimeoutCode => RejectionReason.QueueTimeout,
         "model_loading" => RejectionReason.ModelLoading,
         "shutting_down" => RejectionReason.ShuttingDown,
         "engine_dead" => RejectionReason.EngineDead,

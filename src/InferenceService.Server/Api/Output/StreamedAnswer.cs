@@ -1,6 +1,5 @@
 using InferenceService.Server.Configuration;
 using InferenceService.Server.Generation;
-using InferenceService.Server.Telemetry;
 
 namespace InferenceService.Server.Api.Output;
 
@@ -10,7 +9,7 @@ namespace InferenceService.Server.Api.Output;
 /// </summary>
 internal sealed class StreamedAnswer(
     HttpContext http, EventStream events, TextGeneration generation, IAnswerWriter writer, AnswerOptions answer, StreamingOptions streaming,
-    AdmissionOptions admission, InferenceMetrics metrics, TimeProvider time)
+    AdmissionOptions admission, TimeProvider time)
 {
     private readonly bool[] _opened = new bool[generation.Choices.Count];
     private readonly bool[] _begun = new bool[generation.Choices.Count];
@@ -133,11 +132,8 @@ internal sealed class StreamedAnswer(
     {
         if (!generation.IsScheduled && time.GetElapsedTime(_arrived) >= admission.MaxQueueWait)
         {
-            ApiError late = generation.QueueTimeout(admission);
-            generation.Cancel(late);
-            metrics.Rejected(RejectionReason.QueueTimeout);
-            await FailAsync(late);
-            return false;
+            generation.Cancel(generation.QueueTimeout(admission));
+            return true;
         }
 
         if (!events.Started && time.GetElapsedTime(_arrived) >= streaming.EarlyHeaders)

@@ -1,11 +1,10 @@
 using InferenceService.Server.Configuration;
 using InferenceService.Server.Generation;
-using InferenceService.Server.Telemetry;
 
 namespace InferenceService.Server.Api.Output;
 
 /// <summary>Sends an answer as one JSON body once it is complete.</summary>
-internal sealed class WholeAnswer(HttpContext http, TextGeneration generation, IAnswerWriter writer, AnswerOptions answer, AdmissionOptions admission, InferenceMetrics metrics, TimeProvider time)
+internal sealed class WholeAnswer(HttpContext http, TextGeneration generation, IAnswerWriter writer, AnswerOptions answer, AdmissionOptions admission, TimeProvider time)
 {
     private readonly long _arrived = time.GetTimestamp();
 
@@ -22,14 +21,7 @@ internal sealed class WholeAnswer(HttpContext http, TextGeneration generation, I
                 break;
             TimeSpan left = admission.MaxQueueWait - time.GetElapsedTime(_arrived);
             if (!generation.IsScheduled && left <= TimeSpan.Zero)
-            {
-                metrics.Rejected(RejectionReason.QueueTimeout);
-                ApiError late = generation.QueueTimeout(admission);
-                generation.Cancel(late);
-                await OpenAiError.WriteAsync(http, late);
-                return;
-            }
-
+                generation.Cancel(generation.QueueTimeout(admission));
             await generation.WaitAsync(generation.IsScheduled ? Timeout.InfiniteTimeSpan : left);
         }
 

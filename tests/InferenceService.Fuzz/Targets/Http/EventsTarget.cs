@@ -26,7 +26,6 @@ internal sealed class EventsTarget : FuzzTarget
     private static readonly int[] PromptIds = [0, TinyModel.FirstByteId + 'A'];
 
     private readonly ServerHarness _server = new(strict: false);
-    private readonly InferenceMetrics _metrics = new(TimeProvider.System);
     private readonly ModelMetrics _modelMetrics;
 
     public EventsTarget() => _modelMetrics = new ModelMetrics(_server.Model, TimeProvider.System);
@@ -104,7 +103,7 @@ internal sealed class EventsTarget : FuzzTarget
         using TextGeneration generation = Start(script);
         AnswerOptions options = Options(script);
         using var events = new EventStream(http, new StreamingOptions(), TimeProvider.System);
-        Complete(new StreamedAnswer(http, events, generation, Writer(script, options), options, new StreamingOptions(), new AdmissionOptions(), _metrics, TimeProvider.System).RunAsync());
+        Complete(new StreamedAnswer(http, events, generation, Writer(script, options), options, new StreamingOptions(), new AdmissionOptions(), TimeProvider.System).RunAsync());
         var text = new StringBuilder();
         int finished = 0;
         foreach (string data in EventStreamReader.Read(_server.Answer.Span))
@@ -127,7 +126,7 @@ internal sealed class EventsTarget : FuzzTarget
     {
         HttpContext http = _server.NewContext();
         using TextGeneration generation = Start(script);
-        Complete(new WholeAnswer(http, generation, Writer(script, Options(script)), Options(script), new AdmissionOptions(), _metrics, TimeProvider.System).RunAsync());
+        Complete(new WholeAnswer(http, generation, Writer(script, Options(script)), Options(script), new AdmissionOptions(), TimeProvider.System).RunAsync());
         using JsonDocument document = JsonDocument.Parse(_server.Answer);
         JsonElement choice = document.RootElement.GetProperty("choices")[0];
         return (script.IsChat ? choice.GetProperty("message").GetProperty("content") : choice.GetProperty("text")).GetString()!;

@@ -231,7 +231,7 @@ public sealed class StreamedAnswerTests(ServerFixture fixture)
             using (generation)
             {
                 using var events = new EventStream(response.Context, streaming, _time);
-                await new StreamedAnswer(response.Context, events, generation, writer, options, streaming, new AdmissionOptions(), new InferenceMetrics(_time), _time).RunAsync();
+                await new StreamedAnswer(response.Context, events, generation, writer, options, streaming, new AdmissionOptions(), _time).RunAsync();
             }
         }
     }

@@ -101,6 +101,23 @@ public sealed class OtlpExportTests
         Assert.Contains(spans, span => span.Name == "decode" && span.ParentId == generation.SpanId);
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task What_waited_too_long_in_the_queue_is_an_error_whatever_its_status(bool stream)
+    {
+        await using OtlpReceiver collector = await OtlpReceiver.StartAsync();
+        // Its headers, and with them status 200, go out before its time in the queue is up.
+        await using TestServer server = await StartAsync(collector.Http, [.. LongModel.Flags, "--max-num-seqs", "1", "Admission:MaxQueueWait=0.05", "Streaming:EarlyHeaders=0.01"]);
+        using HttpResponseMessage running = await server.Client.SendAsync(ApiClient.Request("/v1/completions", $"{{\"prompt\":\"Once\",\"stream\":true,{LongModel.Endless}}}"), HttpCompletionOption.ResponseHeadersRead);
+        (string trace, string caller) = NewTrace();
+        using HttpResponseMessage late = await server.Client.SendAsync(
+            Request("/v1/completions", $$"""{"prompt":"Once","max_tokens":2,"stream":{{(stream ? "true" : "false")}}}""", trace, caller), HttpCompletionOption.ResponseHeadersRead);
+        Assert.Equal(stream ? HttpStatusCode.OK : HttpStatusCode.ServiceUnavailable, late.StatusCode);
+        OtlpSpan generation = Assert.Single(await SpansAsync(server, collector, trace), span => span.Name.StartsWith("text_completion", StringComparison.Ordinal));
+        Assert.Equal(("queue_timeout", Error), (generation.Attributes["error.type"], generation.Status));
+    }
+
     [Fact]
     public async Task Metrics_follow_the_conventions()
     {
