@@ -21,15 +21,18 @@ internal sealed partial class TextGeneration : IDisposable
     private readonly ModelMetrics _metrics;
     private readonly TimeProvider _time;
     private readonly ILogger _logger;
+    private readonly string _requestId;
     private readonly ChoiceText[] _choices;
     private readonly bool[] _begun;
     private int _open;
     private ApiError? _cancelled;
     private ApiError? _failure;
 
-    public TextGeneration(ServedModel model, GenerationOrder order, IReadOnlyList<GenerationStream> streams, ModelMetrics metrics, TimeProvider time, ILogger logger)
+    /// <param name="requestId">Value of <c>x-request-id</c>, for the log.</param>
+    public TextGeneration(
+        ServedModel model, GenerationOrder order, IReadOnlyList<GenerationStream> streams, ModelMetrics metrics, TimeProvider time, ILogger logger, string requestId)
     {
-        (_model, _order, _metrics, _time, _logger) = (model, order, metrics, time, logger);
+        (_model, _order, _metrics, _time, _logger, _requestId) = (model, order, metrics, time, logger, requestId);
         _streams = new PromptStreams(streams, time);
         _begun = new bool[streams.Count];
         _choices = new ChoiceText[streams.Count * order.ChoicesPerPrompt];
@@ -254,7 +257,7 @@ internal sealed partial class TextGeneration : IDisposable
     // An engine that ends takes all its requests with it; one that goes on has failed this one alone.
     private void BreakOff(string? detail)
     {
-        LogFailed(_logger, _model.Names[0], detail ?? "no detail");
+        LogFailed(_logger, _requestId, _model.Names[0], detail ?? "no detail");
         Break(_model.Engine.State == EngineState.Dead ? Admission.EngineDead : Admission.Failed);
     }
 
@@ -271,6 +274,6 @@ internal sealed partial class TextGeneration : IDisposable
         }
     }
 
-    [LoggerMessage(Level = LogLevel.Error, Message = "A request to {Model} failed in the engine: {Detail}")]
-    private static partial void LogFailed(ILogger logger, string model, string detail);
+    [LoggerMessage(Level = LogLevel.Error, Message = "Request {RequestId} to {Model} failed in the engine: {Detail}")]
+    private static partial void LogFailed(ILogger logger, string requestId, string model, string detail);
 }

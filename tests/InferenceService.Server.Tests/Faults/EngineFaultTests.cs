@@ -115,6 +115,22 @@ public sealed class EngineFaultTests
         await Eventually.TrueAsync(() => log.Lines.Any(line => line.Contains("has ended with a fault", StringComparison.Ordinal)));
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_request_that_fails_in_the_engine_is_in_the_log_by_the_id_that_its_client_was_given(bool stream)
+    {
+        var faults = new Faults();
+        await using TestServer server = await TestServer.StartAsync(load: true, TimeProvider.System, faults);
+        using var log = new LinesOfLog();
+        server.Service<ILoggerFactory>().AddProvider(log);
+        faults.OnPublish = static () => throw new InvalidOperationException("a crash on purpose");
+        using HttpResponseMessage answer = await server.Client.SendAsync(ApiClient.Request("/v1/completions", $"{{\"prompt\":\"Once\",\"stream\":{(stream ? "true" : "false")}}}"));
+        Assert.Equal(HttpStatusCode.ServiceUnavailable, answer.StatusCode);
+        string id = answer.Headers.GetValues("x-request-id").Single();
+        Assert.Single(log.Lines, line => line.Contains($"Request {id} to {TinyModel.Name} failed in the engine", StringComparison.Ordinal));
+    }
+
     private static async Task AssertDeadAsync(HttpResponseMessage answer, params string[] retry)
     {
         string body = await answer.Content.ReadAsStringAsync();

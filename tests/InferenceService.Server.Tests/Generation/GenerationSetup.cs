@@ -18,7 +18,7 @@ internal sealed class GenerationSetup(ServedModel model, TimeProvider? time = nu
     public PromptEcho? Echo { get; init; }
 
     public TextGeneration Start(params ScriptedStream[] streams) =>
-        new(model, Order(streams.Length), streams, new ModelMetrics(model, Time), Time, NullLogger.Instance);
+        new(model, Order(streams.Length), streams, new ModelMetrics(model, Time), Time, NullLogger.Instance, "req_1");
 
     public GenerationOrder Order(int prompts) => new()
     {

@@ -33,7 +33,7 @@ internal sealed class AnswerSender(
             return;
         }
 
-        using TextGeneration generation = Begin(model, order, streams);
+        using TextGeneration generation = Begin(model, order, streams, http.TraceIdentifier);
         http.Response.Headers[PolicyChoice.Header] = (order.Requests[0].KvPolicy ?? model.Policies.Default).Name;
         using IDisposable listed = active.Add(http, kind, head, order, generation, stream);
         // A client that leaves and a server that must end both cancel at once, wherever the request stands.
@@ -65,11 +65,11 @@ internal sealed class AnswerSender(
     }
 
     // Until something is there that cancels the streams at its own end, nobody would.
-    private TextGeneration Begin(ServedModel model, GenerationOrder order, GenerationStream[] streams)
+    private TextGeneration Begin(ServedModel model, GenerationOrder order, GenerationStream[] streams, string requestId)
     {
         try
         {
-            return new TextGeneration(model, order, streams, metrics.For(model), time, logger);
+            return new TextGeneration(model, order, streams, metrics.For(model), time, logger, requestId);
         }
         catch
         {

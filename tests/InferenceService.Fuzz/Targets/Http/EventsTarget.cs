@@ -165,7 +165,7 @@ internal sealed class EventsTarget : FuzzTarget
             ChoicesPerPrompt = 1,
             Text = new TextOptions(new StopSequences(script.Stops), script.IncludeStop, script.SkipSpecial, script.MinTokens, KeepTokens: script.Logprobs),
         },
-        [new ListedStream(script.Tokens, script.Piece)], _modelMetrics, TimeProvider.System, NullLogger.Instance);
+        [new ListedStream(script.Tokens, script.Piece)], _modelMetrics, TimeProvider.System, NullLogger.Instance, "req_1");
 
     private static AnswerOptions Options(Script script) =>
         new(script.Logprobs ? 2 : null, TokensAsIds: false, ReturnTokenIds: script.Logprobs, PromptLogprobs: false, KvReport: false, UsageChunk: true, RunningUsage: script.Logprobs, script.Interval);
