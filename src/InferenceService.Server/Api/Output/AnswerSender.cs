@@ -3,6 +3,7 @@ using InferenceService.Server.Api.Requests;
 using InferenceService.Server.Configuration;
 using InferenceService.Server.Generation;
 using InferenceService.Server.Hosting;
+using InferenceService.Server.Hosting.Pipeline;
 using InferenceService.Server.Security;
 using InferenceService.Server.Telemetry;
 
@@ -18,7 +19,7 @@ internal sealed class AnswerSender(
     {
         ServedModel model = head.Served;
         using RequestTrace trace = telemetry.Begin(http, head, kind, order, stream);
-        using CancellationTokenSource? deadline = Deadline(order); // runs from here, so that waiting counts
+        using CancellationTokenSource? deadline = Deadline(http, order);
         QueueDrain drain = metrics.For(model).Drain;
         drain.Look();
         ApiError? refusal = null;
@@ -89,8 +90,13 @@ internal sealed class AnswerSender(
     }
 
     // A clock of its own: an answer that is being sent, or a client that reads slowly, must not hide that the time is up.
-    private CancellationTokenSource? Deadline(GenerationOrder order) =>
-        RequestTimeout.Of(order.Timeout, admission) is { } limit ? new CancellationTokenSource(limit, time) : null;
+    private CancellationTokenSource? Deadline(HttpContext http, GenerationOrder order)
+    {
+        if (RequestTimeout.Of(order.Timeout, admission) is not { } limit)
+            return null;
+        TimeSpan left = limit - RequestArrival.Age(http, time);
+        return new CancellationTokenSource(left > TimeSpan.Zero ? left : TimeSpan.Zero, time);
+    }
 
     private CancellationTokenRegistration Cancelling(CancellationTokenSource? deadline, TextGeneration generation, GenerationOrder order) =>
         deadline?.Token.UnsafeRegister(_ => generation.Cancel(RequestTimeout.Error(RequestTimeout.Of(order.Timeout, admission)!.Value)), null) ?? default;

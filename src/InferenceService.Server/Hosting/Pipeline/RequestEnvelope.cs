@@ -17,6 +17,7 @@ internal sealed partial class RequestEnvelope(
     public async Task InvokeAsync(HttpContext context)
     {
         long start = time.GetTimestamp();
+        RequestArrival.Note(context, start);
         string? given = context.Request.Headers["X-Request-Id"];
         string id = given is not null && IsId(given) ? given : "req_" + RandomNumberGenerator.GetHexString(32, lowercase: true);
         context.TraceIdentifier = id;
