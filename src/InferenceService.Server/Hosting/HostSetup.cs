@@ -27,6 +27,7 @@ internal static class HostSetup
         builder.Logging.AddFilter("Microsoft.Extensions.Hosting.Internal.Host", LogLevel.None);
         // Logs whole addresses, and some clients put their key into the query; --enable-log-requests tells the same without.
         FixedLogLevel.Set(builder.Logging, "Microsoft.AspNetCore.Hosting.Diagnostics", LogLevel.Warning);
+        CutStreamsUnlogged.AddTo(builder.Services);
         builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = CloseConnections);
         builder.Services.Configure<RouteHandlerOptions>(routes => routes.ThrowOnBadRequest = true);
         return builder;

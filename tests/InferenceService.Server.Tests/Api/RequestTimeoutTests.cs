@@ -3,6 +3,7 @@ using System.Text.Json;
 using InferenceService.Engine;
 using InferenceService.Server.Hosting;
 using InferenceService.Server.Telemetry;
+using Microsoft.Extensions.Logging;
 
 namespace InferenceService.Server.Tests.Api;
 
@@ -53,6 +54,22 @@ public sealed class RequestTimeoutTests : IAsyncDisposable
     }
 
     [Fact]
+    public async Task A_stream_that_was_cut_is_no_unhandled_exception_in_the_log()
+    {
+        await StartAsync();
+        using var log = new LinesOfLog();
+        ILoggerFactory loggers = _server.Service<ILoggerFactory>();
+        loggers.AddProvider(log);
+        using HttpResponseMessage response = await SendAsync($"{{\"prompt\":\"Once\",\"stream\":true,\"timeout_ms\":5000,{LongModel.Endless}}}", null);
+        _time.Advance(TimeSpan.FromSeconds(5));
+        await Assert.ThrowsAnyAsync<HttpRequestException>(() => response.Content.ReadAsStringAsync());
+        ILogger webServer = loggers.CreateLogger("Microsoft.AspNetCore.Server.Kestrel");
+        webServer.Log(LogLevel.Error, default, "An unhandled exception", new InvalidOperationException("a mistake"), static (text, _) => text);
+        Assert.Contains("a mistake", Assert.Single(log.Lines, line => line.Contains("unhandled", StringComparison.Ordinal)), StringComparison.Ordinal);
+        Assert.DoesNotContain(log.Lines, line => line.Contains("StreamCutException", StringComparison.Ordinal));
+    }
+
+    [Fact]
     public async Task A_waiting_request_ends_too()
     {
         await StartAsync("--max-num-seqs", "1");
@@ -62,6 +79,26 @@ public sealed class RequestTimeoutTests : IAsyncDisposable
         _time.Advance(TimeSpan.FromSeconds(5));
         await AssertTimeoutAsync(await sent, 5);
         await Eventually.TrueAsync(() => Engine.Statistics.Waiting == 0); // published behind the end that the client was told
+    }
+
+    [Fact]
+    public async Task The_time_runs_from_the_arrival_of_a_request_and_not_from_the_end_of_its_upload()
+    {
+        await StartAsync();
+        var body = new System.IO.Pipelines.Pipe();
+        using var request = new HttpRequestMessage(HttpMethod.Post, "/v1/completions") { Content = new StreamContent(body.Reader.AsStream()) };
+        request.Content.Headers.ContentType = new("application/json");
+        request.Headers.TransferEncodingChunked = true;
+        request.Headers.ExpectContinue = true; // its headers go out alone
+        await body.Writer.WriteAsync("{\"prompt\":\"Once\","u8.ToArray());
+        Task<HttpResponseMessage> sent = _server.Client.SendAsync(request);
+        await Eventually.TrueAsync(() => _server.Service<ServerLifecycle>().InFlight == 1);
+        _time.Advance(TimeSpan.FromSeconds(3));
+        await body.Writer.WriteAsync(System.Text.Encoding.UTF8.GetBytes($"\"timeout_ms\":5000,{LongModel.Endless}}}"));
+        await body.Writer.CompleteAsync();
+        await Eventually.TrueAsync(() => Engine.Statistics.Running == 1);
+        _time.Advance(TimeSpan.FromSeconds(2));
+        await AssertTimeoutAsync(await sent, 5);
     }
 
     [Theory]
