@@ -99,11 +99,19 @@ internal sealed class Inbox(int maxChoices, int maxTokens) : IDisposable
     /// <summary>Engine thread: next request with changed flags.</summary>
     public bool TryTakeCancellation(out Generation? generation) => _cancellations.TryDequeue(out generation);
 
-    /// <summary>Any thread: lets a parked engine thread look again.</summary>
+    /// <summary>Any thread, at any time: lets a parked engine thread look again.</summary>
     public void Wake()
     {
-        if (Interlocked.Exchange(ref _parked, 0) == 1)
+        if (Interlocked.Exchange(ref _parked, 0) == 0)
+            return;
+        try
+        {
             _signal.Set();
+        }
+        catch (ObjectDisposedException)
+        {
+            // The thread ended between the two halves of parking: callers still cancel, and nobody is there to be woken.
+        }
     }
 
     /// <summary>Engine thread, first half of parking: from here on <see cref="Wake"/> is remembered. Look for work once more before <see cref="Park"/>.</summary>

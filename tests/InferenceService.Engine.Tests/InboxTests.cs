@@ -25,6 +25,18 @@ public sealed class InboxTests
         Assert.False(inbox.TryReserve(all, 1, 1));
     }
 
+    [Fact]
+    public void A_request_that_is_cancelled_after_the_end_of_the_engine_disturbs_nobody()
+    {
+        using var inbox = new Inbox(3, 10);
+        Generation generation = NewGeneration(inbox);
+        inbox.PrepareToPark(); // the thread looks once more, and what it sees is that all is over
+        inbox.Close();
+        inbox.Dispose();
+        generation.Cancel();
+        Assert.True(inbox.HasMail);
+    }
+
     [Theory]
     [InlineData(1)]
     [InlineData(3)]
