@@ -374,6 +374,9 @@ internal sealed class EngineLoop
         Fault = fault;
         Interlocked.Exchange(ref _state, (int)EngineState.Dead);
         _inbox.Close();
+        // Nobody runs or waits any more, and no step is being taken: what was published last would say so for ever.
+        Statistics.Publish(Statistics.Read() with { Running = 0, Waiting = 0 });
+        _watch.End();
         while (_inbox.TryTakeArrival(out Generation? generation))
             _outbox.Open(generation!);
         _outbox.FailAll($"the engine ended with a fault: {fault.GetType().Name}: {fault.Message}");

@@ -85,8 +85,12 @@ public sealed class IsolationTests
         for (int step = 0; step < 3; step++)
             run.Engine.Loop.Step();
         faults.OnPublish = () => throw new InvalidOperationException("a crash on purpose");
+        Assert.True(run.Engine.Statistics is { Running: > 0, Waiting: > 0 });
         run.Engine.Loop.Run();
         Assert.Equal(EngineState.Dead, run.Engine.State);
+        // Who looks for an engine that is stuck must not find one that is dead.
+        Assert.True(run.Engine.Statistics is { Running: 0, Waiting: 0 });
+        Assert.Null(run.Engine.RunningStep);
         for (int i = 0; i < streams.Length; i++)
         {
             Assert.All(EngineRun.Read(streams[i], 1 + (i % 2)), output => Assert.Equal(FinishReason.Error, output.Finish)); // Add refuses what follows an end
