@@ -18,7 +18,7 @@ internal sealed class Generation : GenerationStream
     private int _cancelQueued;
     private int _ended;
     private volatile string? _error;
-    private volatile Preemption[] _preemptions = []; // replaced, never changed: readers may come at any time
+    private volatile PreemptionSpan[] _preemptions = []; // replaced, never changed: readers may come at any time
 
     /// <summary>Creates the choices, all waiting.</summary>
     /// <param name="request">Checked at the door.</param>
@@ -111,7 +111,7 @@ internal sealed class Generation : GenerationStream
         new(Arrived, Volatile.Read(ref _scheduled), Volatile.Read(ref _firstToken), Volatile.Read(ref _lastToken));
 
     /// <inheritdoc/>
-    public override IReadOnlyList<Preemption> Preemptions => _preemptions;
+    public override IReadOnlyList<PreemptionSpan> Preemptions => _preemptions;
 
     /// <inheritdoc/>
     public override string? Error => _error;
@@ -155,14 +155,14 @@ internal sealed class Generation : GenerationStream
     /// <summary>Engine thread: a choice loses its place in the batch.</summary>
     public void MarkPreempted(int choice, long now)
     {
-        if (_preemptions.Length < Preemption.MostKept)
-            _preemptions = [.. _preemptions, new Preemption(choice, now, 0)];
+        if (_preemptions.Length < PreemptionSpan.MostKept)
+            _preemptions = [.. _preemptions, new PreemptionSpan(choice, now, 0)];
     }
 
     /// <summary>Engine thread: a choice is in the batch again; nothing happens to one that never left.</summary>
     public void MarkReturned(int choice, long now)
     {
-        Preemption[] known = _preemptions;
+        PreemptionSpan[] known = _preemptions;
         int last = known.Length - 1;
         while (last >= 0 && known[last].Choice != choice)
             last--;

@@ -27,8 +27,8 @@ public abstract class GenerationStream
     /// <summary>When the request passed each stage.</summary>
     public abstract RequestTimes Times { get; }
 
-    /// <summary>When its choices were put back to waiting, the first <see cref="Preemption.MostKept"/> times. Any thread.</summary>
-    public virtual IReadOnlyList<Preemption> Preemptions => [];
+    /// <summary>When its choices were put back to waiting, the first <see cref="PreemptionSpan.MostKept"/> times. Any thread.</summary>
+    public virtual IReadOnlyList<PreemptionSpan> Preemptions => [];
 
     /// <summary>One line for the log when a choice ended with <see cref="FinishReason.Error"/> or <see cref="FinishReason.NothingAllowed"/>.</summary>
     public abstract string? Error { get; }
@@ -45,7 +45,7 @@ public readonly record struct RequestTimes(long Arrived, long Scheduled, long Fi
 /// <param name="Choice">Which, from 0.</param>
 /// <param name="Since">It lost its place in the batch.</param>
 /// <param name="Until">It was back; 0 = not yet, or it ended while it waited.</param>
-public readonly record struct Preemption(int Choice, long Since, long Until)
+public readonly record struct PreemptionSpan(int Choice, long Since, long Until)
 {
     /// <summary>Most that a request remembers; under more pressure than that the first ones tell enough.</summary>
     public const int MostKept = 32;

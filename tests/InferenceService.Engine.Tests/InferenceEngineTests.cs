@@ -218,14 +218,14 @@ public sealed class InferenceEngineTests
         run.Engine.Loop.Step();
         run.Engine.Loop.Step();
         Assert.All(stream.Preemptions, p => Assert.True(p.Until >= p.Since));
-        for (int i = 0; i < Preemption.MostKept; i++)
+        for (int i = 0; i < PreemptionSpan.MostKept; i++)
         {
             run.Engine.Loop.PreemptAll();
             run.Engine.Loop.Step();
             run.Engine.Loop.Step();
         }
 
-        Assert.Equal(Preemption.MostKept, stream.Preemptions.Count);
+        Assert.Equal(PreemptionSpan.MostKept, stream.Preemptions.Count);
         Assert.All(stream.Preemptions, p => Assert.True(p.Until >= p.Since));
         run.Finish();
         Assert.All(EngineRun.Read(stream, 2), output => Assert.Equal(100, output.Tokens.Count));

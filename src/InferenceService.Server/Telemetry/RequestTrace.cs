@@ -126,7 +126,7 @@ internal sealed class RequestTrace : IDisposable
             AddStage(parent, "prefill", times.Scheduled, Or(times.FirstToken, end), prompt);
         if (times.FirstToken != 0)
             AddStage(parent, "decode", times.FirstToken, times.LastToken, prompt);
-        foreach (Preemption preemption in stream.Preemptions)
+        foreach (PreemptionSpan preemption in stream.Preemptions)
             AddStage(parent, "preemption", preemption.Since, Or(preemption.Until, end), prompt, preemption.Choice);
     }
 
