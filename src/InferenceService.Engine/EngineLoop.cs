@@ -389,7 +389,7 @@ internal sealed class EngineLoop
         Statistics.Publish(new EngineStatistics(
             _scheduler.Roster.Running.Count, _scheduler.Roster.Waiting.Count, Cache.Blocks.Total, Cache.Blocks.Used, Cache.Blocks.Cached,
             _scheduler.Preemptions, _residency.PrefixQueryTokens, _residency.PrefixHitTokens, _scheduler.PromptTokens,
-            _outbox.GeneratedTokens, Clock.Steps, _time.GetTimestamp(), Clock.BusySeconds, Clock.BusyHostSeconds));
+            _outbox.GeneratedTokens, Clock.Steps, Clock.BusySeconds, Clock.BusyHostSeconds));
         // A walk over all tables, so not in every step; but what is gone must not stay on show.
         if (_scheduler.Roster.IsIdle != _heldNothing || _time.GetElapsedTime(_heldAt) >= HeldInterval)
         {

@@ -12,12 +12,11 @@ namespace InferenceService.Engine;
 /// <param name="PromptTokens">Prompt tokens of admitted requests.</param>
 /// <param name="GeneratedTokens">Tokens generated.</param>
 /// <param name="Steps">Steps taken.</param>
-/// <param name="LastStepTimestamp">Monotonic time of the last loop iteration.</param>
 /// <param name="StepSeconds">Time spent in steps, since start.</param>
 /// <param name="HostSeconds">Of this, outside model and sampler: scheduling, packing, compressing, retiring.</param>
 public readonly record struct EngineStatistics(
     int Running, int Waiting, int BlocksTotal, int BlocksUsed, int BlocksCached, long Preemptions, long PrefixQueryTokens,
-    long PrefixHitTokens, long PromptTokens, long GeneratedTokens, long Steps, long LastStepTimestamp, double StepSeconds, double HostSeconds);
+    long PrefixHitTokens, long PromptTokens, long GeneratedTokens, long Steps, double StepSeconds, double HostSeconds);
 
 /// <summary>State of the engine thread.</summary>
 public enum EngineState

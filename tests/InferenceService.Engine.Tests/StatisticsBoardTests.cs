@@ -12,7 +12,7 @@ public sealed class StatisticsBoardTests
         {
             started.Release();
             for (long i = 1; i <= last; i++)
-                board.Publish(new EngineStatistics((int)i, (int)i, (int)i, (int)i, (int)i, i, i, i, i, i, i, i, i, i));
+                board.Publish(new EngineStatistics((int)i, (int)i, (int)i, (int)i, (int)i, i, i, i, i, i, i, i, i));
         });
         writer.Start();
         await started.WaitAsync();
@@ -20,7 +20,7 @@ public sealed class StatisticsBoardTests
         do
         {
             seen = board.Read();
-            Assert.Equal(((long)seen.Running, seen.Steps, seen.StepSeconds), (seen.BlocksCached, seen.Preemptions, seen.LastStepTimestamp));
+            Assert.Equal(((long)seen.Running, seen.Steps, seen.StepSeconds), (seen.BlocksCached, seen.Preemptions, seen.HostSeconds));
         }
         while (seen.Steps < last);
         writer.Join();

@@ -11,15 +11,8 @@ internal sealed partial class EngineWatch(IModelCatalog catalog, EngineSection o
     private readonly Dictionary<InferenceEngine, Seen> _seen = [];
     private ITimer? _timer;
 
-    /// <summary>A busy engine has not come round for longer than <paramref name="watchdog"/>. An idle one waits for work as long as it likes.</summary>
-    public static bool IsStuck(InferenceEngine engine, TimeSpan watchdog, TimeProvider time)
-    {
-        if (engine.RunningStep is { } step)
-            return step.Age > watchdog;
-        EngineStatistics statistics = engine.Statistics;
-        bool busy = statistics.Running + statistics.Waiting > 0 && statistics.LastStepTimestamp != 0;
-        return busy && time.GetElapsedTime(statistics.LastStepTimestamp) > watchdog;
-    }
+    /// <summary>The step that an engine has been in for longer than <paramref name="watchdog"/>; null = there is none. Between steps nothing takes long.</summary>
+    public static RunningStep? StuckIn(InferenceEngine engine, TimeSpan watchdog) => engine.RunningStep is { } step && step.Age > watchdog ? step : null;
 
     /// <inheritdoc/>
     public Task StartAsync(CancellationToken cancellationToken)
@@ -75,7 +68,7 @@ internal sealed partial class EngineWatch(IModelCatalog catalog, EngineSection o
 
     private void NoteSteps(string name, InferenceEngine engine, Seen seen)
     {
-        if (!IsStuck(engine, options.Watchdog, time))
+        if (StuckIn(engine, options.Watchdog) is not { } step)
         {
             if (seen.StuckSince is long since)
                 LogMoved(logger, name, time.GetElapsedTime(since).TotalSeconds);
@@ -85,7 +78,6 @@ internal sealed partial class EngineWatch(IModelCatalog catalog, EngineSection o
 
         if (seen.StuckSince is not null)
             return;
-        RunningStep step = engine.RunningStep ?? new RunningStep(time.GetElapsedTime(engine.Statistics.LastStepTimestamp), 0, 0);
         seen.StuckSince = time.GetTimestamp() - (long)(step.Age.TotalSeconds * time.TimestampFrequency);
         LogStuck(logger, name, step.Age.TotalSeconds, step.Sequences, step.Tokens, engine.Statistics.Waiting);
     }

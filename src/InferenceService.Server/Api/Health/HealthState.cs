@@ -6,7 +6,7 @@ using InferenceService.Server.Hosting;
 namespace InferenceService.Server.Api.Health;
 
 /// <summary>Answers the three questions probes ask. Load and queue length never matter.</summary>
-internal sealed class HealthState(IModelCatalog catalog, ServerLifecycle lifecycle, EngineSection engine, TimeProvider time)
+internal sealed class HealthState(IModelCatalog catalog, ServerLifecycle lifecycle, EngineSection engine)
 {
     private static readonly ApiError Dead = new(503, "server_error", "engine_dead", "The engine has ended with a fault.") { ShouldRetry = false };
     private static readonly ApiError Stuck = new(503, "server_error", "engine_stuck", "The engine has not finished a step for too long.") { ShouldRetry = false };
@@ -27,17 +27,17 @@ internal sealed class HealthState(IModelCatalog catalog, ServerLifecycle lifecyc
         _ => ServerLifecycle.ShuttingDown,
     };
 
-    private ApiError? EngineDead => Find(static (engine, _) => engine.State == EngineState.Dead) is null ? null : Dead;
+    private ApiError? EngineDead => Find(static engine => engine.State == EngineState.Dead) is null ? null : Dead;
 
-    private ApiError? EngineStuck => Find((engine, time) => EngineWatch.IsStuck(engine, _watchdog, time)) is null ? null : Stuck;
+    private ApiError? EngineStuck => Find(engine => EngineWatch.StuckIn(engine, _watchdog) is not null) is null ? null : Stuck;
 
-    private ApiError? EngineRecovering => Find(static (engine, _) => engine.OpenFor is not null) is { } engine ? Admission.EngineRecovering(engine) : null;
+    private ApiError? EngineRecovering => Find(static engine => engine.OpenFor is not null) is { } engine ? Admission.EngineRecovering(engine) : null;
 
-    private InferenceEngine? Find(Func<InferenceEngine, TimeProvider, bool> matches)
+    private InferenceEngine? Find(Func<InferenceEngine, bool> matches)
     {
         foreach (ServedModel model in catalog.Models)
         {
-            if (matches(model.Engine, time))
+            if (matches(model.Engine))
                 return model.Engine;
         }
 
