@@ -39,7 +39,7 @@ internal sealed class MetricsPage(InferenceMetrics metrics, HttpMetrics http, Te
         try
         {
             for (int i = 0; i < known.Length; i++)
-                rented[i] = new Snapshot(known[i], known[i].Model.Engine.Statistics);
+                rented[i] = new Snapshot(known[i], known[i].Now);
             ReadOnlySpan<Snapshot> models = rented.AsSpan(0, known.Length);
             WriteShared(text, Prefix, models);
             if (options.VllmCompatibleMetrics)
@@ -86,20 +86,20 @@ internal sealed class MetricsPage(InferenceMetrics metrics, HttpMetrics http, Te
         foreach (Snapshot model in models)
             text.Sample(prefix, "num_requests_waiting_by_reason", model.Labels, Capacity, model.Now.Waiting);
         Gauge(text, prefix, "kv_cache_usage_perc", "Used share of the KV blocks, 0 to 1.", models, static m => m.Usage);
-        Counter(text, prefix, "num_preemptions_total", "Sequences put back to waiting.", models, static m => m.Preemptions);
-        Counter(text, prefix, "prompt_tokens_total", "Prompt tokens of admitted requests.", models, static m => m.PromptTokens);
-        Counter(text, prefix, "generation_tokens_total", "Tokens generated.", models, static m => m.GeneratedTokens);
-        Counter(text, prefix, "prompt_tokens_cached_total", "Prompt tokens found in the prefix cache.", models, static m => m.HitTokens);
+        Counter(text, prefix, "num_preemptions_total", "Sequences put back to waiting.", models, static m => m.Now.Preemptions);
+        Counter(text, prefix, "prompt_tokens_total", "Prompt tokens of admitted requests.", models, static m => m.Now.PromptTokens);
+        Counter(text, prefix, "generation_tokens_total", "Tokens generated.", models, static m => m.Now.GeneratedTokens);
+        Counter(text, prefix, "prompt_tokens_cached_total", "Prompt tokens found in the prefix cache.", models, static m => m.Now.PrefixHitTokens);
         text.Family(prefix, "prompt_tokens_by_source_total", "counter", "Prompt tokens by where their KV came from.");
         foreach (Snapshot model in models)
         {
-            text.Sample(prefix, "prompt_tokens_by_source_total", model.Labels, Sources[0], model.PromptTokens - model.HitTokens);
-            text.Sample(prefix, "prompt_tokens_by_source_total", model.Labels, Sources[1], model.HitTokens);
+            text.Sample(prefix, "prompt_tokens_by_source_total", model.Labels, Sources[0], model.Now.PromptTokens - model.Now.PrefixHitTokens);
+            text.Sample(prefix, "prompt_tokens_by_source_total", model.Labels, Sources[1], model.Now.PrefixHitTokens);
             text.Sample(prefix, "prompt_tokens_by_source_total", model.Labels, Sources[2], 0);
         }
 
-        Counter(text, prefix, "prefix_cache_queries_total", "Prompt tokens looked up in the prefix cache.", models, static m => m.QueryTokens);
-        Counter(text, prefix, "prefix_cache_hits_total", "Prompt tokens found in the prefix cache.", models, static m => m.HitTokens);
+        Counter(text, prefix, "prefix_cache_queries_total", "Prompt tokens looked up in the prefix cache.", models, static m => m.Now.PrefixQueryTokens);
+        Counter(text, prefix, "prefix_cache_hits_total", "Prompt tokens found in the prefix cache.", models, static m => m.Now.PrefixHitTokens);
         text.Family(prefix, "cache_config_info", "gauge", "Shape of the KV cache.");
         foreach (Snapshot model in models)
             text.Sample(prefix, "cache_config_info", model.Labels, model.Metrics.CacheLabels, 1);
@@ -238,20 +238,10 @@ internal sealed class MetricsPage(InferenceMetrics metrics, HttpMetrics http, Te
 
     private static string[] LabelsOf(string name, string[] values) => Array.ConvertAll(values, value => PrometheusText.Label(name, value));
 
-    // One model's counters of one moment, the warm-up taken out.
+    // One model's counters of one moment.
     private readonly record struct Snapshot(ModelMetrics Metrics, EngineStatistics Now)
     {
         public string Labels => Metrics.Labels;
-
-        public long Preemptions => Now.Preemptions - Metrics.Baseline.Preemptions;
-
-        public long PromptTokens => Now.PromptTokens - Metrics.Baseline.PromptTokens;
-
-        public long GeneratedTokens => Now.GeneratedTokens - Metrics.Baseline.GeneratedTokens;
-
-        public long QueryTokens => Now.PrefixQueryTokens - Metrics.Baseline.PrefixQueryTokens;
-
-        public long HitTokens => Now.PrefixHitTokens - Metrics.Baseline.PrefixHitTokens;
 
         public double Usage => Now.BlocksTotal == 0 ? 0 : Now.BlocksUsed / (double)Now.BlocksTotal;
     }

@@ -47,8 +47,25 @@ internal sealed class ModelMetrics(ServedModel model, TimeProvider time)
     /// <summary>Labels of <c>cache_config_info</c> besides <see cref="Labels"/>.</summary>
     public string CacheLabels { get; } = CacheLabelsOf(model);
 
-    /// <summary>What the engine had counted when the model became ready; subtracted, so that the warm-up is not traffic.</summary>
+    /// <summary>What the engine had counted when the model became ready.</summary>
     public EngineStatistics Baseline { get; } = model.Engine.Statistics;
+
+    /// <summary>What the engine has counted since: the warm-up is not traffic.</summary>
+    public EngineStatistics Now
+    {
+        get
+        {
+            EngineStatistics now = Model.Engine.Statistics;
+            return now with
+            {
+                Preemptions = now.Preemptions - Baseline.Preemptions,
+                PromptTokens = now.PromptTokens - Baseline.PromptTokens,
+                GeneratedTokens = now.GeneratedTokens - Baseline.GeneratedTokens,
+                PrefixQueryTokens = now.PrefixQueryTokens - Baseline.PrefixQueryTokens,
+                PrefixHitTokens = now.PrefixHitTokens - Baseline.PrefixHitTokens,
+            };
+        }
+    }
 
     /// <summary>How fast the engine's queue empties.</summary>
     public QueueDrain Drain { get; } = new(model.Engine, time);

@@ -81,7 +81,7 @@ internal sealed class RequestTelemetry : IDisposable
     private IEnumerable<Measurement<double>> Each(Func<EngineStatistics, double> value)
     {
         foreach (ModelMetrics model in _metrics.Models)
-            yield return new Measurement<double>(value(model.Model.Engine.Statistics), KeyValuePair.Create<string, object?>("gen_ai.request.model", model.Model.Names[0]));
+            yield return new Measurement<double>(value(model.Now), KeyValuePair.Create<string, object?>("gen_ai.request.model", model.Model.Names[0]));
     }
 
     private IEnumerable<Measurement<long>> Rejections()

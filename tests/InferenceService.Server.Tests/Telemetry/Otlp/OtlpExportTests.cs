@@ -150,6 +150,19 @@ public sealed class OtlpExportTests
     }
 
     [Fact]
+    public async Task The_warm_up_is_no_traffic_in_exported_metrics_either()
+    {
+        await using OtlpReceiver collector = await OtlpReceiver.StartAsync();
+        string name = $"model-{Guid.NewGuid():N}"; // the meters of other servers are heard too
+        await using TestServer server = await StartAsync(collector.Http, "--served-model-name", name);
+        await ApiClient.PostAsync(server.Client, "/v1/completions", """{"prompt":[70,71,72],"max_tokens":5,"ignore_eos":true}""");
+        await Eventually.TrueAsync(() => server.Service<MeterProvider>().ForceFlush() && Of("inference.tokens.generated") > 0);
+        Assert.Equal((5, 3), (Of("inference.tokens.generated"), Of("inference.tokens.prompt")));
+
+        double Of(string metric) => collector.Metrics.LastOrDefault(known => known.Name == metric && Equals(known.Attributes.GetValueOrDefault("gen_ai.request.model"), name))?.Sum ?? 0;
+    }
+
+    [Fact]
     public async Task Log_records_carry_the_trace_of_their_request()
     {
         await using OtlpReceiver collector = await OtlpReceiver.StartAsync();
