@@ -118,9 +118,6 @@ public sealed class InferenceEngine : IAsyncDisposable
     /// <summary>What ended the engine thread; null unless <see cref="State"/> is <see cref="EngineState.Dead"/>.</summary>
     public Exception? Fault => _loop.Fault;
 
-    /// <summary>Most tokens (prompt and output) of one sequence that the pool can hold under the default policy.</summary>
-    public int MaxSequenceTokens => MaxTokensUnder(DefaultPolicy);
-
     /// <summary>
     /// Most tokens (prompt and output) of one sequence that the pool can hold under a policy. A mask bounds what is ever held; other
     /// policies need room for the whole prompt first, as computed. Where everything is packed behind it, more fits than a prompt may have.

@@ -117,7 +117,7 @@ public sealed class InferenceEngineTests
         using var model = new TinyModel();
         using var run = new EngineRun(model, EngineRun.Options(model, poolTokens: 64) with { MaxQueuedRequests = 3, MaxQueuedTokens = 40 });
         Refusal Submit(GenerationRequest request) => run.Engine.Submit(request).Refusal;
-        Assert.Equal(64, run.Engine.MaxSequenceTokens);
+        Assert.Equal(64, run.Engine.MaxTokensUnder(run.Engine.DefaultPolicy));
         Assert.Equal(Refusal.ContextTooLong, Submit(EngineRun.Request(Prompt, 244)));
         Assert.Equal(Refusal.NeverFits, Submit(EngineRun.Request(Prompt, 52)));
         Assert.Equal(Refusal.None, Submit(EngineRun.Request(Prompt, 51)));

@@ -42,9 +42,6 @@ public sealed class ServerLifecycle : IDisposable
     /// <summary>Where the process stands.</summary>
     public ServerPhase Phase => (ServerPhase)Volatile.Read(ref _phase);
 
-    /// <summary>New inference work is taken.</summary>
-    public bool AcceptsWork => Refusal is null;
-
     /// <summary>An operator has taken the server out of service.</summary>
     public bool IsDrained => Volatile.Read(ref _outSince) != 0;
 

@@ -1,4 +1,3 @@
-using InferenceService.Engine;
 using InferenceService.Server.Hosting;
 
 namespace InferenceService.Server.Telemetry;
@@ -45,8 +44,6 @@ internal sealed class InferenceMetrics(TimeProvider time)
     private readonly long[] _rejected = new long[RejectionNames.Length];
     private readonly long[] _disconnected = new long[DisconnectNames.Length];
     private readonly Lock _adding = new();
-    private long _toolParseFailures;
-    private long _engineRestarts;
     private volatile ModelMetrics[] _models = [];
 
     /// <summary>Series of every loaded model.</summary>
@@ -76,21 +73,6 @@ internal sealed class InferenceMetrics(TimeProvider time)
 
     /// <summary>A client went away before its answer was complete.</summary>
     public void Disconnected(DisconnectPhase phase) => Interlocked.Increment(ref _disconnected[(int)phase]);
-
-    /// <summary>A model's output looked like a tool call and could not be read as one.</summary>
-    public void ToolParseFailed() => Interlocked.Increment(ref _toolParseFailures);
-
-    /// <summary>An engine was replaced by a new one in the same process.</summary>
-    public void EngineRestarted() => Interlocked.Increment(ref _engineRestarts);
-
-    /// <summary>Tool calls that could not be read.</summary>
-    public long ToolParseFailures => Interlocked.Read(ref _toolParseFailures);
-
-    /// <summary>Engines replaced.</summary>
-    public long EngineRestarts => Interlocked.Read(ref _engineRestarts);
-
-    /// <summary>Seconds that it took to compile a grammar.</summary>
-    public Histogram GrammarCompile { get; } = new(Buckets.Grammar);
 
     /// <summary>Requests turned away so.</summary>
     public long Count(RejectionReason reason) => Interlocked.Read(ref _rejected[(int)reason]);

@@ -28,6 +28,8 @@ internal sealed class MetricsPage(InferenceMetrics metrics, HttpMetrics http, Te
     private static readonly string[] Sources = LabelsOf("source", ["local_compute", "local_cache_hit", "external_kv_transfer"]);
     private static readonly string[] Tiers = LabelsOf("tier", ["device", "host"]);
     private static readonly string Capacity = PrometheusText.Label("reason", "capacity");
+    // Three series are there for boards that ask for them, and stay at zero: engines are not replaced, tools and grammars are refused.
+    private static readonly Histogram NoGrammars = new(Buckets.Grammar);
     private static readonly string Build = $"{PrometheusText.Label("version", ServerVersion.Text)},{PrometheusText.Label("commit", ServerVersion.Commit)}";
 
     /// <summary>Writes the whole page.</summary>
@@ -139,7 +141,7 @@ internal sealed class MetricsPage(InferenceMetrics metrics, HttpMetrics http, Te
             models, static m => m.Metrics.Model.Engine.RefusedSteps);
         Gauge(text, Prefix, "engine_circuit_open", "1 while the device refuses every step and is left alone, else 0.",
             models, static m => m.Metrics.Model.Engine.OpenFor is null ? 0 : 1);
-        Total(text, "engine_restarts_total", "Engines replaced by a new one while the process went on.", metrics.EngineRestarts);
+        Total(text, "engine_restarts_total", "Engines replaced by a new one while the process went on.", 0);
 
         text.Family(Prefix, "requests_rejected_total", "counter", "Requests turned away, by reason.");
         for (int i = 0; i < Rejected.Length; i++)
@@ -151,9 +153,9 @@ internal sealed class MetricsPage(InferenceMetrics metrics, HttpMetrics http, Te
         text.Family(Prefix, "client_disconnects_total", "counter", "Clients that went away before their answer was complete.");
         for (int i = 0; i < Disconnected.Length; i++)
             text.Sample(Prefix, "client_disconnects_total", Disconnected[i], metrics.Count((DisconnectPhase)i));
-        Total(text, "tool_parse_failures_total", "Tool calls in a model's output that could not be read.", metrics.ToolParseFailures);
+        Total(text, "tool_parse_failures_total", "Tool calls in a model's output that could not be read.", 0);
         text.Family(Prefix, "grammar_compile_seconds", "histogram", "Time to compile a grammar.");
-        text.Histogram(Prefix, "grammar_compile_seconds", "", metrics.GrammarCompile);
+        text.Histogram(Prefix, "grammar_compile_seconds", "", NoGrammars);
     }
 
     // Policies are those that the model can serve, so the registry bounds the labels.

@@ -14,10 +14,8 @@ public sealed class ServerLifecycleTests : IDisposable
     [Fact]
     public void Work_is_refused_until_the_models_are_loaded()
     {
-        Assert.False(_lifecycle.AcceptsWork);
         Assert.Equal("model_loading", _lifecycle.Refusal?.Code);
         _lifecycle.MarkReady();
-        Assert.True(_lifecycle.AcceptsWork);
         Assert.Null(_lifecycle.Refusal);
     }
 
@@ -29,7 +27,7 @@ public sealed class ServerLifecycleTests : IDisposable
         Task drain = _lifecycle.DrainAsync(Delay, Limit, CancellationToken.None);
         await _time.WaitForTimerAsync(Delay);
         Assert.Equal(ServerPhase.Leaving, _lifecycle.Phase);
-        Assert.True(_lifecycle.AcceptsWork);
+        Assert.Null(_lifecycle.Refusal);
 
         _time.Advance(Delay);
         await _time.WaitForTimerAsync(Limit);
@@ -77,7 +75,7 @@ public sealed class ServerLifecycleTests : IDisposable
         await drain;
         Assert.Equal(ServerPhase.Stopping, _lifecycle.Phase);
         _lifecycle.MarkReady();
-        Assert.False(_lifecycle.AcceptsWork);
+        Assert.Equal("shutting_down", _lifecycle.Refusal?.Code);
     }
 
     [Fact]

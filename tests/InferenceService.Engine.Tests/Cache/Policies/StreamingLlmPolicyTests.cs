@@ -17,7 +17,7 @@ public sealed class StreamingLlmPolicyTests
         int peak = policy.Mask.PeakBlocks(int.MaxValue, blockSize);
         EngineOptions options = EngineRun.Options(model, poolTokens: peak * blockSize, blockSize: blockSize) with { MaxChunkTokens = chunk };
         using var run = new EngineRun(model, options, policy);
-        Assert.Equal(256, run.Engine.MaxSequenceTokens);
+        Assert.Equal(256, run.Engine.MaxTokensUnder(run.Engine.DefaultPolicy));
         GenerationStream stream = run.Submit(EngineRun.Request(EngineRun.Prompt(180, 3), 70));
         Sequence sequence = ((Generation)stream).Sequences[0];
         int most = 0;
@@ -100,7 +100,7 @@ public sealed class StreamingLlmPolicyTests
     {
         using var model = new TinyModel();
         using var run = new EngineRun(model, EngineRun.Options(model, poolTokens: 64), new StreamingLlmPolicy(4, 40));
-        Assert.Equal(64, run.Engine.MaxSequenceTokens); // 4 + 41 + a chunk of 41 do not fit, so what fits must fit whole
+        Assert.Equal(64, run.Engine.MaxTokensUnder(run.Engine.DefaultPolicy)); // 4 + 41 + a chunk of 41 do not fit, so what fits must fit whole
         Assert.Equal(256, run.Engine.MaxTokensUnder(new StreamingLlmPolicy(4, 12)));
         Assert.Equal(Refusal.NeverFits, run.Engine.Submit(EngineRun.Request(EngineRun.Prompt(60, 1), 5)).Refusal);
         Assert.Equal(Refusal.None, run.Engine.Submit(EngineRun.Request(EngineRun.Prompt(60, 1), 5) with { KvPolicy = new StreamingLlmPolicy(4, 12) }).Refusal);
