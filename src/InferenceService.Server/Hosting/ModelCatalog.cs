@@ -135,6 +135,7 @@ internal sealed class ModelCatalog(
     /// <summary>As <see cref="EndAsync"/>; who has called that does not wait again.</summary>
     public async ValueTask DisposeAsync()
     {
+        _models = []; // not before: whoever asks why the process ends is told what became of its engines
         if (_freeing is null)
             await EndAsync();
     }
