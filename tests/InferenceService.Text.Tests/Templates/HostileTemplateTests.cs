@@ -243,6 +243,25 @@ public sealed class HostileTemplateTests
         Assert.Equal("the template has 201 characters, more than 200", Error(Repeat("x", 201), limits));
     }
 
+    [Fact]
+    public void Zeros_with_separators_cost_no_more_than_their_width()
+    {
+        // Against one zero after the other, as the language says it.
+        for (int width = 0; width < 40; width++)
+        {
+            foreach (string number in (string[])["7", "1234", "123456", "9876543210"])
+            {
+                string digits = number;
+                while (digits.Length + (digits.Length - 1) / 3 < width)
+                    digits = "0" + digits;
+                string expected = string.Join(',', digits.Reverse().Chunk(3).Reverse().Select(group => new string([.. group.Reverse()])));
+                Assert.Equal(expected, Render($"{{{{ '{{:0{width},}}'.format({number}) }}}}"));
+            }
+        }
+
+        Assert.Equal(1_000_001, Render("{{ '{:01000000,}'.format(1) }}", Limits).Length);
+    }
+
     // Not a theory: sources of 100,000 characters would fill the test report.
     private static void AllRefused(TheoryData<string, string, string> cases)
     {

@@ -166,9 +166,10 @@ internal readonly record struct FormatSpec
         {
             // Zeros count as digits and are grouped too; a separator never comes first.
             int room = Width - sign.Length - rest.Length;
-            while (NumberText.GroupedLength(digits.Length, group) < room)
-                digits = "0" + digits;
-            return sign + NumberText.Grouped(digits, group, Grouping) + rest;
+            int count = Math.Max(digits.Length, (int)((long)room * group / (group + 1))); // never more than it takes
+            while (NumberText.GroupedLength(count, group) < room)
+                count++;
+            return sign + NumberText.Grouped(digits.PadLeft(count, '0'), group, Grouping) + rest;
         }
         return Pad(sign, NumberText.Grouped(digits, group, Grouping) + rest, '>');
     }

@@ -21,9 +21,14 @@ internal static class NumberText
 
     public static string Grouped(string digits, int group, char separator)
     {
-        StringBuilder text = new(digits);
-        for (int at = digits.Length - group; at > 0; at -= group)
-            text.Insert(at, separator);
+        var text = new StringBuilder(GroupedLength(digits.Length, group));
+        for (int at = 0, end = digits.Length % group; at < digits.Length; at = end, end += group)
+        {
+            if (at > 0)
+                text.Append(separator);
+            text.Append(digits, at, end - at);
+        }
+
         return text.ToString();
     }
 
