@@ -114,8 +114,8 @@ internal sealed class ModelCatalog(
 
     /// <summary>
     /// Frees all models, the last loaded first. The thread of an engine may be in a step that does not end: it is waited for a few seconds only,
-    /// nothing is taken from under it, and what it holds is freed when it comes back after all. They stay listed: the last export of metrics, and whoever
-    /// asks how their engines ended, still looks at them.
+    /// nothing is taken from under it, and what it holds is freed when it comes back after all. They stay listed until <see cref="DisposeAsync"/>: whoever
+    /// asks how their engines ended still looks at them.
     /// </summary>
     /// <returns>Name of a model whose engine has not come back; null: all is free.</returns>
     public async Task<string?> EndAsync()
@@ -135,7 +135,7 @@ internal sealed class ModelCatalog(
     /// <summary>As <see cref="EndAsync"/>; who has called that does not wait again.</summary>
     public async ValueTask DisposeAsync()
     {
-        _models = []; // not before: whoever asks why the process ends is told what became of its engines
+        _models = [];
         if (_freeing is null)
             await EndAsync();
     }
