@@ -13,7 +13,6 @@ namespace InferenceService.Engine;
 internal sealed class EngineLoop
 {
     private static readonly TimeSpan HeartbeatInterval = TimeSpan.FromSeconds(1);
-
     private static readonly TimeSpan HeldInterval = TimeSpan.FromMilliseconds(100);
 
     private readonly Inbox _inbox;
@@ -134,13 +133,14 @@ internal sealed class EngineLoop
         (long steps, long ended) = (Clock.Steps, Clock.Ended);
         _watch.Begin(Ages.Now);
         AdmitArrivals();                // inbox: new requests and cancellations
-        Batch batch = Follow() ?? Begin();
+        Batch? ahead = Follow();
+        Batch batch = ahead ?? Begin();
         if (_overlaps && Recovery.IsWell && StepAhead.MayFollow(batch, _onDevice))
             Compress(batch);            // its selectors need nothing of the device
         else
             Land();                     // tokens to their callers
-        if (Clock.Ended == ended)
-            Publish();                  // no step ended, which would have
+        if (Clock.Ended == ended || (ahead is null && _underway is not null))
+            Publish();                  // no step ended, which would have, or who was admitted after it is underway
         if (ChecksEveryStep)
             AssertConsistent();
         _watch.End();

@@ -108,6 +108,7 @@ public sealed class AsyncSchedulingTests : IDisposable
         GenerationStream late = run.Submit(EngineRun.Request(EngineRun.Prompt(9, 2), 1) with { IgnoreEos = true });
         run.Engine.Loop.Step();
         Assert.Equal(1 + 9, run.Engine.Loop.Clock.LastTokens);
+        Assert.Equal((2, 0), (run.Engine.Statistics.Running, run.Engine.Statistics.Waiting)); // whoever watches sees it while its step is underway
         run.Engine.Loop.Step(); // its token is read when the step behind has been called
         Assert.Single(EngineRun.Read(late)[0].Tokens);
     }

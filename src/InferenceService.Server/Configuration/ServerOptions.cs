@@ -99,7 +99,7 @@ public sealed record AdmissionOptions
     [Seconds(0.001, 86_400)]
     public TimeSpan MaxQueueWait { get; init; } = TimeSpan.FromSeconds(60);
 
-    /// <summary>Longest that a request may take from its arrival, upload, waiting and running; a request's own limit may be shorter. Zero = no limit. Default 0.</summary>
+    /// <summary>Longest that a request may take from its arrival, upload, waiting and running; one that is late already when its body has come ends then. A request's own limit may be shorter. Zero = no limit. Default 0.</summary>
     [Seconds(0, 604_800)]
     public TimeSpan RequestTimeout { get; init; }
 

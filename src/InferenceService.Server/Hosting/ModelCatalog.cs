@@ -117,7 +117,7 @@ internal sealed class ModelCatalog(
     /// nothing is taken from under it, and what it holds is freed when it comes back after all. They stay listed until <see cref="DisposeAsync"/>: whoever
     /// asks how their engines ended still looks at them.
     /// </summary>
-    /// <returns>Name of a model whose engine has not come back; null: all is free.</returns>
+    /// <returns>Name of a model whose engine has not come back; null: all have, whether all is free by now or not.</returns>
     public async Task<string?> EndAsync()
     {
         _freeing ??= FreeAsync();
@@ -128,7 +128,7 @@ internal sealed class ModelCatalog(
         }
         catch (TimeoutException)
         {
-            return (_loaded.Find(model => !model.Model.Engine.Ended.IsCompleted) ?? _loaded[0]).Model.Names[0];
+            return _loaded.FindLast(model => !model.Model.Engine.Ended.IsCompleted)?.Model.Names[0];
         }
     }
 
@@ -142,6 +142,9 @@ internal sealed class ModelCatalog(
 
     private async Task FreeAsync()
     {
+        await Task.Yield(); // a device that hangs blocks who frees it
+        foreach (LoadedModel loaded in _loaded) // all at once, so that only one that is stuck is late
+            _ = loaded.Model.Engine.DrainAsync(new CancellationToken(canceled: true));
         for (int i = _loaded.Count - 1; i >= 0; i--)
             await _loaded[i].DisposeAsync();
         _device?.Dispose();
