@@ -340,6 +340,7 @@ internal sealed class EngineLoop
             _scheduler.TakeOut(batch, follower);
         _scheduler.Endings.Retire();            // the finished give their blocks back
         Clock.End();
+        _outbox.Count(batch);                   // first: who has a token finds it in the statistics
         Publish();
         _faults.At(FaultPoint.Publish);
         _outbox.Publish(batch);                 // token ids to their callers

@@ -10,6 +10,13 @@ internal sealed class Outbox(TimeProvider time)
     /// <summary>Tokens generated, since start.</summary>
     public long GeneratedTokens { get; private set; }
 
+    /// <summary>Counts the tokens of a step, before anybody is sent one: who has a token finds it counted.</summary>
+    public void Count(Batch batch)
+    {
+        foreach (ref readonly BatchItem item in batch.Items)
+            GeneratedTokens += HasToken(item) ? 1 : 0;
+    }
+
     /// <summary>One event for every sequence that sampled a token or ended.</summary>
     public void Publish(Batch batch)
     {
@@ -17,10 +24,9 @@ internal sealed class Outbox(TimeProvider time)
         foreach (ref readonly BatchItem item in batch.Items)
         {
             Sequence sequence = item.Sequence;
-            bool sampled = item.Samples && sequence.Remaining == 1;
+            bool sampled = HasToken(item);
             if (!sampled && sequence.Finish == FinishReason.None)
                 continue;
-            GeneratedTokens += sampled ? 1 : 0;
             int token = sampled ? sequence.Tokens[^1] : -1;
             Send(sequence, token, now);
         }
@@ -49,6 +55,8 @@ internal sealed class Outbox(TimeProvider time)
 
         _open.Clear();
     }
+
+    private static bool HasToken(in BatchItem item) => item.Samples && item.Sequence.Remaining == 1;
 
     private void Send(Sequence sequence, int token, long now)
     {

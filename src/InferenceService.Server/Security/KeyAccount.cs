@@ -88,7 +88,6 @@ internal sealed class KeyAccount
     /// <param name="used">Tokens that it used; null = it was not taken.</param>
     internal void Settle(int charged, long? used)
     {
-        Interlocked.Decrement(ref _underWay);
         _tokens?.Correct(charged - (used ?? 0));
         if (used is { } tokens)
         {
@@ -99,6 +98,8 @@ internal sealed class KeyAccount
         {
             _requests?.Correct(1);
         }
+
+        Interlocked.Decrement(ref _underWay); // last: who sees it gone finds it counted
     }
 
     private bool TryEnter()
