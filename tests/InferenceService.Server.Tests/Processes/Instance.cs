@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Net.Sockets;
+using System.Text;
 
 namespace InferenceService.Server.Tests.Processes;
 
@@ -9,12 +10,23 @@ internal sealed class Instance : IAsyncDisposable
     private const string Welcome = "curl -N ";
     private readonly Process _process;
     private readonly Task _reading;
+    private readonly StringBuilder _log = new();
 
     private Instance(Process process, Uri address)
     {
         (_process, Address) = (process, address);
         // Whoever writes to a full pipe waits for ever.
-        _reading = Task.WhenAll(process.StandardOutput.ReadToEndAsync(), process.StandardError.ReadToEndAsync());
+        _reading = Task.WhenAll(KeepAsync(process.StandardOutput), KeepAsync(process.StandardError));
+    }
+
+    /// <summary>What it has written since it was ready.</summary>
+    public string Log
+    {
+        get
+        {
+            lock (_log)
+                return _log.ToString();
+        }
     }
 
     /// <summary>Where it listens.</summary>
@@ -30,6 +42,7 @@ internal sealed class Instance : IAsyncDisposable
         string[] settings = [.. flags.Where(flag => char.IsAsciiLetterUpper(flag[0]) && flag.Contains('=', StringComparison.Ordinal))];
         var start = new ProcessStartInfo("dotnet", [server, .. model, "--port", "0", "--threads", "1", .. flags.Except(settings)]) { RedirectStandardOutput = true, RedirectStandardError = true };
         start.Environment["INFERENCE__Server__DrainDelay"] = drainDelay;
+        start.Environment["INFERENCE__Server__AdminPort"] = "none"; // its usual port is one for all
         start.Environment["DOTNET_ENVIRONMENT"] = "Testing";
         foreach (string[] setting in settings.Select(setting => setting.Split('=', 2)))
             start.Environment["INFERENCE__" + setting[0].Replace(":", "__", StringComparison.Ordinal)] = setting[1];
@@ -80,6 +93,15 @@ internal sealed class Instance : IAsyncDisposable
     {
         await _process.WaitForExitAsync();
         return _process.ExitCode;
+    }
+
+    private async Task KeepAsync(StreamReader written)
+    {
+        while (await written.ReadLineAsync() is { } line)
+        {
+            lock (_log)
+                _log.AppendLine(line);
+        }
     }
 
     /// <inheritdoc/>

@@ -16,12 +16,10 @@ public sealed class InstancesBehindProxyTests
     public async Task Killing_one_of_three_instances_loses_nothing_that_had_not_begun_to_stream()
     {
         await using Fleet fleet = await Fleet.StartAsync();
-        Task<Answer>[] asking = [.. Enumerable.Range(0, Clients).Select(fleet.AskAsync)];
-        await fleet.BusyAsync(asking);
-        fleet.Servers[0].Kill();
+        Task<Answer>[] asking = await fleet.AskAllAsync(then: fleet.Servers[0].Kill);
         Answer[] answers = await Task.WhenAll(asking);
         Answer[] lost = [.. answers.Where(answer => answer.Failure is not null)];
-        Assert.All(lost, answer => Assert.True(answer.HadBegun, $"client {answer.Client} lost what had not begun: {answer.Failure}"));
+        Assert.All(lost, answer => Assert.True(answer.HadBegun, $"client {answer.Client} lost what had not begun: {answer.Failure}\n{fleet.Logs}"));
         Assert.InRange(lost.Length, 0, fleet.Proxy.CutWhileAnswering(instance: 0));
         await fleet.AssertRightAsync(answers.Except(lost));
         // And what comes afterwards is served by the others.
@@ -32,12 +30,11 @@ public sealed class InstancesBehindProxyTests
     public async Task Telling_one_of_three_instances_to_end_loses_nothing_at_all()
     {
         await using Fleet fleet = await Fleet.StartAsync();
-        Task<Answer>[] asking = [.. Enumerable.Range(0, Clients).Select(fleet.AskAsync)];
-        await fleet.BusyAsync(asking);
+        Task<Answer>[] asking = await fleet.AskAllAsync(then: static () => { });
         await fleet.Servers[0].TerminateAsync();
         Task<Answer>[] later = [.. Enumerable.Range(Clients, 6).Select(fleet.AskAsync)];
         Answer[] answers = await Task.WhenAll(asking.Concat(later));
-        Assert.All(answers, answer => Assert.Null(answer.Failure));
+        Assert.All(answers, answer => Assert.True(answer.Failure is null, $"client {answer.Client}: {answer.Failure}\n{fleet.Logs}"));
         await fleet.AssertRightAsync(answers);
         Assert.Equal(0, await fleet.Servers[0].ExitCodeAsync());
     }
@@ -51,14 +48,19 @@ public sealed class InstancesBehindProxyTests
 
         // Two at a time: most requests wait, and are there to be lost.
         public static async Task<Fleet> StartAsync() => new(await Task.WhenAll(Enumerable.Range(0, Instances).Select(_ =>
-            Instance.StartAsync("0", "--max-num-seqs", "2", "--shutdown-timeout", "1h"))));
+            Instance.StartAsync("0", "--max-num-seqs", "2", "--shutdown-timeout", "1h", "Streaming:EarlyHeaders=1h"))));
 
-        // Somebody streams from the first instance and others wait there.
-        public async Task BusyAsync(Task[] asking)
+        /// <summary>What the instances have written.</summary>
+        public string Logs => string.Join('\n', Servers.Select(server => $"{server.Address}: {server.Log}"));
+
+        // Everybody asks; returns when somebody hears from the first instance and the others there wait.
+        public async Task<Task<Answer>[]> AskAllAsync(Action then)
         {
-            Task busy = Proxy.BusyAsync(instance: 0, waiting: 3);
+            Task busy = Proxy.BusyAsync(instance: 0, waiting: 3, then);
+            Task<Answer>[] asking = [.. Enumerable.Range(0, Clients).Select(AskAsync)];
             await Task.WhenAny(busy, Task.WhenAll(asking));
-            Assert.True(busy.IsCompletedSuccessfully, "All answers were there before anybody had to wait.");
+            Assert.True(busy.IsCompletedSuccessfully, $"All answers were there before anybody had to wait.\n{Logs}");
+            return asking;
         }
 
         public async ValueTask DisposeAsync()
@@ -106,9 +108,11 @@ public sealed class InstancesBehindProxyTests
             using HttpClient direct = Servers[^1].NewClient();
             await Task.WhenAll(answers.Select(async answer =>
             {
-                JsonElement alone = await ApiClient.PostAsync(direct, "/v1/chat/completions",
-                    $$"""{"messages":[{"role":"user","content":"{{Question(answer.Client)}}"}],"max_tokens":{{Tokens}},"temperature":0}""");
-                Assert.Equal(alone.GetProperty("choices")[0].GetProperty("message").GetProperty("content").GetString(), answer.Text);
+                using HttpResponseMessage alone = await direct.SendAsync(ApiClient.Request("/v1/chat/completions",
+                    $$"""{"messages":[{"role":"user","content":"{{Question(answer.Client)}}"}],"max_tokens":{{Tokens}},"temperature":0}"""));
+                string body = await alone.Content.ReadAsStringAsync();
+                Assert.True(alone.IsSuccessStatusCode, $"{body}\n{Logs}");
+                Assert.Equal(JsonDocument.Parse(body).RootElement.GetProperty("choices")[0].GetProperty("message").GetProperty("content").GetString(), answer.Text);
             }));
         }
 

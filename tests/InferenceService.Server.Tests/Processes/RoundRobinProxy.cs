@@ -16,7 +16,8 @@ internal sealed class RoundRobinProxy : IAsyncDisposable
     private readonly List<Relay> _relays = [];
     private readonly Task _accepting;
     private readonly TaskCompletionSource _together = NewSignal();
-    private TaskCompletionSource _changed = NewSignal();
+    private readonly TaskCompletionSource _busy = NewSignal();
+    private (int Instance, int Waiting, Action Then)? _watched;
     private int _next, _missing;
 
     /// <summary>A proxy before these instances.</summary>
@@ -33,21 +34,14 @@ internal sealed class RoundRobinProxy : IAsyncDisposable
     public Uri Address => new($"http://127.0.0.1:{((IPEndPoint)_listener.LocalEndpoint).Port}");
 
     /// <summary>Returns once an instance has begun to answer somebody while others have asked it and heard nothing yet.</summary>
-    public async Task BusyAsync(int instance, int waiting)
+    /// <param name="instance">Which.</param>
+    /// <param name="waiting">So many others.</param>
+    /// <param name="then">What to do at that moment, before anything else is passed on.</param>
+    public Task BusyAsync(int instance, int waiting, Action then)
     {
-        while (true)
-        {
-            Task changed;
-            lock (_lock)
-            {
-                Relay[] mine = [.. _relays.Where(relay => relay.Instance == instance && !relay.IsClosed)];
-                if (mine.Any(relay => relay.Heard) && mine.Count(relay => relay.Asked && !relay.Heard) >= waiting)
-                    return;
-                changed = _changed.Task;
-            }
-
-            await changed;
-        }
+        lock (_lock)
+            _watched = (instance, waiting, then);
+        return _busy.Task;
     }
 
     /// <summary>Connections of an instance that have ended and whose last question had begun to be answered.</summary>
@@ -117,8 +111,14 @@ internal sealed class RoundRobinProxy : IAsyncDisposable
     {
         lock (_lock)
         {
-            _changed.TrySetResult();
-            _changed = NewSignal();
+            if (_watched is not { } watched)
+                return;
+            Relay[] mine = [.. _relays.Where(relay => relay.Instance == watched.Instance && !relay.IsClosed)];
+            if (!mine.Any(relay => relay.Heard) || mine.Count(relay => relay.Asked && !relay.Heard) < watched.Waiting)
+                return;
+            _watched = null;
+            watched.Then();
+            _busy.TrySetResult();
         }
     }
 
@@ -157,35 +157,50 @@ internal sealed class RoundRobinProxy : IAsyncDisposable
 
         public void Close()
         {
-            _client.Dispose();
-            _server.Dispose();
+            foreach (Socket socket in (Socket[])[_client, _server])
+            {
+                try
+                {
+                    socket.Shutdown(SocketShutdown.Both); // closing alone, while somebody reads, would reset it and lose what is on its way
+                }
+                catch (SocketException)
+                {
+                    // It has ended before.
+                }
+                catch (ObjectDisposedException)
+                {
+                    // Closed twice.
+                }
+
+                socket.Dispose();
+            }
         }
 
         private async Task RunAsync(Action changed, Func<Task> together)
         {
             await Task.WhenAny(
                 CopyAsync(_client, _server, () => (Asked, Heard) = (true, false), changed, together),
-                CopyAsync(_server, _client, () => Heard = true, changed, () => Task.CompletedTask));
+                CopyAsync(_server, _client, () => Heard = true, changed, first: null));
             IsClosed = true;
             Close();
             changed();
         }
 
-        private static async Task CopyAsync(Socket from, Socket to, Action note, Action changed, Func<Task> first)
+        private static async Task CopyAsync(Socket from, Socket to, Action note, Action changed, Func<Task>? first)
         {
             await Task.Yield(); // whoever made the relay holds the lock
             byte[] buffer = new byte[16 * 1024];
             try
             {
-                int read = await from.ReceiveAsync(buffer);
-                if (read > 0)
-                    await first();
-                for (; read > 0; read = await from.ReceiveAsync(buffer))
+                for (int read = await from.ReceiveAsync(buffer); read > 0; read = await from.ReceiveAsync(buffer))
                 {
+                    note(); // before it goes on: the other side may answer at once
+                    changed();
+                    if (first is not null)
+                        await first();
+                    first = null;
                     for (int sent = 0; sent < read;)
                         sent += await to.SendAsync(buffer.AsMemory(sent, read - sent));
-                    note();
-                    changed();
                 }
             }
             catch (Exception exception) when (exception is SocketException or ObjectDisposedException)

@@ -71,7 +71,7 @@ public sealed class TerminationTests
             while (await reader.ReadLineAsync() is { } line)
                 await text.WriteLineAsync(line);
         }
-        catch (HttpIOException)
+        catch (IOException)
         {
             // A stream that ends with an error is cut behind it.
         }
