@@ -58,6 +58,14 @@ public sealed class ManualTime : TimeProvider
         }
     }
 
+    /// <summary>Moves the clock a second at a time until <paramref name="end"/> has come: for timers that others set at a moment of their own.</summary>
+    public Task AdvanceUntilAsync(Task end) => Eventually.TrueAsync(() =>
+    {
+        if (!end.IsCompleted)
+            Advance(TimeSpan.FromSeconds(1));
+        return end.IsCompleted;
+    });
+
     /// <summary>Waits until some timer falls due within <paramref name="within"/>: somebody is now waiting for that.</summary>
     public Task WaitForTimerAsync(TimeSpan within) => Eventually.TrueAsync(() => HasTimerWithin(within));
 

@@ -11,10 +11,6 @@ public sealed class DisconnectTests
     private const string Endless = LongModel.Endless;
     private static readonly string[] Long = LongModel.Flags;
 
-    // One request at a time: what comes second waits in the queue. A prompt of 60,000 tokens in chunks of 16 takes thousands of steps.
-    private static readonly string[] OneAtATime = [.. Long, "--max-num-seqs", "1", "--max-num-batched-tokens", "16"];
-    private static readonly string LongPrompt = $"\"prompt\":\"{new string('a', 60_000)}\",\"max_tokens\":8";
-
     [Theory]
     [InlineData("""{"prompt":"Once","stream":true,""")]
     [InlineData("""{"prompt":"Once",""")]
@@ -37,12 +33,12 @@ public sealed class DisconnectTests
     [Fact]
     public async Task In_the_queue()
     {
-        await using TestServer server = await TestServer.StartAsync(OneAtATime);
+        await using TestServer server = await TestServer.StartAsync(LongModel.OneAtATime);
         InferenceEngine engine = Engine(server);
         using HttpClient client = server.NewClient();
         using var leaveFirst = new CancellationTokenSource();
         // In its prefill: a request that streams tokens makes way for a waiting one whenever its client reads too slowly.
-        Task first = SendAsync(client, $"{{{LongPrompt},\"stream\":true}}", leaveFirst.Token);
+        Task first = SendAsync(client, $"{{{LongModel.Prompt},\"stream\":true}}", leaveFirst.Token);
         await Eventually.TrueAsync(() => engine.Statistics.Running == 1);
         using var leaveSecond = new CancellationTokenSource();
         Task second = SendAsync(client, $"{{\"prompt\":\"Once\",\"stream\":true,{Endless}}}", leaveSecond.Token);
@@ -58,12 +54,12 @@ public sealed class DisconnectTests
     [InlineData(false)]
     public async Task In_prefill(bool stream)
     {
-        await using TestServer server = await TestServer.StartAsync(OneAtATime);
+        await using TestServer server = await TestServer.StartAsync(LongModel.OneAtATime);
         InferenceEngine engine = Engine(server);
         using HttpClient client = server.NewClient();
         using var leave = new CancellationTokenSource();
         long steps = engine.Statistics.Steps;
-        Task request = SendAsync(client, $"{{{LongPrompt},\"stream\":{(stream ? "true" : "false")}}}", leave.Token);
+        Task request = SendAsync(client, $"{{{LongModel.Prompt},\"stream\":{(stream ? "true" : "false")}}}", leave.Token);
         await Eventually.TrueAsync(() => engine.Statistics.Steps > steps + 2);
         await LeaveAsync(request, leave);
         await AssertAllBackAsync(server, DisconnectPhase.Prefill);

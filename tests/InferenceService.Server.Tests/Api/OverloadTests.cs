@@ -45,15 +45,16 @@ public sealed class OverloadTests
     [Fact]
     public async Task The_status_of_overload_is_an_option()
     {
-        await using TestServer server = await TestServer.StartAsync([.. LongModel.Flags, "--max-num-seqs", "1", "--max-num-queued-reqs", "1", "Admission:OverloadStatusCode=429"]);
-        using HttpClient client = server.NewClient();
-        using HttpResponseMessage running = await client.SendAsync(ApiClient.Request("/v1/completions", Endless), HttpCompletionOption.ResponseHeadersRead);
-        Assert.Equal(HttpStatusCode.OK, running.StatusCode);
+        await using TestServer server = await TestServer.StartAsync([.. LongModel.OneAtATime, "--max-num-queued-reqs", "1", "Admission:OverloadStatusCode=429"]);
+        using HttpClient client = server.NewClient(), first = server.NewClient();
+        Task<HttpResponseMessage> running = first.SendAsync(LongModel.Prefill());
+        await Eventually.TrueAsync(() => Engine(server).Statistics.Running == 1);
         Task<HttpResponseMessage> waiting = client.SendAsync(ApiClient.Request("/v1/completions", Endless), HttpCompletionOption.ResponseHeadersRead);
         await Eventually.TrueAsync(() => Engine(server).Statistics.Waiting == 1);
         using HttpResponseMessage refused = await client.SendAsync(ApiClient.Request("/v1/completions", Endless));
         Assert.Equal(HttpStatusCode.TooManyRequests, refused.StatusCode);
-        running.Dispose();
+        first.CancelPendingRequests();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => running);
         using HttpResponseMessage next = await waiting;
         Assert.Equal(HttpStatusCode.OK, next.StatusCode);
     }
@@ -63,15 +64,22 @@ public sealed class OverloadTests
     [InlineData(false)]
     public async Task A_request_that_waits_too_long_is_told_so(bool stream)
     {
-        await using TestServer server = await TestServer.StartAsync([.. LongModel.Flags, "--max-num-seqs", "1", "Admission:MaxQueueWait=0.05"]);
+        var time = new ManualTime();
+        await using TestServer server = await TestServer.StartAsync(load: true, time, [.. LongModel.OneAtATime, "Admission:MaxQueueWait=5"]);
         using HttpClient client = server.NewClient();
-        using HttpResponseMessage running = await client.SendAsync(ApiClient.Request("/v1/completions", Endless), HttpCompletionOption.ResponseHeadersRead);
-        using HttpResponseMessage refused = await client.SendAsync(ApiClient.Request(
+        Task<HttpResponseMessage> running = client.SendAsync(LongModel.Prefill());
+        await Eventually.TrueAsync(() => Engine(server).Statistics.Running == 1);
+        Task<HttpResponseMessage> waiting = client.SendAsync(ApiClient.Request(
             "/v1/completions", $$"""{"prompt":"Once","max_tokens":2,"stream":{{(stream ? "true" : "false")}}}"""));
+        await Eventually.TrueAsync(() => Engine(server).Statistics.Waiting == 1);
+        await time.AdvanceUntilAsync(waiting);
+        using HttpResponseMessage refused = await waiting;
         Assert.Equal(HttpStatusCode.ServiceUnavailable, refused.StatusCode);
         Assert.Contains("\"code\":\"queue_timeout\"", await refused.Content.ReadAsStringAsync(), StringComparison.Ordinal);
         await Eventually.TrueAsync(() => Engine(server).Statistics.Waiting == 0);
         await Eventually.TrueAsync(() => server.Service<InferenceMetrics>().Count(RejectionReason.QueueTimeout) == 1);
+        client.CancelPendingRequests();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => running);
     }
 
     [Fact]

@@ -8,7 +8,7 @@ using Microsoft.Extensions.Logging;
 namespace InferenceService.Server.Tests.Api;
 
 /// <summary>A request's time is up: it is told so, and the engine works no more for it.</summary>
-public sealed class RequestTimeoutTests : IAsyncDisposable
+public sealed class RequestTimeoutTests : IAsyncLifetime
 {
     private readonly ManualTime _time = new();
     private TestServer _server = null!;
@@ -72,13 +72,17 @@ public sealed class RequestTimeoutTests : IAsyncDisposable
     [Fact]
     public async Task A_waiting_request_ends_too()
     {
-        await StartAsync("--max-num-seqs", "1");
-        using HttpResponseMessage running = await SendAsync($"{{\"prompt\":\"Once\",\"stream\":true,{LongModel.Endless}}}", null);
+        await StartAsync("--max-num-seqs", "1", "--max-num-batched-tokens", "16");
+        using HttpClient first = _server.NewClient();
+        Task<HttpResponseMessage> running = first.SendAsync(LongModel.Prefill());
+        await Eventually.TrueAsync(() => Engine.Statistics.Running == 1);
         Task<HttpResponseMessage> sent = SendAsync("""{"prompt":"Once","max_tokens":2}""", "5000");
         await Eventually.TrueAsync(() => Engine.Statistics.Waiting == 1);
         _time.Advance(TimeSpan.FromSeconds(5));
         await AssertTimeoutAsync(await sent, 5);
         await Eventually.TrueAsync(() => Engine.Statistics.Waiting == 0); // published behind the end that the client was told
+        first.CancelPendingRequests();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => running);
     }
 
     [Fact]
@@ -114,7 +118,9 @@ public sealed class RequestTimeoutTests : IAsyncDisposable
         Assert.Contains($"\"param\":\"{param}\"", await response.Content.ReadAsStringAsync(), StringComparison.Ordinal);
     }
 
-    public async ValueTask DisposeAsync() => await _server.DisposeAsync();
+    public Task InitializeAsync() => Task.CompletedTask;
+
+    public async Task DisposeAsync() => await _server.DisposeAsync();
 
     private InferenceEngine Engine => _server.Service<IModelCatalog>().Models[0].Engine;
 
