@@ -68,7 +68,7 @@ public sealed class LostDeviceTests : IDisposable
     [ContractFact]
     public async Task A_lost_device_fails_what_is_in_flight_turns_readiness_off_and_ends_the_process_with_code_70()
     {
-        await using Run run = new("--device", "cuda");
+        await using Run run = new("--device", "cuda", "--max-model-len", "2048");
         await run.Listening;
         using var client = new HttpClient { BaseAddress = run.Address };
         Task<HttpResponseMessage> whole = client.PostAsync(new Uri("/v1/completions", UriKind.Relative), Body(stream: false));
@@ -76,6 +76,7 @@ public sealed class LostDeviceTests : IDisposable
         using HttpResponseMessage streamed = await client.SendAsync(request, HttpCompletionOption.ResponseHeadersRead);
         using var reader = new StreamReader(await streamed.Content.ReadAsStreamAsync());
         Assert.StartsWith("data: {", await reader.ReadLineAsync(), StringComparison.Ordinal); // it is under way
+        await run.BothRunningAsync();
         Emulation.Fail("cuMemcpyHtoDAsync_v2", 719);
 
         using HttpResponseMessage failed = await whole;
@@ -90,7 +91,7 @@ public sealed class LostDeviceTests : IDisposable
     }
 
     private static StringContent Body(bool stream) => new(
-        $$"""{"model":"tiny","temperature":0,"max_tokens":200,"ignore_eos":true,"prompt":"Once","stream":{{(stream ? "true" : "false")}}}""", Encoding.UTF8, "application/json");
+        $$"""{"model":"tiny","temperature":0,"max_tokens":2000,"ignore_eos":true,"prompt":"Once","stream":{{(stream ? "true" : "false")}}}""", Encoding.UTF8, "application/json");
 
     private static void AssertDead(string json)
     {
@@ -152,6 +153,13 @@ public sealed class LostDeviceTests : IDisposable
             _ => Assert.True(_listening.Task.IsCompleted, Error.ToString()), TaskScheduler.Default);
 
         public Uri Address => new(_app.Urls.First());
+
+        /// <summary>Two requests are in the batch.</summary>
+        public async Task BothRunningAsync()
+        {
+            while (_app.Services.GetRequiredService<IModelCatalog>().Models[0].Engine.Statistics.Running != 2)
+                await Task.Yield();
+        }
 
         public HealthState Health => _app.Services.GetRequiredService<HealthState>();
 

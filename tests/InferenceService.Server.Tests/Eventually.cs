@@ -5,9 +5,9 @@ namespace InferenceService.Server.Tests;
 /// <summary>Waits for what another thread must bring about.</summary>
 internal static class Eventually
 {
-    private static readonly TimeSpan Bound = TimeSpan.FromMinutes(1);
+    private static readonly TimeSpan Bound = TimeSpan.FromMinutes(5);
 
-    /// <summary>Returns once the condition holds; fails, naming it, when it does not within a minute.</summary>
+    /// <summary>Returns once the condition holds; fails, naming it, when it does not within five minutes.</summary>
     public static async Task TrueAsync(Func<bool> condition, [CallerArgumentExpression(nameof(condition))] string what = "")
     {
         using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(2));

@@ -43,7 +43,7 @@ internal static class OurServer
     {
         server ??= Find();
         int port = ServerProcess.FreePort();
-        string[] arguments = [.. flags, "--host", "127.0.0.1", "--port", Text(port)];
+        string[] arguments = [.. flags, "--host", "127.0.0.1", "--port", Text(port), "--admin-port", "none"];
         bool isLibrary = server.EndsWith(".dll", StringComparison.OrdinalIgnoreCase);
         return ServerProcess.StartAsync(
             isLibrary ? "dotnet" : server, isLibrary ? [server, .. arguments] : arguments, port, "/ready", cancellation, environment);

@@ -45,7 +45,7 @@ public sealed class UnknownTokensTests
     public async Task A_bad_word_with_such_a_token_cannot_come_up_and_is_passed_over()
     {
         await using TestServer server = await TestServer.StartAsync("--model", Folder.Value);
-        JsonElement answer = await ApiClient.PostAsync(server.Client, "/v1/completions", """{"prompt":"Once","max_tokens":3,"bad_words":["<|extra|>"]}""");
+        JsonElement answer = await ApiClient.PostAsync(server.Client, "/v1/completions", """{"prompt":"Once","max_tokens":3,"ignore_eos":true,"bad_words":["<|extra|>"]}""");
         Assert.Equal(3, answer.GetProperty("usage").GetProperty("completion_tokens").GetInt32());
     }
 }

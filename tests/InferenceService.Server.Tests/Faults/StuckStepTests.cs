@@ -69,7 +69,7 @@ public sealed class StuckStepTests
         using var leave = new CancellationTokenSource();
         Task<HttpResponseMessage> sent = client.SendAsync(Completion($"{{\"prompt\":\"Once\",\"stream\":{(stream ? "true" : "false")},"), leave.Token);
         await HeldAsync(server, step);
-        Assert.Single(server.Service<ActiveRequests>().All);
+        await Eventually.TrueAsync(() => server.Service<ActiveRequests>().All.Count() == 1); // listed behind what woke the engine
         await leave.CancelAsync();
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => sent);
         await Eventually.TrueAsync(() => server.Service<ApiKeys>().All.Single().Account.UnderWay == 0);
@@ -112,7 +112,7 @@ public sealed class StuckStepTests
         InferenceEngine engine = server.App.Services.GetRequiredService<IModelCatalog>().Models[0].Engine;
         Assert.Equal(ServerRun.EngineStuck, await server.EndAsync());
         Assert.Equal("shutting_down", await CodeAsync(await sent));
-        Assert.Equal(EngineState.Draining, engine.State);
+        await Eventually.TrueAsync(() => engine.State == EngineState.Draining);
         step.Release();
         await engine.Ended; // with a fault, had anything been freed that the step computes with
         Assert.Equal((EngineState.Stopped, null), (engine.State, engine.Fault));

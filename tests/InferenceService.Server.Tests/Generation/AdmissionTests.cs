@@ -62,6 +62,7 @@ public sealed class AdmissionTests(ServerFixture fixture)
     [Fact]
     public async Task Prompts_taken_before_one_that_throws_are_given_up()
     {
+        await Eventually.TrueAsync(() => _model.Engine.Statistics is { Running: 0, Waiting: 0 });
         await using InferenceEngine engine = NewEngine(kvBytes: 64 << 10, queue: 8);
         GenerationRequest[] orders = [Order(4, 200), Order(4, 200) with { PromptTokens = new[] { -1 } }];
         Assert.Throws<ArgumentException>(() => Admission.Submit(engine, orders, new AdmissionOptions(), "prompt", out _));

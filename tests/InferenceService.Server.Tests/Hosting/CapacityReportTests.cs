@@ -2,7 +2,9 @@ using System.Globalization;
 using System.Text.Json;
 using System.Text.RegularExpressions;
 using InferenceService.Engine;
+using InferenceService.Engine.Faults;
 using InferenceService.Server.Configuration;
+using InferenceService.Server.Generation;
 using InferenceService.Server.Hosting;
 
 namespace InferenceService.Server.Tests.Hosting;
@@ -32,10 +34,14 @@ public sealed class CapacityReportTests
         Assert.Equal(Fits, Fit(await PlanAsync(variables, [.. flags, "--kv-cache-memory-bytes", bytes]), policy));
 
         string[] settings = [.. variables.Select(pair => pair.Key[ConfigurationLayer.EnvironmentPrefix.Length..].Replace("__", ":", StringComparison.Ordinal) + "=" + pair.Value)];
-        await using TestServer server = await TestServer.StartAsync([.. flags, "--kv-cache-memory-bytes", bytes, .. settings]);
+        using var steps = new Witness();
+        await using TestServer server = await TestServer.StartAsync(load: true, TimeProvider.System, steps, [.. flags, "--kv-cache-memory-bytes", bytes, .. settings]);
         InferenceEngine engine = server.Service<ModelCatalog>().Models[0].Engine;
-        Task<HttpResponseMessage>[] requests = [.. Enumerable.Range(0, exactly ? Fits + 1 : Fits).Select(i => SendAsync(server, i))];
-        await Eventually.TrueAsync(() => engine.Statistics.Running == Fits && engine.Statistics.Waiting == (exactly ? 1 : 0));
+        steps.Watch(engine);
+        int all = exactly ? Fits + 1 : Fits;
+        Task<HttpResponseMessage>[] requests = [.. Enumerable.Range(0, all).Select(i => SendAsync(server, i))];
+        await Eventually.TrueAsync(() => server.Service<ActiveRequests>().All.Count() == all);
+        steps.Dispose();
         foreach (Task<HttpResponseMessage> request in requests)
         {
             using HttpResponseMessage answer = await request;
@@ -44,6 +50,8 @@ public sealed class CapacityReportTests
         }
 
         Assert.Equal(0, engine.Statistics.Preemptions);
+        Assert.Equal(Fits, steps.Seen.Max(one => one.Running));
+        Assert.Contains((Fits, exactly ? 1 : 0), steps.Seen);
     }
 
     [Fact]
@@ -66,6 +74,28 @@ public sealed class CapacityReportTests
     {
         (int? ended, _, string error) = await RunAsync([], ["--model", TinyModel.Folder, "--plan-capacity", mix]);
         Assert.Equal((code, message), (ended, error.Trim()));
+    }
+
+    /// <summary>Holds the engine in its first step until everybody is there, and notes how many run and wait at the end of each.</summary>
+    private sealed class Witness : IFaultInjection, IDisposable
+    {
+        private readonly ManualResetEventSlim _everybody = new();
+        private InferenceEngine? _engine;
+
+        /// <summary>After each step: read it when all requests have ended.</summary>
+        public HashSet<(int Running, int Waiting)> Seen { get; } = [];
+
+        public void Watch(InferenceEngine engine) => Volatile.Write(ref _engine, engine);
+
+        public void At(FaultPoint point)
+        {
+            if (point != FaultPoint.Publish || Volatile.Read(ref _engine) is not { } engine)
+                return;
+            _everybody.Wait();
+            Seen.Add((engine.Statistics.Running, engine.Statistics.Waiting));
+        }
+
+        public void Dispose() => _everybody.Set();
     }
 
     private static long BytesOfOne(string plan, string policy)

@@ -30,6 +30,9 @@ internal sealed class EagerTime : TimeProvider
         return timer;
     }
 
+    /// <summary>Somebody waits for a hub, with such a timer.</summary>
+    public bool IsHeld => !_held.IsEmpty;
+
     /// <summary>The longest timers fall due.</summary>
     public void LosePatience()
     {

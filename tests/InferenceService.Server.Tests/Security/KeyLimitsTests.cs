@@ -9,7 +9,7 @@ using InferenceService.Server.Tests.Api;
 namespace InferenceService.Server.Tests.Security;
 
 /// <summary>What a key's own limits let through, over HTTP and with a clock of the test's own.</summary>
-public sealed class KeyLimitsTests : IAsyncDisposable
+public sealed class KeyLimitsTests : IAsyncLifetime
 {
     private const string Short = """{"prompt":"Once","max_tokens":2}""";
     private readonly ManualTime _time = new();
@@ -140,7 +140,9 @@ public sealed class KeyLimitsTests : IAsyncDisposable
         Assert.Equal(HttpStatusCode.OK, (await waiting).StatusCode);
     }
 
-    public async ValueTask DisposeAsync() => await _server.DisposeAsync();
+    public Task InitializeAsync() => Task.CompletedTask;
+
+    public async Task DisposeAsync() => await _server.DisposeAsync();
 
     private static string Prompts(int[] lengths, int n) =>
         $"{{\"prompt\":[{string.Join(',', lengths.Select(length => $"\"{new string('a', length)}\""))}],\"n\":{n},\"max_tokens\":1}}";

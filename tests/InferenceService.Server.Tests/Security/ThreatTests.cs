@@ -217,7 +217,7 @@ public sealed partial class ThreatTests(ServerFixture fixture)
         }
 
         await Eventually.TrueAsync(() => !server.Service<ActiveRequests>().All.Any() && model.Engine.Statistics is { BlocksUsed: 0, Running: 0, Waiting: 0 });
-        Assert.Equal(0, server.Service<ServerLifecycle>().InFlight);
+        await Eventually.TrueAsync(() => server.Service<ServerLifecycle>().InFlight == 0);
     }
 
     [Fact]

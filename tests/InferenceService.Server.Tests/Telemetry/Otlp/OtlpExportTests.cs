@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Net;
 using System.Net.Http.Headers;
 using System.Net.Sockets;
+using InferenceService.Engine;
 using InferenceService.Server.Hosting;
 using InferenceService.Server.Telemetry.Otlp;
 using InferenceService.Server.Tests.Api;
@@ -12,6 +13,7 @@ using OpenTelemetry.Trace;
 namespace InferenceService.Server.Tests.Telemetry.Otlp;
 
 /// <summary>The real server against a real collector in this process. Other servers of the test run share its listeners, so spans are found by trace, metrics by port.</summary>
+[Collection(AloneCollection.Name)]
 public sealed class OtlpExportTests
 {
     private const int Internal = 1, Server = 2, Error = 2;
@@ -107,13 +109,29 @@ public sealed class OtlpExportTests
     public async Task What_waited_too_long_in_the_queue_is_an_error_whatever_its_status(bool stream)
     {
         await using OtlpReceiver collector = await OtlpReceiver.StartAsync();
-        // Its headers, and with them status 200, go out before its time in the queue is up.
-        await using TestServer server = await StartAsync(collector.Http, [.. LongModel.Flags, "--max-num-seqs", "1", "Admission:MaxQueueWait=0.05", "Streaming:EarlyHeaders=0.01"]);
-        using HttpResponseMessage running = await server.Client.SendAsync(ApiClient.Request("/v1/completions", $"{{\"prompt\":\"Once\",\"stream\":true,{LongModel.Endless}}}"), HttpCompletionOption.ResponseHeadersRead);
+        var time = new ManualTime();
+        // Its headers, and with them status 200, go out long before its time in the queue is up.
+        await using TestServer server = await TestServer.StartAsync(
+            load: true, time, ["--otlp-endpoint", collector.Http, .. LongModel.OneAtATime, "Admission:MaxQueueWait=3600", "Streaming:EarlyHeaders=1"]);
+        InferenceEngine engine = server.Service<IModelCatalog>().Models[0].Engine;
+        using HttpClient first = server.NewClient();
+        Task<HttpResponseMessage> running = first.SendAsync(LongModel.Prefill());
+        await Eventually.TrueAsync(() => engine.Statistics.Running == 1);
         (string trace, string caller) = NewTrace();
-        using HttpResponseMessage late = await server.Client.SendAsync(
+        Task<HttpResponseMessage> waiting = server.Client.SendAsync(
             Request("/v1/completions", $$"""{"prompt":"Once","max_tokens":2,"stream":{{(stream ? "true" : "false")}}}""", trace, caller), HttpCompletionOption.ResponseHeadersRead);
+        await Eventually.TrueAsync(() => engine.Statistics.Waiting == 1);
+        if (stream)
+            await time.AdvanceUntilAsync(waiting);
+        await Eventually.TrueAsync(() =>
+        {
+            time.Advance(TimeSpan.FromHours(1));
+            return engine.Statistics.Waiting == 0;
+        });
+        using HttpResponseMessage late = await waiting;
         Assert.Equal(stream ? HttpStatusCode.OK : HttpStatusCode.ServiceUnavailable, late.StatusCode);
+        first.CancelPendingRequests();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => running);
         OtlpSpan generation = Assert.Single(await SpansAsync(server, collector, trace), span => span.Name.StartsWith("text_completion", StringComparison.Ordinal));
         Assert.Equal(("queue_timeout", Error), (generation.Attributes["error.type"], generation.Status));
     }
@@ -125,8 +143,9 @@ public sealed class OtlpExportTests
         await using TestServer server = await StartAsync(collector.Http);
         await ApiClient.PostAsync(server.Client, "/v1/completions", """{"prompt":"Once","max_tokens":5,"ignore_eos":true}""");
         // The web server measures a request when its answer has left, so the client may be here first.
-        await Eventually.TrueAsync(() => server.Service<MeterProvider>().ForceFlush() && collector.Metrics.Any(
-            metric => metric.Name == "http.server.request.duration" && Equals(metric.Attributes.GetValueOrDefault("http.route"), "/v1/completions")));
+        await Eventually.TrueAsync(() => server.Service<MeterProvider>().ForceFlush() && ((string[])[
+            "gen_ai.server.request.duration", "gen_ai.server.time_to_first_token", "gen_ai.server.time_per_output_token", "http.server.request.duration"]).All(
+            name => collector.Metrics.Any(metric => metric.Name == name && (metric.Attributes.ContainsValue((long)server.Address.Port) || Equals(metric.Attributes.GetValueOrDefault("http.route"), "/v1/completions")))));
         OtlpMetric Of(string name, string attribute = "server.port", object? value = null) =>
             collector.Metrics.Last(metric => metric.Name == name && Equals(metric.Attributes.GetValueOrDefault(attribute), value ?? (long)server.Address.Port));
         foreach (string name in (string[])["gen_ai.server.request.duration", "gen_ai.server.time_to_first_token", "gen_ai.server.time_per_output_token"])
@@ -156,7 +175,7 @@ public sealed class OtlpExportTests
         string name = $"model-{Guid.NewGuid():N}"; // the meters of other servers are heard too
         await using TestServer server = await StartAsync(collector.Http, "--served-model-name", name);
         await ApiClient.PostAsync(server.Client, "/v1/completions", """{"prompt":[70,71,72],"max_tokens":5,"ignore_eos":true}""");
-        await Eventually.TrueAsync(() => server.Service<MeterProvider>().ForceFlush() && Of("inference.tokens.generated") > 0);
+        await Eventually.TrueAsync(() => server.Service<MeterProvider>().ForceFlush() && Of("inference.tokens.generated") >= 5);
         Assert.Equal((5, 3), (Of("inference.tokens.generated"), Of("inference.tokens.prompt")));
 
         double Of(string metric) => collector.Metrics.LastOrDefault(known => known.Name == metric && Equals(known.Attributes.GetValueOrDefault("gen_ai.request.model"), name))?.Sum ?? 0;
@@ -266,7 +285,7 @@ public sealed class OtlpExportTests
                     Interlocked.Increment(ref calls);
                 }
             }
-            catch (SocketException)
+            catch (Exception stopped) when (stopped is SocketException or InvalidOperationException or ObjectDisposedException)
             {
                 // Stopped.
             }
