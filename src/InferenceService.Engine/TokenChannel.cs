@@ -110,10 +110,25 @@ internal sealed class TokenChannel(int capacity, int reserve, Action roomAgain) 
 
     void IThreadPoolWorkItem.Execute()
     {
-        if (IsDecided(out bool readable))
-            _core.SetResult(readable);
-        else
-            _core.SetException(new OperationCanceledException(_cancellation));
+        while (true)
+        {
+            if (IsDecided(out bool readable))
+            {
+                _core.SetResult(readable);
+                return;
+            }
+
+            if (_cancellation.IsCancellationRequested)
+            {
+                _core.SetException(new OperationCanceledException(_cancellation));
+                return;
+            }
+
+            // The reader took an event before its writer came to wake it, and waits for the next one already: it waits on.
+            Interlocked.Exchange(ref _waiting, 1);
+            if ((!IsDecided(out _) && !_cancellation.IsCancellationRequested) || Interlocked.CompareExchange(ref _waiting, 0, 1) != 1)
+                return;
+        }
     }
 
     private bool IsDecided(out bool readable)
@@ -123,7 +138,8 @@ internal sealed class TokenChannel(int capacity, int reserve, Action roomAgain) 
         return readable || completed;
     }
 
-    private void Wake()
+    /// <summary>Any thread, after an event, the end or a cancellation: a waiting reader looks. It may come late, for an event that was read meanwhile.</summary>
+    internal void Wake()
     {
         if (Interlocked.CompareExchange(ref _waiting, 0, 1) == 1)
             ThreadPool.UnsafeQueueUserWorkItem(this, preferLocal: false);

@@ -37,6 +37,29 @@ public sealed class TokenChannelTests
     }
 
     [Fact]
+    public async Task A_writer_that_comes_late_to_wake_a_reader_who_has_read_already_ends_no_wait()
+    {
+        var channel = new TokenChannel(8, 2, () => { });
+        using var cancel = new CancellationTokenSource();
+        for (int id = 0; id < 100; id++)
+        {
+            Task<bool> waiting = channel.WaitToReadAsync(cancel.Token).AsTask();
+            channel.Wake(); // for an event that is gone
+            await Task.Yield();
+            channel.Wake();
+            channel.Write(Token(id));
+            Assert.True(await waiting);
+            Assert.True(channel.TryRead(out GeneratedToken token));
+            Assert.Equal(id, token.TokenId);
+        }
+
+        Task<bool> last = channel.WaitToReadAsync(cancel.Token).AsTask();
+        channel.Wake();
+        await cancel.CancelAsync();
+        await Assert.ThrowsAsync<OperationCanceledException>(() => last);
+    }
+
+    [Fact]
     public async Task A_cancelled_wait_throws_and_the_next_wait_works()
     {
         var channel = new TokenChannel(8, 2, () => { });
