@@ -122,9 +122,8 @@ internal sealed class EngineLoop
 
     /// <summary>One iteration. False: there was nothing to do.</summary>
     /// <remarks>
-    /// Where the backend chooses tokens itself, a step may stay underway until the next iteration has called the step behind it, so that the
-    /// device never waits for the host (<see cref="StepAhead"/>); what callers read is the same.
-    /// </remarks>
+    /// Where the backend chooses tokens itself, a step may stay underway until the next iteration has called the step behind it
+    /// (<see cref="StepAhead"/>): the device never waits for the host. What callers read is the same.</remarks>
     public bool Step()
     {
         Ages.Now = _time.GetTimestamp();
@@ -340,8 +339,8 @@ internal sealed class EngineLoop
             _scheduler.TakeOut(batch, follower);
         _scheduler.Endings.Retire();            // the finished give their blocks back
         Clock.End();
-        _outbox.Count(batch);                   // first: who has a token finds it in the statistics
-        Publish();
+        _outbox.Count(batch);
+        Publish();                              // first: who has a token finds it counted
         _faults.At(FaultPoint.Publish);
         _outbox.Publish(batch);                 // token ids to their callers
         (_underway, _compressed) = (null, false);

@@ -68,7 +68,7 @@ public sealed class LostDeviceTests : IDisposable
     [ContractFact]
     public async Task A_lost_device_fails_what_is_in_flight_turns_readiness_off_and_ends_the_process_with_code_70()
     {
-        await using Run run = new("--device", "cuda", "--max-model-len", "2048");
+        await using Run run = new("--device", "cuda");
         await run.Listening;
         using var client = new HttpClient { BaseAddress = run.Address };
         Task<HttpResponseMessage> whole = client.PostAsync(new Uri("/v1/completions", UriKind.Relative), Body(stream: false));
@@ -90,8 +90,11 @@ public sealed class LostDeviceTests : IDisposable
         Assert.Matches("^error: the device is lost and the process ends: .*CUDA_ERROR_LAUNCH_FAILED \\(719\\).* must be restarted\\.\n$", run.Error.ToString());
     }
 
+    // Long enough to be under way when the device goes.
+    private const int Tokens = 2000;
+
     private static StringContent Body(bool stream) => new(
-        $$"""{"model":"tiny","temperature":0,"max_tokens":2000,"ignore_eos":true,"prompt":"Once","stream":{{(stream ? "true" : "false")}}}""", Encoding.UTF8, "application/json");
+        $$"""{"model":"tiny","temperature":0,"max_tokens":{{Tokens}},"ignore_eos":true,"prompt":"Once","stream":{{(stream ? "true" : "false")}}}""", Encoding.UTF8, "application/json");
 
     private static void AssertDead(string json)
     {
@@ -135,7 +138,7 @@ public sealed class LostDeviceTests : IDisposable
         public Run(params string[] flags)
         {
             ConfigurationReading reading = ConfigurationReading.Read(
-                CommandLine.Parse(["--model", Server.Tests.TinyModel.Folder, "--port", "0", "--admin-port", "none", "--threads", "1", .. HttpTests.Small, .. flags]), Variables, AppContext.BaseDirectory);
+                CommandLine.Parse(["--model", Server.Tests.TinyModel.Folder, "--port", "0", "--admin-port", "none", "--threads", "1", "--max-num-seqs", "4", "--max-num-batched-tokens", "64", "--max-model-len", "2048", .. flags]), Variables, AppContext.BaseDirectory);
             Assert.Empty(reading.Problems);
             Output = new Announcer(_listening);
             _app = Program.Build(reading, Variables, new StartupConsole(Output, Error, interactive: false));
