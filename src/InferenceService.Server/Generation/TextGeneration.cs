@@ -136,7 +136,8 @@ internal sealed partial class TextGeneration : IDisposable
     public async ValueTask SettleAsync()
     {
         WaitOutcome outcome;
-        while ((outcome = await _streams.WaitAsync(Timeout.InfiniteTimeSpan)) == WaitOutcome.Ready)
+        // The timer of an earlier wait may still fall due in this one, which has none.
+        while ((outcome = await _streams.WaitAsync(Timeout.InfiniteTimeSpan)) is WaitOutcome.Ready or WaitOutcome.TimedOut)
         {
             while (_streams.TryRead(out _, out _))
             {

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using InferenceService.Engine;
 using InferenceService.Server.Generation;
 using InferenceService.Server.Hosting;
@@ -211,6 +212,25 @@ public sealed class TextGenerationTests(ServerFixture fixture)
     }
 
     [Fact]
+    public async Task A_timer_of_an_earlier_wait_that_comes_late_does_not_end_the_wait_for_the_engine()
+    {
+        var time = new LateTimers();
+        var stream = new ScriptedStream();
+        using TextGeneration generation = new GenerationSetup(_model, time) { Stops = ["STOP"] }.Start(stream);
+        Task<bool> wait = generation.WaitAsync(TimeSpan.FromSeconds(5)).AsTask();
+        stream.Send([.. ScriptedStream.Tokens("go STOP")]);
+        Assert.True(await wait);
+        Drain(generation);
+        Assert.True(generation.IsComplete);
+        Task settling = generation.SettleAsync().AsTask();
+        time.Made.Single().Fire();
+        await Eventually.TrueAsync(() => time.Made.Count == 2); // it waits on
+        Assert.False(settling.IsCompleted);
+        stream.Complete();
+        await settling;
+    }
+
+    [Fact]
     public async Task What_the_cache_held_is_not_waited_for_after_a_cancel_and_no_half_report_is_sent()
     {
         var stream = new ScriptedStream { IsStuck = true };
@@ -229,6 +249,32 @@ public sealed class TextGenerationTests(ServerFixture fixture)
     {
         while (generation.TryAdvance(out _))
         {
+        }
+    }
+
+    /// <summary>Timers that fall due when the test says so, whoever has stopped them: their call was on its way.</summary>
+    private sealed class LateTimers : TimeProvider
+    {
+        public ConcurrentQueue<Late> Made { get; } = new();
+
+        public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period)
+        {
+            var timer = new Late(() => callback(state));
+            Made.Enqueue(timer);
+            return timer;
+        }
+
+        internal sealed class Late(Action fire) : ITimer
+        {
+            public void Fire() => fire();
+
+            public bool Change(TimeSpan dueTime, TimeSpan period) => true;
+
+            public void Dispose()
+            {
+            }
+
+            public ValueTask DisposeAsync() => ValueTask.CompletedTask;
         }
     }
 }
