@@ -161,7 +161,7 @@ public sealed class LostDeviceTests : IDisposable
         public async Task BothRunningAsync()
         {
             while (_app.Services.GetRequiredService<IModelCatalog>().Models[0].Engine.Statistics.Running != 2)
-                await Task.Yield();
+                await Task.Delay(1);
         }
 
         public HealthState Health => _app.Services.GetRequiredService<HealthState>();

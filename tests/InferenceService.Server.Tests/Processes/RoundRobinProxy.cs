@@ -107,10 +107,12 @@ internal sealed class RoundRobinProxy : IAsyncDisposable
         client.Dispose();
     }
 
-    private void Changed()
+    // Noted and looked at in one: the first piece of an answer finds all others waiting.
+    private void Changed(Action note)
     {
         lock (_lock)
         {
+            note();
             if (_watched is not { } watched)
                 return;
             Relay[] mine = [.. _relays.Where(relay => relay.Instance == watched.Instance && !relay.IsClosed)];
@@ -136,7 +138,7 @@ internal sealed class RoundRobinProxy : IAsyncDisposable
     {
         private readonly Socket _client, _server;
 
-        public Relay(int instance, Socket client, Socket server, Action changed, Func<Task> together)
+        public Relay(int instance, Socket client, Socket server, Action<Action> changed, Func<Task> together)
         {
             (Instance, _client, _server) = (instance, client, server);
             Running = RunAsync(changed, together);
@@ -176,17 +178,16 @@ internal sealed class RoundRobinProxy : IAsyncDisposable
             }
         }
 
-        private async Task RunAsync(Action changed, Func<Task> together)
+        private async Task RunAsync(Action<Action> changed, Func<Task> together)
         {
             await Task.WhenAny(
                 CopyAsync(_client, _server, () => (Asked, Heard) = (true, false), changed, together),
                 CopyAsync(_server, _client, () => Heard = true, changed, first: null));
-            IsClosed = true;
+            changed(() => IsClosed = true);
             Close();
-            changed();
         }
 
-        private static async Task CopyAsync(Socket from, Socket to, Action note, Action changed, Func<Task>? first)
+        private static async Task CopyAsync(Socket from, Socket to, Action note, Action<Action> changed, Func<Task>? first)
         {
             await Task.Yield(); // whoever made the relay holds the lock
             byte[] buffer = new byte[16 * 1024];
@@ -194,8 +195,7 @@ internal sealed class RoundRobinProxy : IAsyncDisposable
             {
                 for (int read = await from.ReceiveAsync(buffer); read > 0; read = await from.ReceiveAsync(buffer))
                 {
-                    note(); // before it goes on: the other side may answer at once
-                    changed();
+                    changed(note); // before it goes on: the other side may answer at once
                     if (first is not null)
                         await first();
                     first = null;
